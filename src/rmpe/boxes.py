@@ -1,0 +1,117 @@
+"""Boxes: where people may be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Index: TypeAlias = int | slice | NDArray[np.bool_] | NDArray[np.integer] | Sequence[int]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Boxes:
+    """Boxes of people in one image, with a score each.
+
+    Attributes:
+        xyxy: ``(N, 4)`` float32, left, top, right, bottom in image pixels.
+        scores: ``(N,)`` float32 in [0, 1]; 1 where none is given.
+    """
+
+    xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __init__(self, xyxy: ArrayLike, scores: ArrayLike | None = None) -> None:
+        boxes = np.asarray(xyxy, np.float32)
+        if boxes.size == 0:
+            boxes = boxes.reshape(0, 4)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"boxes must be (N, 4), got {boxes.shape}")
+        values = np.ones(len(boxes), np.float32) if scores is None else np.asarray(scores, np.float32)
+        if values.shape != (len(boxes),):
+            raise ValueError(f"{len(boxes)} boxes need scores of shape ({len(boxes)},), got {values.shape}")
+        if not (np.isfinite(boxes).all() and np.all((values >= 0) & (values <= 1))):
+            raise ValueError("boxes must be finite and their scores in [0, 1]")
+        object.__setattr__(self, "xyxy", boxes)
+        object.__setattr__(self, "scores", values)
+
+    @classmethod
+    def empty(cls) -> "Boxes":
+        """No boxes."""
+        return cls(np.zeros((0, 4), np.float32))
+
+    @classmethod
+    def whole(cls, size: tuple[int, int]) -> "Boxes":
+        """The whole image of ``size`` (height, width) as one box."""
+        return cls([[0, 0, size[1], size[0]]])
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def __getitem__(self, index: Index) -> "Boxes":
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return Boxes(self.xyxy[index], self.scores[index])
+
+    def __repr__(self) -> str:
+        return f"Boxes({len(self)})"
+
+    @property
+    def sides(self) -> NDArray[np.float32]:
+        """Width and height, ``(N, 2)``."""
+        return self.xyxy[:, 2:] - self.xyxy[:, :2]
+
+    @property
+    def areas(self) -> NDArray[np.float32]:
+        """Area of each box, ``(N,)``; 0 where a side is negative."""
+        areas: NDArray[np.float32] = np.prod(np.maximum(self.sides, 0), axis=1)
+        return areas
+
+    def grow(self, factor: float) -> "Boxes":
+        """Boxes with both sides multiplied by ``factor`` around their centres."""
+        center, half = (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2, self.sides * (factor / 2)
+        return Boxes(np.concatenate([center - half, center + half], axis=1), self.scores)
+
+    def clip(self, size: tuple[int, int]) -> "Boxes":
+        """Boxes cut at the border of an image of ``size`` (height, width)."""
+        height, width = size
+        return Boxes(np.clip(self.xyxy, 0, np.array([width, height, width, height], np.float32)), self.scores)
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Intersection over union of every box of ``a`` ``(N, 4)`` with every box of ``b`` ``(M, 4)``: ``(N, M)``."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    intersection = np.prod(np.maximum(overlap, 0), axis=2)
+    area_a = np.prod(np.maximum(a[:, 2:] - a[:, :2], 0), axis=1)
+    area_b = np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), axis=1)
+    union = area_a[:, None] + area_b[None] - intersection
+    result: NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return result
+
+
+def greedy_nms(similarity: NDArray[np.float64], scores: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+    """Keep the best, drop what is more similar to it than ``threshold``, repeat.
+
+    Args:
+        similarity: ``(N, N)``, row = the one kept, column = the one that may be dropped.
+        scores: ``(N,)``; equal scores are taken in the order of their indices.
+        threshold: Largest similarity at which both survive.
+
+    Returns:
+        Indices of the survivors, best first.
+    """
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    alive = np.ones(len(order), bool)
+    kept = []
+    redundant = similarity > threshold
+    for index in order:
+        if alive[index]:
+            kept.append(index)
+            alive &= ~redundant[index]
+    return np.array(kept, np.int64)
+
+
+def box_nms(boxes: Boxes, threshold: float) -> NDArray[np.int64]:
+    """Indices of the boxes that survive greedy suppression at IoU ``threshold``, best first."""
+    return greedy_nms(iou(boxes.xyxy, boxes.xyxy), boxes.scores, threshold)

@@ -1,0 +1,168 @@
+"""Poses: the people of one image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rmpe.boxes import Index
+from rmpe.skeletons import Skeleton
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Poses:
+    """The poses of the people in one image; zero people are legal.
+
+    Attributes:
+        keypoints: ``(N, K, 2)`` float32, (x, y) in image pixels; NaN where a joint is missing.
+        keypoint_scores: ``(N, K)`` float32 in [0, 1]; 0 where a joint is missing.
+        scores: ``(N,)`` float32 in [0, 1], of the whole pose.
+        boxes: ``(N, 4)`` float32 xyxy, the box each person was found in.
+        track_ids: ``(N,)`` int64, -1 = none.
+        skeleton: What the K joints are.
+    """
+
+    keypoints: NDArray[np.float32]
+    keypoint_scores: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    track_ids: NDArray[np.int64]
+    skeleton: Skeleton
+
+    def __init__(
+        self,
+        keypoints: ArrayLike,
+        keypoint_scores: ArrayLike,
+        scores: ArrayLike,
+        boxes: ArrayLike,
+        skeleton: Skeleton,
+        track_ids: ArrayLike | None = None,
+    ) -> None:
+        points = np.asarray(keypoints, np.float32)
+        count, joints = len(points), len(skeleton)
+        ids = np.full(count, -1, np.int64) if track_ids is None else np.asarray(track_ids, np.int64)
+        arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
+            "keypoints": (points, (count, joints, 2)),
+            "keypoint_scores": (np.asarray(keypoint_scores, np.float32), (count, joints)),
+            "scores": (np.asarray(scores, np.float32), (count,)),
+            "boxes": (np.asarray(boxes, np.float32), (count, 4)),
+            "track_ids": (ids, (count,)),
+        }
+        for name, (array, shape) in arrays.items():
+            if array.shape != shape:
+                raise ValueError(f"{name} of {count} poses with {skeleton} must be {shape}, got {array.shape}")
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "skeleton", skeleton)
+        if not all(np.all((values >= 0) & (values <= 1)) for values in (self.keypoint_scores, self.scores)):
+            raise ValueError("scores of poses and joints must lie in [0, 1]")
+        if not np.isfinite(self.boxes).all():
+            raise ValueError("boxes of poses must be finite")
+        if np.any(~np.isfinite(self.keypoints).all(axis=2) & (self.keypoint_scores > 0)):
+            raise ValueError("a joint with a score above 0 must have finite coordinates")
+
+    @classmethod
+    def empty(cls, skeleton: Skeleton) -> "Poses":
+        """Nobody."""
+        joints = len(skeleton)
+        return cls(np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), np.zeros((0, 4)), skeleton)
+
+    @classmethod
+    def merge(cls, many: Sequence["Poses"]) -> "Poses":
+        """All poses of ``many`` (at least one, all with the same skeleton) in order.
+
+        Raises:
+            ValueError: If ``many`` is empty or the skeletons differ.
+        """
+        if not many:
+            raise ValueError("nothing to merge: pass at least one Poses, empty ones are fine")
+        if any(poses.skeleton != many[0].skeleton for poses in many):
+            raise ValueError(f"cannot merge poses of different skeletons: {sorted({p.skeleton.name for p in many})}")
+        names = ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids")
+        joined = {name: np.concatenate([getattr(poses, name) for poses in many]) for name in names}
+        return cls(**joined, skeleton=many[0].skeleton)
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def __getitem__(self, index: Index) -> "Poses":
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return Poses(
+            self.keypoints[index],
+            self.keypoint_scores[index],
+            self.scores[index],
+            self.boxes[index],
+            self.skeleton,
+            self.track_ids[index],
+        )
+
+    def __repr__(self) -> str:
+        tracked = f", ids {self.track_ids.tolist()}" if np.any(self.track_ids >= 0) else ""
+        return f"Poses({len(self)} x {self.skeleton.name}{tracked})"
+
+    def with_track_ids(self, track_ids: NDArray[np.int64]) -> "Poses":
+        """The same poses under other track ids ``(N,)``."""
+        return Poses(self.keypoints, self.keypoint_scores, self.scores, self.boxes, self.skeleton, track_ids)
+
+    def to_skeleton(self, target: Skeleton) -> "Poses":
+        """The same people with the joints of ``target``: joints of the same name carry over, others are missing."""
+        source = self.skeleton.correspondence(target)
+        missing = source < 0
+        points, scores = self.keypoints[:, source], self.keypoint_scores[:, source]
+        points[:, missing], scores[:, missing] = np.nan, 0
+        return Poses(points, scores, self.scores, self.boxes, target, self.track_ids)
+
+    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+        """COCO results: one dict a person, the third number of each keypoint is its score, ``bbox`` is xywh.
+
+        A missing joint becomes ``0, 0, 0``, as COCO writes it.
+        """
+        rows = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2).astype(np.float64)
+        rows = np.where(np.isfinite(rows).all(axis=2, keepdims=True), rows, 0).round(3)
+        xywh = np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], axis=1).astype(np.float64)
+        people = []
+        for row, box, score, track_id in zip(rows, xywh.round(3), self.scores, self.track_ids, strict=True):
+            person: dict[str, Any] = {
+                "image_id": image_id,
+                "category_id": category_id,
+                "keypoints": row.ravel().tolist(),
+                "score": round(float(score), 6),
+                "bbox": box.tolist(),
+            }
+            if track_id >= 0:
+                person["track_id"] = int(track_id)
+            people.append(person)
+        return people
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, ready for JSON (a missing joint is ``null``); `from_dict` reads them back without loss."""
+        points = self.keypoints.astype(object)
+        points[~np.isfinite(self.keypoints)] = None
+        return {
+            "skeleton": self.skeleton.name,
+            "keypoints": points.tolist(),
+            "keypoint_scores": self.keypoint_scores.tolist(),
+            "scores": self.scores.tolist(),
+            "boxes": self.boxes.tolist(),
+            "track_ids": self.track_ids.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], skeleton: Skeleton) -> "Poses":
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: If the lists do not fit together or were written with another skeleton.
+        """
+        if data["skeleton"] != skeleton.name:
+            raise ValueError(f"poses were written with skeleton {data['skeleton']!r}, not {skeleton.name!r}")
+        count, joints = len(data["scores"]), len(skeleton)
+        return cls(
+            np.array(data["keypoints"], np.float32).reshape(count, joints, 2),
+            np.array(data["keypoint_scores"], np.float32).reshape(count, joints),
+            data["scores"],
+            np.array(data["boxes"], np.float32).reshape(count, 4),
+            skeleton,
+            data["track_ids"],
+        )
