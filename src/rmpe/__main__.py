@@ -1,0 +1,5 @@
+"""``python -m rmpe``."""
+
+from rmpe.cli import main
+
+main()

@@ -1,0 +1,45 @@
+"""The command line: one file per command, loaded only when it is called."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from rmpe import __version__
+from rmpe.errors import RmpeError
+
+# name -> module:attribute; nothing here is imported before the command is asked for.
+COMMANDS = {
+    "predict": "rmpe.cli.predict:predict",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when the command is run or its help is shown."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All command names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command, ``None`` if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="rmpe")
+def rmpe() -> None:
+    """Everybody's pose, from photos and video (RMPE: SSTN, parametric pose NMS, PGPG)."""
+
+
+def main() -> None:
+    """Entry point: user errors become one line and exit code 2, everything else is a bug and keeps its traceback."""
+    try:
+        rmpe(standalone_mode=True)
+    except RmpeError as error:
+        click.echo(f"rmpe: {error}", err=True)
+        sys.exit(2)

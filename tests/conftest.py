@@ -1,0 +1,22 @@
+"""Shared fixtures: where the data lies, and small things that many tests need."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder with photos, published models and reference outputs; tests that need it skip without it."""
+    root = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
+    if not (root / "parity").is_dir():
+        pytest.skip(f"no data folder at {root}: set RMPE_DATA")
+    return root
+
+
+@pytest.fixture(scope="session")
+def parity(data_root: Path) -> Path:
+    return data_root / "parity"
