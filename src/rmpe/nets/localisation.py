@@ -1,0 +1,125 @@
+"""Localisation nets: a proposal's crop in, theta out. All start at the identity.
+
+Source: RMPE section 3.1 (ResNet-18); the other two are ours, for CPUs.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rmpe.nets.sstn import PARAMETERS, Motion, Size, theta_from_parameters
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    """Convolution, batch norm, ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+
+
+class BasicBlock(nn.Module):
+    """The residual block of ResNet-18: two 3x3 convolutions."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *conv_bn_relu(inputs, outputs, 3, stride),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs),
+        )  # fmt: skip
+        self.skip: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.relu(self.branch(features) + self.skip(features))
+
+
+class Localisation(nn.Module):
+    """Features, a flat vector of them, theta.
+
+    Images ``(B, 3, *size)`` to theta ``(B, 2, 3)`` in normalised coordinates; the identity before training.
+
+    Args:
+        features: Images to ``(B, C, h, w)``.
+        head: Those features to a flat vector.
+        size: (height, width) of the images.
+        motion: The family of maps, see `theta_from_parameters`.
+        shrink: Average-pool the images by this factor first.
+    """
+
+    def __init__(self, features: nn.Module, head: nn.Module, size: Size, motion: Motion, shrink: int = 1) -> None:
+        super().__init__()
+        self.features, self.head = features, head
+        self.size, self.motion, self.shrink = (size[0], size[1]), motion, shrink
+        probe = torch.zeros(2, 3, size[0] // shrink, size[1] // shrink)
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            width = head(features(probe)).shape[1]
+        self.train(was_training)
+        self.last = nn.Linear(width, PARAMETERS[motion])
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.shrink > 1:
+            images = F.avg_pool2d(images, self.shrink)
+        parameters = self.last(self.head(self.features(images)))
+        return theta_from_parameters(parameters, self.motion, self.size[1] / self.size[0])
+
+
+class ResNet18Localisation(Localisation):
+    """The paper's: ResNet-18, global average pooling, one linear layer. Starts from random weights."""
+
+    def __init__(self, size: Size, motion: Motion = "affine") -> None:
+        widths, inputs = (64, 128, 256, 512), 64
+        layers = [*conv_bn_relu(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
+        for width in widths:
+            layers += [BasicBlock(inputs, width, 1 if width == 64 else 2), BasicBlock(width, width, 1)]
+            inputs = width
+        super().__init__(nn.Sequential(*layers), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), size, motion)
+
+
+class EarlyLocalisation(Localisation):
+    """A copy of a pose estimator's own early blocks, then strided convolutions down to a few cells that keep *where*.
+
+    Args:
+        sppe: Pose estimator with ``early`` (images to features) and ``early_channels``; its weights are copied, so
+            start from a trained one.
+        size: (height, width) of the images.
+        motion: The family of maps.
+        width: Channels after the early blocks.
+        shrink: Average-pool the images by this factor first.
+    """
+
+    def __init__(self, sppe: nn.Module, size: Size, motion: Motion = "zoom", width: int = 64, shrink: int = 1) -> None:
+        features = [copy.deepcopy(sppe.early), *conv_bn_relu(sppe.early_channels, width, 3, 2)]
+        super().__init__(nn.Sequential(*features, *conv_bn_relu(width, width, 3, 2)), _flat(width), size, motion, shrink)
+
+
+class TinyLocalisation(Localisation):
+    """A small residual net on a shrunken crop, for CPUs.
+
+    Args:
+        size: (height, width) of the images; the crop is shrunk to about 64 or 128 pixels of height.
+        motion: The family of maps.
+        widths: Channels at each halving.
+        height: Wanted height after shrinking.
+    """
+
+    def __init__(
+        self, size: Size, motion: Motion = "zoom", widths: tuple[int, ...] = (24, 32, 64, 96), height: int = 128
+    ) -> None:
+        layers = conv_bn_relu(3, widths[0], 3, 2)
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            layers.append(BasicBlock(inputs, outputs, 2))
+        shrink = max(1, size[0] // height)
+        super().__init__(nn.Sequential(*layers), _flat(widths[-1]), size, motion, shrink)
+
+
+def _flat(channels: int, cells: int = 16, width: int = 128) -> nn.Module:
+    """Squeeze the channels, keep every cell, mix them: position survives, unlike under global pooling."""
+    return nn.Sequential(
+        *conv_bn_relu(channels, cells, 1), nn.Flatten(), nn.LazyLinear(width), nn.ReLU(inplace=True)
+    )
