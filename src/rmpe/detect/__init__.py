@@ -1,0 +1,56 @@
+"""Detect: image in, boxes of people out."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.boxes import Boxes
+from rmpe.cards import find_card
+from rmpe.detect.recorded import RecordedBoxes
+from rmpe.detect.yolox import Yolox
+from rmpe.errors import ModelError
+from rmpe.runtime import Device, Session
+
+__all__ = ["Detector", "RecordedBoxes", "WholeImage", "Yolox", "load_detector"]
+
+
+class Detector(Protocol):
+    """Anything that finds people."""
+
+    def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:
+        """Find the people of one image.
+
+        Args:
+            image: RGB uint8 ``(H, W, 3)``.
+            name: What the image is called; only detectors that look boxes up need it.
+
+        Returns:
+            Boxes in image pixels, in the order of their scores.
+        """
+        ...
+
+
+class WholeImage:
+    """One person who fills the image: for pictures that are crops already. Must be asked for, never a fallback."""
+
+    def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
+        """The whole image as one box with score 1."""
+        return Boxes.whole((image.shape[0], image.shape[1]))
+
+
+DECODERS = {"yolox": Yolox}
+
+
+def load_detector(path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None) -> Detector:
+    """A detector from an ONNX file and its card.
+
+    Raises:
+        ModelError: If the model or its card cannot be used.
+    """
+    session = Session(path, device, threads)
+    found = find_card(session, card)
+    if found.kind != "detector":
+        raise ModelError(f"{path}: its card says it is a {found.kind} model, not a detector")
+    return DECODERS[found.decoder](session, found)

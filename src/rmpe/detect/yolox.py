@@ -1,0 +1,78 @@
+"""YOLOX (Ge et al., 2021): any ONNX export of it, nano to x, with raw or decoded heads."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.boxes import Boxes, box_nms
+from rmpe.cards import ModelCard
+from rmpe.detect.letterbox import letterbox
+from rmpe.errors import ModelError
+from rmpe.runtime import Session
+
+STRIDES = (8, 16, 32)
+PERSON = 0  # COCO's first class
+DEFAULT_SIZE = (640, 640)
+
+
+class Yolox:
+    """Finds people with a YOLOX model; other classes are ignored.
+
+    Source: YOLOX, section 2; the person score is objectness times class score.
+    """
+
+    def __init__(self, session: Session, card: ModelCard) -> None:
+        """Read the input size and the kind of head from the model.
+
+        Raises:
+            ModelError: If inputs or outputs are not those of a YOLOX export.
+        """
+        shape = next(iter(session.inputs.values()))
+        if len(shape) != 4 or shape[1] not in (3, None):
+            raise ModelError(f"{session.path}: a YOLOX model takes (1, 3, height, width), this one takes {shape}")
+        self.session, self.card = session, card
+        declared = card.size if min(card.size) else DEFAULT_SIZE
+        self.size = (shape[2] or declared[0], shape[3] or declared[1])
+        self._offsets, self._strides = _cells(self.size)
+        rows = self._forward(np.full((*self.size, 3), 114, np.uint8))
+        # Decoded centres spread over the whole input; raw ones are offsets of a cell or so.
+        self.decoded = bool(np.ptp(rows[:, 0]) > self.size[1] / 2)
+
+    def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
+        """Find the people of one RGB image; boxes in image pixels, best first."""
+        canvas, scale = letterbox(image, self.size)
+        rows = self._forward(canvas)
+        scores = rows[:, 4] * rows[:, 5 + PERSON]
+        sure = scores >= self.card.score_threshold
+        rows, scores = rows[sure], np.clip(scores[sure], 0, 1)
+        if self.decoded:
+            centers, sides = rows[:, :2], rows[:, 2:4]
+        else:
+            stride = self._strides[sure, None]
+            centers, sides = (rows[:, :2] + self._offsets[sure]) * stride, np.exp(rows[:, 2:4]) * stride
+        boxes = Boxes(np.concatenate([centers - sides / 2, centers + sides / 2], axis=1) / scale, scores)
+        boxes = boxes.clip((image.shape[0], image.shape[1]))
+        return boxes[box_nms(boxes, self.card.nms)]
+
+    def _forward(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
+        channels = canvas[..., ::-1] if self.card.color == "bgr" else canvas
+        blob = np.ascontiguousarray(channels.transpose(2, 0, 1)[None], np.float32)
+        if any(self.card.mean) or set(self.card.sd) != {1}:
+            blob -= np.array(self.card.mean, np.float32)[:, None, None]
+            blob /= np.array(self.card.sd, np.float32)[:, None, None]
+        output = self.session(blob)[0]
+        if output.ndim != 3 or output.shape[1] != len(self._offsets) or output.shape[2] < 6:
+            raise ModelError(
+                f"{self.session.path}: a YOLOX output at {self.size} is (1, {len(self._offsets)}, 5 + classes), "
+                f"this model's is {output.shape}"
+            )
+        return output[0]
+
+
+def _cells(size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cell indices (x, y) ``(A, 2)`` and strides ``(A,)`` of all predictions, in the order of the output."""
+    offsets, strides = [], []
+    for stride in STRIDES:
+        y, x = np.mgrid[: size[0] // stride, : size[1] // stride]
+        offsets.append(np.stack([x.ravel(), y.ravel()], axis=1))
+        strides.append(np.full(x.size, stride))
+    return np.concatenate(offsets).astype(np.float32), np.concatenate(strides).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Estimate: a region in, the pose of the person in it out."""

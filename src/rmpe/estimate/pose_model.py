@@ -1,0 +1,155 @@
+"""A single-person pose estimator (SPPE) from an ONNX file and its card."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.affine import Matrix, apply, boxes_to_crops, crop_to_heatmap, invert
+from rmpe.cards import ModelCard, find_card
+from rmpe.errors import ModelError
+from rmpe.estimate.crops import network_input
+from rmpe.estimate.heatmaps import decode_argmax, decode_dark, decode_integral
+from rmpe.estimate.simcc import decode_simcc
+from rmpe.propose import grow_proposals
+from rmpe.runtime import Device, Session
+from rmpe.skeletons import load_skeleton
+
+Outputs = list[NDArray[np.float32]]
+DEFAULT_SIZE = (256, 192)
+
+
+class PoseModel:
+    """Crops in, joints out; heatmap models, SimCC models and models that decode inside their graph.
+
+    Attributes:
+        card: What the model expects and answers.
+        size: (height, width) of a crop.
+        skeleton: What its joints are.
+        flip_test: Whether every crop is also run mirrored and the two answers averaged.
+        batch: Most crops in one call of the engine.
+    """
+
+    def __init__(self, session: Session, card: ModelCard, *, flip_test: bool = False, batch: int = 16) -> None:
+        """Check the model against its card by running it once.
+
+        Raises:
+            ModelError: If inputs or outputs are not what the card says.
+        """
+        if card.kind != "pose":
+            raise ModelError(f"{session.path}: its card says it is a {card.kind} model, not a pose model")
+        self.session, self.card, self.flip_test, self.batch = session, card, flip_test, batch
+        self.skeleton = load_skeleton(card.skeleton)
+        shape = next(iter(session.inputs.values()))
+        if len(shape) != 4 or shape[1] not in (3, None):
+            raise ModelError(f"{session.path}: a pose model takes (n, 3, height, width), this one takes {shape}")
+        declared = card.size if min(card.size) else DEFAULT_SIZE
+        self.size = (shape[2] or declared[0], shape[3] or declared[1])
+        if shape[0] is not None:
+            self.batch = shape[0]
+        self._check(self._run(np.zeros((1, *self.size, 3), np.uint8)))
+
+    def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Estimate the person at the centre of each crop.
+
+        Args:
+            crops: RGB uint8 ``(N, h, w, 3)``; N may be 0.
+
+        Returns:
+            Points ``(N, K, 2)`` in crop pixels and scores ``(N, K)`` in [0, 1].
+        """
+        joints = len(self.skeleton)
+        points, scores = np.zeros((len(crops), joints, 2)), np.zeros((len(crops), joints), np.float32)
+        for start in range(0, len(crops), self.batch):
+            some = slice(start, start + self.batch)
+            outputs = self._run(crops[some])
+            if self.flip_test:
+                mirrored = self._mirror(self._run(crops[some, :, ::-1]))
+                outputs = [(first + second) * np.float32(0.5) for first, second in zip(outputs, mirrored, strict=True)]
+            points[some], scores[some] = self._decode(outputs)
+        return points, np.clip(scores, 0, 1)
+
+    def crop_maps(self, boxes: NDArray[np.float32]) -> Matrix:
+        """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)`` of people; grows them as the card says."""
+        return boxes_to_crops(grow_proposals(boxes, self.card.growth), self.size, self.card.alignment)
+
+    def _run(self, crops: NDArray[np.uint8]) -> Outputs:
+        blob = network_input(crops, self.card)
+        fixed = next(iter(self.session.inputs.values()))[0]
+        if fixed is not None and len(blob) < fixed:  # a model exported for one batch size only
+            blob = np.concatenate([blob, np.zeros((fixed - len(blob), *blob.shape[1:]), np.float32)])
+        return [output[: len(crops)] for output in self.session(blob)]
+
+    def _check(self, outputs: Outputs) -> None:
+        joints = len(self.skeleton)
+        shapes = [output.shape for output in outputs]
+        expected, fits = {
+            "simcc": (
+                f"(n, {joints}, width x split) and (n, {joints}, height x split)",
+                len(shapes) >= 2
+                and [len(shape) for shape in shapes[:2]] == [3, 3]
+                and [shape[1:] for shape in shapes[:2]]
+                == [(joints, round(side * self.card.split)) for side in self.size[::-1]],
+            ),
+            "keypoints": (
+                f"(n, {joints}, 2) and (n, {joints})",
+                len(shapes) >= 2 and shapes[0][1:] == (joints, 2) and shapes[1][1:] == (joints,),
+            ),
+        }.get(
+            self.card.decoder,
+            (f"heatmaps (n, {joints}, h, w)", bool(shapes) and len(shapes[0]) == 4 and shapes[0][1] == joints),
+        )
+        if not fits:
+            raise ModelError(
+                f"{self.session.path}: by its card ({self.card.name}, {self.card.skeleton}, {self.card.decoder}) it "
+                f"answers {expected}, but it answers {', '.join(map(str, shapes))}"
+            )
+
+    def _decode(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        if self.card.decoder == "simcc":
+            return decode_simcc(outputs[0], outputs[1], self.card.split)
+        if self.card.decoder == "keypoints":
+            return outputs[0].astype(np.float64), outputs[1]
+        heatmaps = outputs[0]
+        if self.card.decoder == "argmax":
+            points, scores = decode_argmax(heatmaps)
+        elif self.card.decoder == "dark":
+            points, scores = decode_dark(heatmaps, self.card.blur)
+        else:
+            points, scores = decode_integral(heatmaps, self.card.decoder.removeprefix("integral-"))
+        size = (heatmaps.shape[2], heatmaps.shape[3])
+        return apply(invert(crop_to_heatmap(self.size, size, self.card.alignment)), points), scores
+
+    def _mirror(self, outputs: Outputs) -> Outputs:
+        """The answer to mirrored crops as if to the crops themselves."""
+        order = self.skeleton.flip_order
+        if self.card.decoder == "keypoints":
+            points, scores = outputs[0][:, order], outputs[1][:, order]
+            return [np.stack([self.size[1] - 1 - points[..., 0], points[..., 1]], axis=-1), scores]
+        horizontal = [0] if self.card.decoder == "simcc" else range(len(outputs))
+        mirrored = [output[:, order] for output in outputs]
+        for index in horizontal:
+            bins = outputs[index].shape[-1]
+            # By the corner rule bin 0 lies on the crop's left edge, so mirroring moves the answer by 1 - bins a pixel.
+            shift = round(1 - bins / self.size[1]) if self.card.alignment == "corner" else 0
+            source = np.clip(bins - 1 - np.arange(bins) + shift, 0, bins - 1)
+            mirrored[index] = mirrored[index][..., source]
+        return mirrored
+
+
+def load_pose_model(
+    path: str | Path,
+    device: Device = "auto",
+    threads: int = 0,
+    card: Path | None = None,
+    *,
+    flip_test: bool = False,
+    batch: int = 16,
+) -> PoseModel:
+    """A pose model from an ONNX file and its card.
+
+    Raises:
+        ModelError: If the model or its card cannot be used.
+    """
+    session = Session(path, device, threads)
+    return PoseModel(session, find_card(session, card), flip_test=flip_test, batch=batch)
