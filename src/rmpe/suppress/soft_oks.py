@@ -1,0 +1,29 @@
+"""Soft suppression by OKS: redundant poses are kept, with less score."""
+
+import numpy as np
+
+from rmpe.poses import Poses
+from rmpe.suppress.clusters import ranking
+from rmpe.suppress.oks import oks
+
+
+def soft_oks_nms(poses: Poses, sigma: float = 0.9) -> Poses:
+    """Take the best pose, lower the score of every other by ``exp(-oks^2 / sigma)``, repeat; best first.
+
+    Args:
+        poses: People of one image.
+        sigma: Softness; larger lowers less.
+
+    Source: Bodla et al., "Soft-NMS", ICCV 2017, Eq. 3 (Gaussian), with OKS in place of box IoU.
+    """
+    poses = poses[ranking(poses)]
+    decay = np.exp(-np.square(oks(poses)) / sigma)
+    scores, waiting = poses.scores.astype(np.float64), np.ones(len(poses), bool)
+    taken = []
+    for _ in range(len(poses)):
+        best = int(np.argmax(np.where(waiting, scores, -1)))
+        taken.append(best)
+        waiting[best] = False
+        scores[waiting] *= decay[best, waiting]
+    kept = poses[np.array(taken, np.int64)]
+    return Poses(kept.keypoints, kept.keypoint_scores, scores[taken], kept.boxes, kept.skeleton, kept.track_ids)
