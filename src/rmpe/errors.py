@@ -23,3 +23,7 @@ class ModelError(RmpeError):
 
 class DataError(RmpeError):
     """An annotation, result, configuration or other data file that is not what it should be."""
+
+
+class OutputError(RmpeError):
+    """A result file that cannot be written."""

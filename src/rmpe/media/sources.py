@@ -1,0 +1,167 @@
+"""Which images to read, what to call their results, and which ids they have."""
+
+import glob
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from rmpe.errors import DataError
+from rmpe.files import read_json
+from rmpe.media.images import SUFFIXES
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """An image to read.
+
+    Attributes:
+        path: Where it is, as the user gave it.
+        file_name: Relative name for the results, with its suffix and ``/`` between folders; no two images share one.
+        name: The same without its suffix (with it, where two would be the same): what output files are called.
+    """
+
+    path: Path
+    file_name: str
+    name: str
+
+
+def find_images(sources: Sequence[str], listing: Iterable[str] | None = None) -> list[ImageItem]:
+    """Find the images that the user means.
+
+    Folders are searched with all their subfolders for files with an image suffix; names that start with a dot are left
+    out. A file that is named itself is taken whatever its suffix.
+
+    Args:
+        sources: Files, folders, patterns with ``*``, ``?``, ``**``, or ``-`` for the lines of ``listing``.
+        listing: One file, folder or pattern a line; standard input if not given.
+
+    Returns:
+        The images sorted by path, each once.
+
+    Raises:
+        DataError: If a source does not exist, a folder cannot be read, or no image is found.
+    """
+    depths: dict[Path, int] = {}  # path -> how many of its last parts name it
+    seen: set[Path] = set()
+    for source in _expand(sources, listing):
+        for path, depth in _images_of(source):
+            if (absolute := _absolute(path)) not in seen:
+                seen.add(absolute)
+                depths[path] = depth
+    if not depths:
+        raise DataError(
+            f"no images found in {', '.join(sources) or 'nothing'} (looked for {' '.join(sorted(SUFFIXES))})"
+        )
+    paths = sorted(depths)
+    file_names = _distinct_names(paths, [depths[path] for path in paths])
+    stems = [PurePath(name).with_suffix("").as_posix() for name in file_names]
+    taken = Counter(name.casefold() for name in [*stems, *file_names])
+    names = [stem if taken[stem.casefold()] == 1 else name for stem, name in zip(stems, file_names, strict=True)]
+    return [ImageItem(*item) for item in zip(paths, file_names, names, strict=True)]
+
+
+def image_ids(items: Sequence[ImageItem], annotations: Path | None = None) -> dict[ImageItem, int]:
+    """Give every image its id.
+
+    Args:
+        items: The images, sorted by path.
+        annotations: A COCO file whose images have ``id`` and ``file_name``; matched by the longest end of each path.
+
+    Returns:
+        With ``annotations`` the ids found there: an image that it does not name is absent. Else the numbers in the file
+        names if all are numbers and differ, else 1, 2, ... in the order given.
+
+    Raises:
+        DataError: If the annotations are not what they should be, or give one id to two images.
+    """
+    if annotations is not None:
+        return _annotated_ids(items, annotations)
+    stems = [item.path.stem for item in items]
+    if all(stem.isascii() and stem.isdigit() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+        return {item: int(stem) for item, stem in zip(items, stems, strict=True)}
+    return {item: number for number, item in enumerate(items, 1)}
+
+
+def _annotated_ids(items: Sequence[ImageItem], annotations: Path) -> dict[ImageItem, int]:
+    data = read_json(annotations)
+    try:
+        known = [(str(PurePath(image["file_name"]).as_posix()), int(image["id"])) for image in data["images"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{annotations}: not COCO annotations: needs 'images' with 'id' and 'file_name'") from error
+    by_name = dict(known)
+    if len(by_name) < len(known):
+        name, _ = Counter(name for name, _ in known).most_common(1)[0]
+        raise DataError(f"{annotations}: two images are called {name!r}")
+    ids: dict[ImageItem, int] = {}
+    owners: dict[int, ImageItem] = {}
+    for item in items:
+        parts = _absolute(item.path).parts[1:]
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        number = next((by_name[end] for end in ends if end in by_name), None)
+        if number is None:
+            continue
+        if number in owners:
+            raise DataError(f"{annotations}: {owners[number].path} and {item.path} are both image {number} there")
+        ids[item], owners[number] = number, item
+    return ids
+
+
+def _expand(sources: Iterable[str], listing: Iterable[str] | None) -> Iterator[str]:
+    for source in sources:
+        if source != "-":
+            yield source
+            continue
+        lines = sys.stdin if listing is None else listing
+        yield from (line for text in lines if (line := text.rstrip("\r\n")))
+
+
+def _images_of(source: str) -> Iterator[tuple[Path, int]]:
+    """The images of one source, each with the number of parts of its path that lie below the source."""
+    path = Path(source)
+    if path.is_dir():
+        yield from _images_below(path)
+    elif path.exists():
+        yield path, 1
+    elif glob.has_magic(source) and (matches := glob.glob(source, recursive=True)):  # noqa: PTH207 - may be absolute
+        for match in map(Path, matches):
+            if match.is_dir() and "**" not in source:
+                yield from _images_below(match)
+            elif match.is_file() and match.suffix.lower() in SUFFIXES:
+                yield match, 1
+    else:
+        raise DataError(f"{source}: no such file or folder, and no pattern that matches one")
+
+
+def _images_below(folder: Path) -> Iterator[tuple[Path, int]]:
+    for parent, folders, files in os.walk(folder, onerror=_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and PurePath(name).suffix.lower() in SUFFIXES:
+                path = Path(parent, name)
+                yield path, len(path.relative_to(folder).parts)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - takes ".." out, but follows no links
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot read the folder: {error.strerror}") from error
+
+
+def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
+    """Names made of the last parts of each path: as many as given, more where two names would be the same."""
+    parts = [_absolute(path).parts[1:] for path in paths]
+    depths = list(depths)
+    while True:
+        names = ["/".join(part[-depth:]) for part, depth in zip(parts, depths, strict=True)]
+        # Compared without case, because the results may be written to a file system that ignores it.
+        count = Counter(name.casefold() for name in names)
+        clashes = [index for index, name in enumerate(names) if count[name.casefold()] > 1]
+        if not any(depths[index] < len(parts[index]) for index in clashes):
+            return names
+        for index in clashes:
+            depths[index] += 1

@@ -1,0 +1,210 @@
+"""The journal: results on disk as they come, so that a stopped run can go on.
+
+A file of JSON Lines. The first line holds the settings of the run, every other line one image that was done, with its
+poses, or one that failed. Only the place of each record is kept in memory; final files are streamed from the journal
+(`Journal.records`) in the order of the image ids.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rmpe.errors import DataError, OutputError
+from rmpe.poses import Poses
+from rmpe.skeletons import Skeleton
+from rmpe.write.atomic import why_not_written
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """The result of one image, or of one frame of a video.
+
+    Attributes:
+        image_id: Its id, unique in a run.
+        file_name: Its relative name with its suffix.
+        name: What its own output files are called, without a suffix.
+        path: Where it was read from.
+        size: (height, width).
+        poses: Its people.
+    """
+
+    image_id: int
+    file_name: str
+    name: str
+    path: str
+    size: tuple[int, int]
+    poses: Poses
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that gave no result, and why (one line)."""
+
+    file_name: str
+    reason: str
+
+
+class Journal:
+    """An open journal; use it in a ``with`` block.
+
+    Attributes:
+        path: The file.
+        failures: The images that failed and have not been done since, by file name.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False) -> None:
+        """Start a journal, or go on with one.
+
+        Args:
+            path: The file; its folder is made if need be.
+            settings: All that changes results, as JSON has it; a journal is only resumed under the same.
+            resume: Go on with the journal if there is one. A last line that was cut off is dropped.
+
+        Raises:
+            DataError: If the journal is damaged or was written under other settings.
+            OutputError: If it cannot be written.
+        """
+        self.path = path
+        self.failures: dict[str, Failure] = {}
+        self._places: dict[int, int] = {}  # image id -> first byte of its record
+        self._end = 0
+        header = {"rmpe_journal": VERSION, "settings": json.loads(json.dumps(settings))}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: a record is either handed to the system or still ours, nothing lies between.
+            self._file = path.open("r+b" if resume and path.exists() else "w+b", buffering=0)
+        except OSError as error:
+            raise OutputError(why_not_written(path, error)) from error
+        try:
+            self._read_back(header)
+            if self._end == 0:
+                self._append([header])
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        """How many images are done."""
+        return len(self._places)
+
+    def __contains__(self, image_id: int) -> bool:
+        return image_id in self._places
+
+    def remaining(self, file_names: Mapping[int, str]) -> list[int]:
+        """The ids that are still to do, failed ones included.
+
+        Args:
+            file_names: Image id -> file name of all images of the run.
+
+        Raises:
+            DataError: If the journal holds an image that is not among them or has another id now.
+        """
+        for image_id in self._places:
+            if (was := self._load(image_id)["file_name"]) != (now := file_names.get(image_id)):
+                raise DataError(
+                    f"{self.path}: image {image_id} was {was}, now it is {now or 'gone'}; resume with the same sources,"
+                    " or start anew without --resume"
+                )
+        return [image_id for image_id in file_names if image_id not in self._places]
+
+    def append(self, results: Iterable[Record | Failure]) -> None:
+        """Write the results of a batch; when this returns they survive the death of the process.
+
+        Raises:
+            OutputError: If they cannot be written; what was written before stays whole.
+        """
+        self._append([_to_json(result) for result in results])
+
+    def records(self, skeleton: Skeleton) -> Iterator[Record]:
+        """All images done, in the order of their ids, one in memory at a time.
+
+        Args:
+            skeleton: The one the poses were written with.
+        """
+        for image_id in sorted(self._places):
+            line = self._load(image_id)
+            poses = Poses.from_dict(line.pop("poses"), skeleton)
+            yield Record(**line | {"size": tuple(line["size"])}, poses=poses)
+
+    def _load(self, image_id: int) -> dict[str, Any]:
+        with self.path.open("rb") as file:
+            file.seek(self._places[image_id])
+            line: dict[str, Any] = json.loads(file.readline())
+        return line
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
+        encoded = [json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n" for line in lines]
+        try:
+            _write_all(self._file.fileno(), b"".join(encoded))
+        except OSError as error:
+            self._file.truncate(self._end)
+            self._file.seek(self._end)
+            raise OutputError(why_not_written(self.path, error)) from error
+        for line, data in zip(lines, encoded, strict=True):
+            self._note(line, self._end)
+            self._end += len(data)
+
+    def _note(self, line: dict[str, Any], place: int) -> None:
+        if "poses" in line:
+            self._places[line["image_id"]] = place
+            self.failures.pop(line["file_name"], None)
+        elif "reason" in line:
+            self.failures[line["file_name"]] = Failure(**line)
+
+    def _read_back(self, header: dict[str, Any]) -> None:
+        """Find every record of an older run, and drop a last line that was cut off."""
+        with self.path.open("rb") as lines:
+            for number, text in enumerate(lines, 1):
+                if not text.endswith(b"\n"):
+                    break
+                try:
+                    line = json.loads(text)
+                    if number == 1:
+                        self._check_header(line, header)
+                    self._note(line, self._end)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DataError(f"{self.path}: line {number} is damaged; start anew without --resume") from error
+                self._end += len(text)
+        self._file.truncate(self._end)
+        self._file.seek(self._end)
+
+    def _check_header(self, found: dict[str, Any], header: dict[str, Any]) -> None:
+        if found.get("rmpe_journal") != VERSION:
+            raise DataError(f"{self.path}: not a journal of this version of rmpe; start anew without --resume")
+        was, now = found["settings"], header["settings"]
+        changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+        if changed:
+            key = changed[0]
+            raise DataError(
+                f"{self.path}: cannot resume, {key} was {was.get(key)!r} and is now {now.get(key)!r}"
+                f"{f' ({len(changed) - 1} more differ)' if len(changed) > 1 else ''};"
+                " use the same settings, or start anew without --resume"
+            )
+
+
+def _to_json(result: Record | Failure) -> dict[str, Any]:
+    if isinstance(result, Failure):
+        return asdict(result)
+    fields = ("image_id", "file_name", "name", "path", "size")
+    return {field: getattr(result, field) for field in fields} | {"poses": result.poses.to_dict()}
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write everything: on a nearly full disk the system takes a part and only then reports the error."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
