@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -11,26 +12,33 @@ from rmpe.errors import RmpeError
 # name -> module:attribute; nothing here is imported before the command is asked for.
 COMMANDS = {
     "predict": "rmpe.cli.predict:predict",
+    "learn": "rmpe.cli.learn:learn",
 }
 
 
 class LazyGroup(click.Group):
     """A group that imports a command's module only when the command is run or its help is shown."""
 
+    def __init__(self, *args: Any, table: dict[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.table = table
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All command names, in the order of the table."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command, ``None`` if there is no such command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        module, attribute = COMMANDS[cmd_name].split(":")
+        module, attribute = self.table[cmd_name].split(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="rmpe")
 def rmpe() -> None:
     """Everybody's pose, from photos and video (RMPE: SSTN, parametric pose NMS, PGPG)."""

@@ -3,7 +3,7 @@
 A detector errs differently on a runner than on somebody who sits. PGPG learns the distribution of its errors given the
 kind of pose, P(offset | atom(pose)), and draws proposals from it, so that the pose model is trained on boxes like the
 ones it will be given. The kinds, *atoms*, are the centres of k-means over poses with torsos of equal length; the
-offsets of each atom follow a Gaussian mixture.
+offsets of each atom follow a Gaussian mixture. `rmpe.training.learn_pgpg` learns it.
 """
 
 import json
@@ -29,15 +29,15 @@ SHORTEST_TORSO = 0.15
 class Pgpg:
     """A learnt distribution of proposal offsets given the kind of pose.
 
-    The last of the ``A + 1`` mixtures is for people whose torso cannot be seen (less than a shoulder and a hip, or
-    foreshortened): they cannot be aligned, so they are a kind of their own.
+    The last of the ``A + 1`` kinds is for people whose torso cannot be seen (less than a shoulder and a hip, or
+    foreshortened): they cannot be aligned.
 
     Attributes:
         joints: Names of the K joints.
         centers: Atomic poses ``(A, K, 2)``, hips' middle at (0, 0), torso of length 1; NaN where a joint is unknown.
-        weights: ``(A + 1, M)``, each row sums to 1.
-        means: ``(A + 1, M, 4)``, offsets of the left, top, right, bottom edge as shares of the true box's sides.
-        covariances: ``(A + 1, M, 4, 4)``.
+        weights: ``(A + 1, M)``, what each Gaussian part weighs for each kind; rows sum to 1.
+        means: ``(M, 4)``, offsets of the left, top, right, bottom edge as shares of the true box's sides.
+        covariances: ``(M, 4, 4)``.
         iou: Proposals below this IoU with the true box are not drawn; the one that detections were matched with.
         learned: What it was learnt from, for readers.
 
@@ -45,8 +45,9 @@ class Pgpg:
         Section 3.3.
 
     Differs:
-        The paper does not say what to do with missing joints (distances to atoms are taken over the visible ones) and
-        gives no number of atoms, parts or draws (`rmpe.training.learn_pgpg` chooses by held-out likelihood).
+        The parts may be shared between kinds, each with weights of its own; a mixture per atom is the special case
+        where no part has weight for two kinds. The paper does not say what to do with missing joints: distances to
+        atoms are means over the visible ones.
     """
 
     joints: tuple[str, ...]
@@ -58,27 +59,22 @@ class Pgpg:
     learned: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        mixtures, parts = self.weights.shape
+        kinds, parts = self.weights.shape
         expected = {
-            "centers": (mixtures - 1, len(self.joints), 2),
-            "means": (mixtures, parts, 4),
-            "covariances": (mixtures, parts, 4, 4),
+            "centers": (kinds - 1, len(self.joints), 2),
+            "means": (parts, 4),
+            "covariances": (parts, 4, 4),
         }
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} must be {shape}, got {getattr(self, name).shape}")
         if not (np.all(self.weights >= 0) and np.allclose(self.weights.sum(axis=1), 1, atol=1e-3)):
-            raise ValueError("the weights of each atom must be positive and sum to 1")
+            raise ValueError("the weights of each kind of pose must be positive and sum to 1")
 
     @cached_property
     def cholesky(self) -> NDArray[np.float64]:
-        """Lower triangular square roots of the covariances ``(A + 1, M, 4, 4)``."""
+        """Lower triangular square roots of the covariances ``(M, 4, 4)``."""
         return np.asarray(np.linalg.cholesky(self.covariances), np.float64)
-
-    @cached_property
-    def whitening(self) -> NDArray[np.float64]:
-        """Inverses of `cholesky`."""
-        return np.asarray(np.linalg.inv(self.cholesky), np.float64)
 
     def atoms_of(self, keypoints: ArrayLike, visible: ArrayLike) -> NDArray[np.int64]:
         """The atom nearest to each person.
@@ -88,7 +84,7 @@ class Pgpg:
             visible: ``(N, K)``, true where a joint is labelled; others count for nothing.
 
         Returns:
-            ``(N,)`` indices of mixtures; the last one for people without a torso.
+            ``(N,)``, 0 to A - 1, and A for people without a torso.
         """
         aligned = align(keypoints, visible, self.joints)
         squared = ((aligned[:, None] - self.centers[None]) ** 2).sum(axis=-1)
@@ -106,18 +102,17 @@ class Pgpg:
         def draw(atoms: NDArray[np.int64]) -> Offsets:
             part = (generator.random((len(atoms), 1)) >= cumulative[atoms]).sum(axis=1)
             noise = generator.standard_normal((len(atoms), 4, 1))
-            offsets: Offsets = self.means[atoms, part] + (self.cholesky[atoms, part] @ noise)[..., 0]
+            offsets: Offsets = self.means[part] + (self.cholesky[part] @ noise)[..., 0]
             return offsets
 
         return draw_overlapping(draw, np.repeat(atoms, count), self.iou).reshape(len(atoms), count, 4)
 
     def log_likelihood(self, offsets: Offsets, atoms: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log density ``(N,)`` of offsets ``(N, 4)`` given ``atoms`` ``(N,)``, of the mixture without the IoU cut."""
-        white = (self.whitening[atoms] @ (offsets[:, None] - self.means[atoms])[..., None])[..., 0]
-        scale = np.log(np.diagonal(self.whitening, axis1=-2, axis2=-1)).sum(axis=-1) - 2 * np.log(2 * np.pi)
-        with np.errstate(divide="ignore"):  # unused parts have weight 0
-            constant = np.log(self.weights) + scale
-        result: NDArray[np.float64] = np.logaddexp.reduce(constant[atoms] - (white**2).sum(axis=-1) / 2, axis=1)
+        with np.errstate(divide="ignore"):  # a weight may be 0
+            weights = np.log(self.weights)[atoms]
+        densities = log_densities(offsets, self.means, self.covariances)
+        result: NDArray[np.float64] = np.logaddexp.reduce(weights + densities, axis=1)
         return result
 
     def to_joints(self, names: Sequence[str]) -> "Pgpg":
@@ -133,16 +128,11 @@ class Pgpg:
         ]
         lines += [f"joints = {json.dumps(self.joints)}", f"iou = {self.iou}", "", "[learned]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in self.learned.items()]
-        centers = [*self.centers, np.full((len(self.joints), 2), np.nan)]
-        for center, weights, means, covariances in zip(
-            centers, self.weights, self.means, self.covariances, strict=True
-        ):
-            lines += ["", "[[atoms]]"]
-            if np.isfinite(center).any():
-                lines.append(f"pose = {_numbers(center, 3)}")
-            used = weights > 0
-            lines += [f"weights = {_numbers(weights[used], 4)}", f"means = {_numbers(means[used], 5)}"]
-            lines.append(f"covariances = {_numbers(covariances[used], 7)}")
+        for mean, covariance in zip(self.means, self.covariances, strict=True):
+            lines += ["", "[[parts]]", f"mean = {_numbers(mean, 5)}", f"covariance = {_numbers(covariance, 7)}"]
+        for center, weights in zip(self.centers, self.weights[:-1], strict=True):
+            lines += ["", "[[atoms]]", f"pose = {_numbers(center, 3)}", f"weights = {_numbers(weights, 5)}"]
+        lines += ["", "[no_torso]", f"weights = {_numbers(self.weights[-1], 5)}"]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -155,19 +145,17 @@ class Pgpg:
         """
         try:
             data = tomllib.loads(path.read_text("utf-8"))
-            atoms, joints = data["atoms"], tuple(data["joints"])
-            parts = max(len(atom["weights"]) for atom in atoms)
-            arrays: dict[str, list[NDArray[np.float64]]] = {"weights": [], "means": [], "covariances": []}
-            for atom in atoms:
-                weights = np.array(atom["weights"], np.float64)
-                missing = parts - len(weights)
-                arrays["weights"].append(np.pad(weights / weights.sum(), (0, missing)))
-                for name in ("means", "covariances"):  # unused parts repeat the last one: valid, and of weight 0
-                    value = np.array(atom[name], np.float64)
-                    arrays[name].append(np.concatenate([value, np.repeat(value[-1:], missing, axis=0)]))
-            centers = np.array([atom["pose"] for atom in atoms[:-1]], np.float64).reshape(-1, len(joints), 2)
-            stacked = {name: np.stack(values) for name, values in arrays.items()}
-            pgpg = cls(joints, centers, **stacked, iou=float(data["iou"]), learned=data.get("learned", {}))
+            joints, atoms = tuple(data["joints"]), data["atoms"]
+            weights = np.array([kind["weights"] for kind in (*atoms, data["no_torso"])], np.float64)
+            pgpg = cls(
+                joints,
+                np.array([atom["pose"] for atom in atoms], np.float64).reshape(-1, len(joints), 2),
+                weights / weights.sum(axis=1, keepdims=True),
+                np.array([part["mean"] for part in data["parts"]], np.float64),
+                np.array([part["covariance"] for part in data["parts"]], np.float64),
+                float(data["iou"]),
+                data["learned"],
+            )
             _ = pgpg.cholesky  # refuses covariances that are none
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot read the PGPG file: {error}") from error
@@ -201,6 +189,17 @@ def align(keypoints: ArrayLike, visible: ArrayLike, joints: Sequence[str]) -> ND
     torso[~(torso >= SHORTEST_TORSO * extent) | (torso == 0)] = np.nan
     aligned: NDArray[np.float64] = (points - hips[:, None]) / torso[:, None, None]
     return aligned
+
+
+def log_densities(
+    offsets: Offsets, means: NDArray[np.float64], covariances: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Log density ``(N, M)`` of offsets ``(N, 4)`` under each Gaussian, ``(M, 4)`` and ``(M, 4, 4)``."""
+    whitening = np.linalg.inv(np.linalg.cholesky(covariances))
+    white = (whitening @ (offsets[:, None] - means)[..., None])[..., 0]
+    scale = np.log(np.diagonal(whitening, axis1=-2, axis2=-1)).sum(axis=-1) - 2 * np.log(2 * np.pi)
+    result: NDArray[np.float64] = scale - (white**2).sum(axis=-1) / 2
+    return result
 
 
 def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:

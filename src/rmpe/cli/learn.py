@@ -1,0 +1,14 @@
+"""``rmpe learn``: parameters that are learnt from data, without a network."""
+
+import click
+
+from rmpe.cli import LazyGroup
+
+COMMANDS = {
+    "pgpg": "rmpe.cli.learn_pgpg:learn_pgpg",
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def learn() -> None:
+    """Learn the parameters of a stage from data."""

@@ -1,0 +1,65 @@
+"""``rmpe learn pgpg``: the distribution of a detector's errors, for training pose models."""
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OTHER_IOUS = (0.4, 0.5, 0.6, 0.7)
+EDGES = ("left", "top", "right", "bottom")
+
+
+@click.command("pgpg")
+@click.option("--detections", type=FILE, required=True, help="COCO box results of the detector.")
+@click.option("--annotations", type=FILE, required=True, help="COCO keypoint annotations of the same images.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="TOML file to write.")
+@click.option("--iou", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Smallest IoU of a match.")
+@click.option("--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints.")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for pictures.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of k-means and mixtures.")
+def learn_pgpg(
+    detections: Path, annotations: Path, out: Path, iou: float, skeleton: str, plots: Path | None, seed: int
+) -> None:
+    """Learn PGPG, the distribution of a detector's errors given the kind of pose (paper section 3.3).
+
+    Each person's box is matched with its detection of highest IoU, if that is at least --iou; other cuts are shown.
+    The numbers of atomic poses and of Gaussian parts are those with the highest held-out likelihood.
+    """
+    from rmpe.skeletons import load_skeleton
+    from rmpe.training.detector_errors import match_coco
+    from rmpe.training.learn_pgpg import choose_sizes
+    from rmpe.training.learn_pgpg import learn_pgpg as fit
+
+    joints = load_skeleton(skeleton)
+    matches = match_coco(annotations, detections, joints)
+    click.echo(f"{len(matches)} people in images with detections; mean (sd) of offsets in % of the side, by IoU cut")
+    click.echo(f"{'IoU':>5} {'people':>7} " + " ".join(f"{edge:>14}" for edge in EDGES))
+    for cut in sorted({*OTHER_IOUS, iou}):
+        offsets = 100 * matches[matches.ious >= cut].offsets
+        spread = zip(offsets.mean(axis=0), offsets.std(axis=0), strict=True)
+        click.echo(f"{cut:5.2f} {len(offsets):7d} " + " ".join(f"{mean:6.2f} ({sd:5.2f})" for mean, sd in spread))
+
+    kept = matches[matches.ious >= iou]
+    candidates = choose_sizes(kept, seed=seed)
+    click.echo("held-out log-likelihood a person; gain over the best with one atom")
+    for candidate in candidates[:8]:
+        parts = f"{candidate.sizes.parts} parts " + ("shared" if candidate.sizes.shared else "each")
+        gain = f"{candidate.gain:+.4f} +- {candidate.gain_error:.4f}"
+        click.echo(f"  {candidate.sizes.atoms:3d} atoms, {parts:16s} {candidate.log_likelihood:8.4f}  {gain}")
+
+    best = candidates[0]
+    pgpg = fit(kept, best.sizes, iou, seed)
+    pgpg.learned.update(
+        detections=detections.name,
+        annotations=f"{annotations.parent.name}/{annotations.name}",
+        people=len(kept),
+        held_out_log_likelihood=round(best.log_likelihood, 4),
+    )
+    pgpg.save(out)
+    click.echo(f"wrote {out}")
+    if plots:
+        from rmpe.training.pgpg_plots import plot_atoms, plot_offsets
+
+        plot_atoms(pgpg, kept, joints, plots / "atoms.png")
+        plot_offsets(pgpg, kept, plots / "offsets.png")
+        click.echo(f"wrote {plots}/atoms.png and {plots}/offsets.png")
