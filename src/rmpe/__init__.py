@@ -1,3 +1,59 @@
-"""Regional multi-person pose estimation: everybody's pose from photos and video."""
+"""Regional multi-person pose estimation: everybody's pose from photos and video.
+
+Example:
+    >>> import rmpe                                                          # doctest: +SKIP
+    >>> estimator = rmpe.load("yolox_nano.onnx", "tinypose_256x192.onnx")    # doctest: +SKIP
+    >>> image = rmpe.read_image("photo.jpg")                                 # doctest: +SKIP
+    >>> poses = estimator(image)                                             # doctest: +SKIP
+    >>> rmpe.save_image("drawn.jpg", rmpe.draw_poses(image, poses))                # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rmpe.boxes import Boxes as Boxes
+    from rmpe.draw import draw_poses as draw_poses
+    from rmpe.errors import RmpeError as RmpeError
+    from rmpe.media.images import read_image as read_image
+    from rmpe.media.images import save_image as save_image
+    from rmpe.pipeline import Estimator as Estimator
+    from rmpe.pipeline import load as load
+    from rmpe.poses import Poses as Poses
+    from rmpe.skeletons import Skeleton as Skeleton
+    from rmpe.skeletons import load_skeleton as load_skeleton
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "Boxes": "rmpe.boxes",
+    "Estimator": "rmpe.pipeline",
+    "Poses": "rmpe.poses",
+    "RmpeError": "rmpe.errors",
+    "Skeleton": "rmpe.skeletons",
+    "draw_poses": "rmpe.draw",
+    "load": "rmpe.pipeline",
+    "load_skeleton": "rmpe.skeletons",
+    "read_image": "rmpe.media.images",
+    "save_image": "rmpe.media.images",
+}
+__all__ = [
+    "Boxes",
+    "Estimator",
+    "Poses",
+    "RmpeError",
+    "Skeleton",
+    "__version__",
+    "draw_poses",
+    "load",
+    "load_skeleton",
+    "read_image",
+    "save_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used, so that ``import rmpe`` costs next to nothing."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'rmpe' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -78,7 +78,7 @@ def decode_dark(heatmaps: Heatmaps, blur: int = 0) -> tuple[Points, Scores]:
     height, width = heatmaps.shape[2:]
     inside = ((cells > 0) & (cells < np.array([width - 1, height - 1]))).all(axis=-1)
     usable = (summit & inside & (scores > 0))[..., None]
-    points: Points = cells + np.where(usable, np.clip(step, -1, 1), 0)
+    points = cells.astype(np.float64) + np.where(usable, np.clip(step, -1, 1), 0)
     return points, scores
 
 

@@ -1,0 +1,93 @@
+"""A spatial transformer network (STN) from an ONNX file: finds the person inside a sloppy box.
+
+The composed way: the network looks at the box's crop and answers theta; its map is composed with the crop's own, so the
+pose model's crop is sampled once, from the image. The inverse of the composed map is the SDTN. It stands before any
+pose model.
+
+Source: RMPE, section 3.1, Eq. 1-4. Differs: the paper samples the transformed crop from the crop.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.affine import (
+    SINGULAR,
+    Matrix,
+    boxes_to_crops,
+    compose,
+    invert,
+    normalised_to_pixels,
+    pixels_to_normalised,
+)
+from rmpe.boxes import Boxes
+from rmpe.cards import ModelCard, find_card
+from rmpe.errors import ModelError
+from rmpe.estimate.crops import cut, network_input
+from rmpe.estimate.pose_model import PoseModel
+from rmpe.propose import grow_proposals
+from rmpe.runtime import Device, Session
+
+IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float64)
+
+
+class Stn:
+    """Refines crops of people.
+
+    Attributes:
+        card: What the network expects; its growth is that of the boxes it was trained with.
+        size: (height, width) of its input.
+    """
+
+    def __init__(self, session: Session, card: ModelCard) -> None:
+        """Check the model against its card.
+
+        Raises:
+            ModelError: If it is not an STN.
+        """
+        shape = next(iter(session.inputs.values()))
+        if card.kind != "stn" or len(shape) != 4:
+            raise ModelError(f"{session.path}: not a spatial transformer: {card.kind} model with input {shape}")
+        self.session, self.card = session, card
+        self.size = (shape[2] or card.size[0], shape[3] or card.size[1])
+
+    def crop_maps(self, images: list[NDArray[np.uint8]], boxes: list[Boxes], pose: PoseModel) -> list[Matrix]:
+        """Maps image_to_crop for a pose model, one array ``(N_i, 2, 3)`` an image, with the people centred.
+
+        Args:
+            images: RGB uint8 images.
+            boxes: Proposals, one `Boxes` an image; not grown.
+            pose: The model that will see the crops.
+        """
+        image_to_stn = [
+            boxes_to_crops(grow_proposals(found.xyxy, self.card.growth), self.size, self.card.alignment)
+            for found in boxes
+        ]
+        crops = [cut(image, maps, self.size) for image, maps in zip(images, image_to_stn, strict=True)]
+        image_to_centred = compose(self._stn_to_centred(np.concatenate(crops)), np.concatenate(image_to_stn))
+        height, width = self.size
+        # In the centred frame the grown person fills the crop: undo the STN's growth, apply the pose model's.
+        person = Boxes([[0, 0, width, height]]).grow(pose.card.growth / self.card.growth).xyxy
+        centred_to_crop = boxes_to_crops(person, pose.size, pose.card.alignment)
+        ends = np.cumsum([len(found) for found in boxes])[:-1]
+        return np.split(compose(centred_to_crop, image_to_centred), ends)
+
+    def _stn_to_centred(self, crops: NDArray[np.uint8]) -> Matrix:
+        if len(crops) == 0:
+            return np.zeros((0, 2, 3))
+        theta = self.session(network_input(crops, self.card))[0].astype(np.float64).reshape(-1, 2, 3)
+        # A theta that cannot be inverted says nothing about where the person is: keep the detector's box.
+        theta[np.abs(np.linalg.det(theta[..., :2])) <= SINGULAR] = IDENTITY
+        centred_to_stn = compose(normalised_to_pixels(self.size), compose(theta, pixels_to_normalised(self.size)))
+        return invert(centred_to_stn)
+
+
+def load_stn(path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None) -> Stn:
+    """A spatial transformer from an ONNX file and its card.
+
+    Raises:
+        ModelError: If the model or its card cannot be used.
+    """
+    session = Session(path, device, threads)
+    return Stn(session, find_card(session, card))
