@@ -41,14 +41,16 @@ def match_by_pckh(frame: Frame, threshold: float = THRESHOLD) -> NDArray[np.bool
 def rank_joints(frames: list[Frame], joints: int, threshold: float = THRESHOLD) -> list[Ranked]:
     """Match lists, one a joint, with frames as the units."""
     right = np.concatenate([match_by_pckh(frame, threshold) for frame in frames] or [np.zeros((0, joints), bool)])
-    scores = np.concatenate([frame.scores for frame in frames] or [np.zeros((0, joints))])
+    missing = [np.isnan(frame.points).any(axis=2) for frame in frames]
+    scores = [np.where(gone, np.nan, frame.scores) for gone, frame in zip(missing, frames, strict=True)]
+    all_scores = np.concatenate(scores or [np.zeros((0, joints))])
     unit = np.repeat(np.arange(len(frames)), [len(frame.points) for frame in frames])
     truths = np.array([np.isfinite(frame.truth).all(axis=2).sum(axis=0) for frame in frames]).reshape(-1, joints)
     ranked = []
     for joint in range(joints):
-        there = np.isfinite(scores[:, joint])
+        there = np.isfinite(all_scores[:, joint])
         hits = right[there, joint][None]
-        ranked.append(Ranked.sort(scores[there, joint], unit[there], hits, np.ones_like(hits), truths[:, joint]))
+        ranked.append(Ranked.sort(all_scores[there, joint], unit[there], hits, np.ones_like(hits), truths[:, joint]))
     return ranked
 
 
