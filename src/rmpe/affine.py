@@ -44,7 +44,8 @@ def invert(a_to_b: Matrix) -> Matrix:
     Raises:
         ValueError: If a map is singular (its area factor is below ``SINGULAR``) or not finite.
     """
-    determinant = np.linalg.det(a_to_b[..., :2])
+    with np.errstate(invalid="ignore"):
+        determinant = np.linalg.det(a_to_b[..., :2])
     if not np.all(np.abs(determinant) > SINGULAR):  # also false for NaN
         raise ValueError(f"affine map cannot be inverted: determinant {np.ravel(determinant).tolist()[:8]}")
     linear = np.linalg.inv(a_to_b[..., :2])
@@ -92,10 +93,12 @@ def boxes_to_crops(boxes: ArrayLike, crop_size: tuple[int, int], alignment: Alig
         ValueError: If a side of a box is not positive and finite, or the alignment is unknown.
     """
     height, width = crop_size
+    boxes = np.asarray(boxes, np.float64)
+    usable = np.all(boxes[..., 2:] > boxes[..., :2], axis=-1) & np.all(np.isfinite(boxes), axis=-1)
+    if not np.all(usable):
+        raise ValueError(f"cannot crop an empty box: {boxes[~usable][:4].tolist()}")
     boxes = pad_to_aspect(boxes, width / height)
     sides = boxes[..., 2:] - boxes[..., :2]
-    if not (np.all(sides > 0) and np.all(np.isfinite(boxes))):
-        raise ValueError(f"cannot crop an empty box: sides {sides[~np.all(sides > 0, axis=-1)][:4].tolist()}")
     crop = np.array([width, height], np.float64)
     start = boxes[..., :2]
     if alignment == "corner":
