@@ -7,7 +7,6 @@ argument that is itself such a dictionary is built first::
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +65,7 @@ def save_checkpoint(path: Path, net: nn.Module, config: dict[str, Any]) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
     save_file(weights, partial, metadata={METADATA_KEY: json.dumps(config)})
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -88,7 +87,9 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelError(f"{path}: weights do not fit {config['model']}: {str(error).splitlines()[-1].strip()}") from error
+        raise ModelError(
+            f"{path}: weights do not fit {config['model']}: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return net.eval(), config
 
 

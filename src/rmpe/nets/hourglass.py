@@ -21,6 +21,7 @@ class Residual(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Same height and width."""
         out: Tensor = self.branch(features) + self.skip(features)
         return out
 
@@ -36,6 +37,7 @@ class Hourglass(nn.Module):
         self.up = Residual(channels, channels)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Same shape."""
         low = self.up(self.inner(self.down(F.max_pool2d(features, 2))))
         out: Tensor = self.skip(features) + F.interpolate(low, scale_factor=2.0, mode="nearest")
         return out
@@ -61,7 +63,7 @@ class StackedHourglass(nn.Module):
             Residual(channels // 4, channels // 2), nn.MaxPool2d(2),
             Residual(channels // 2, channels // 2), Residual(channels // 2, channels),
         )  # fmt: skip
-        self.early_channels, self.early_stride = channels, 4
+        self.early_channels = channels
         self.hourglasses = nn.ModuleList(Hourglass(channels, depth) for _ in range(stacks))
         self.necks = nn.ModuleList(
             nn.Sequential(
@@ -75,6 +77,7 @@ class StackedHourglass(nn.Module):
         self.merge_heatmaps = nn.ModuleList(nn.Conv2d(joints, channels, 1) for _ in range(stacks - 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Heatmaps of every stack, the last the prediction."""
         features = self.early(images)
         heatmaps: list[Tensor] = []
         for index, (hourglass, neck, head) in enumerate(zip(self.hourglasses, self.necks, self.heads, strict=True)):

@@ -4,11 +4,15 @@ Source: RMPE section 3.1 (ResNet-18); the other two are ours, for CPUs.
 """
 
 import copy
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rmpe.nets.hourglass import StackedHourglass
+from rmpe.nets.lite import LiteSppe
 from rmpe.nets.sstn import PARAMETERS, Motion, Size, theta_from_parameters
 
 
@@ -32,6 +36,7 @@ class BasicBlock(nn.Module):
             self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor) -> Tensor:
+        """``(B, inputs, h, w)`` to ``(B, outputs, h / stride, w / stride)``."""
         return F.relu(self.branch(features) + self.skip(features))
 
 
@@ -63,6 +68,7 @@ class Localisation(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Theta, centred_to_disturbed."""
         if self.shrink > 1:
             images = F.avg_pool2d(images, self.shrink)
         parameters = self.last(self.head(self.features(images)))
@@ -85,34 +91,41 @@ class EarlyLocalisation(Localisation):
     """A copy of a pose estimator's own early blocks, then strided convolutions down to a few cells that keep *where*.
 
     Args:
-        sppe: Pose estimator with ``early`` (images to features) and ``early_channels``; its weights are copied, so
-            start from a trained one.
+        sppe: Pose estimator to start from, best a trained one; its weights are copied.
         size: (height, width) of the images.
         motion: The family of maps.
         width: Channels after the early blocks.
         shrink: Average-pool the images by this factor first.
     """
 
-    def __init__(self, sppe: nn.Module, size: Size, motion: Motion = "zoom", width: int = 64, shrink: int = 1) -> None:
-        features = [copy.deepcopy(sppe.early), *conv_bn_relu(sppe.early_channels, width, 3, 2)]
-        super().__init__(nn.Sequential(*features, *conv_bn_relu(width, width, 3, 2)), _flat(width), size, motion, shrink)
+    def __init__(
+        self,
+        sppe: LiteSppe | StackedHourglass,
+        size: Size,
+        motion: Motion = "zoom",
+        width: int = 64,
+        shrink: int = 1,
+    ) -> None:
+        layers = [copy.deepcopy(sppe.early), *conv_bn_relu(sppe.early_channels, width, 3, 2)]
+        layers += conv_bn_relu(width, width, 3, 2)
+        super().__init__(nn.Sequential(*layers), _flat(width), size, motion, shrink)
 
 
 class TinyLocalisation(Localisation):
     """A small residual net on a shrunken crop, for CPUs.
 
     Args:
-        size: (height, width) of the images; the crop is shrunk to about 64 or 128 pixels of height.
+        size: (height, width) of the images; the crop is shrunk by a whole factor first.
         motion: The family of maps.
         widths: Channels at each halving.
-        height: Wanted height after shrinking.
+        height: Least height after shrinking.
     """
 
     def __init__(
-        self, size: Size, motion: Motion = "zoom", widths: tuple[int, ...] = (24, 32, 64, 96), height: int = 128
+        self, size: Size, motion: Motion = "zoom", widths: Sequence[int] = (24, 32, 64, 96), height: int = 128
     ) -> None:
         layers = conv_bn_relu(3, widths[0], 3, 2)
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             layers.append(BasicBlock(inputs, outputs, 2))
         shrink = max(1, size[0] // height)
         super().__init__(nn.Sequential(*layers), _flat(widths[-1]), size, motion, shrink)
@@ -120,6 +133,4 @@ class TinyLocalisation(Localisation):
 
 def _flat(channels: int, cells: int = 16, width: int = 128) -> nn.Module:
     """Squeeze the channels, keep every cell, mix them: position survives, unlike under global pooling."""
-    return nn.Sequential(
-        *conv_bn_relu(channels, cells, 1), nn.Flatten(), nn.LazyLinear(width), nn.ReLU(inplace=True)
-    )
+    return nn.Sequential(*conv_bn_relu(channels, cells, 1), nn.Flatten(), nn.LazyLinear(width), nn.ReLU(inplace=True))

@@ -43,6 +43,7 @@ class SstnSppe(nn.Module):
         self.sppe, self.localisation = sppe, localisation
 
     def forward(self, images: Tensor) -> SstnOutput:
+        """One pass over proposals' crops ``(B, 3, H, W)``."""
         height, width = images.shape[-2:]
         theta = self.localisation(images)
         centred_images = stn(images, theta, (height, width))

