@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -55,7 +56,8 @@ class Journal:
 
     Attributes:
         path: The file.
-        failures: The images that failed and have not been done since, by file name.
+        failures: The images that failed in this run and have not been done since, by file name; those of an earlier
+            run are tried again, so they do not count.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False) -> None:
@@ -113,8 +115,9 @@ class Journal:
         Raises:
             DataError: If the journal holds an image that is not among them or has another id now.
         """
-        for image_id in self._places:
-            if (was := self._load(image_id)["file_name"]) != (now := file_names.get(image_id)):
+        for line in self._lines():
+            image_id, was = line["image_id"], line["file_name"]
+            if was != (now := file_names.get(image_id)):
                 raise DataError(
                     f"{self.path}: image {image_id} was {was}, now it is {now or 'gone'}; resume with the same sources,"
                     " or start anew without --resume"
@@ -127,7 +130,14 @@ class Journal:
         Raises:
             OutputError: If they cannot be written; what was written before stays whole.
         """
-        self._append([_to_json(result) for result in results])
+        results = list(results)
+        places = self._append([_to_json(result) for result in results])
+        for result, place in zip(results, places, strict=True):
+            if isinstance(result, Failure):
+                self.failures[result.file_name] = result
+            else:
+                self._places[result.image_id] = place
+                self.failures.pop(result.file_name, None)
 
     def records(self, skeleton: Skeleton) -> Iterator[Record]:
         """All images done, in the order of their ids, one in memory at a time.
@@ -135,18 +145,18 @@ class Journal:
         Args:
             skeleton: The one the poses were written with.
         """
-        for image_id in sorted(self._places):
-            line = self._load(image_id)
+        for line in self._lines():
             poses = Poses.from_dict(line.pop("poses"), skeleton)
             yield Record(**line | {"size": tuple(line["size"])}, poses=poses)
 
-    def _load(self, image_id: int) -> dict[str, Any]:
+    def _lines(self) -> Iterator[dict[str, Any]]:
         with self.path.open("rb") as file:
-            file.seek(self._places[image_id])
-            line: dict[str, Any] = json.loads(file.readline())
-        return line
+            for _, place in sorted(self._places.items()):
+                file.seek(place)
+                yield json.loads(file.readline())
 
-    def _append(self, lines: list[dict[str, Any]]) -> None:
+    def _append(self, lines: list[dict[str, Any]]) -> list[int]:
+        """Write lines at the end; where each starts."""
         encoded = [json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n" for line in lines]
         try:
             _write_all(self._file.fileno(), b"".join(encoded))
@@ -154,16 +164,8 @@ class Journal:
             self._file.truncate(self._end)
             self._file.seek(self._end)
             raise OutputError(why_not_written(self.path, error)) from error
-        for line, data in zip(lines, encoded, strict=True):
-            self._note(line, self._end)
-            self._end += len(data)
-
-    def _note(self, line: dict[str, Any], place: int) -> None:
-        if "poses" in line:
-            self._places[line["image_id"]] = place
-            self.failures.pop(line["file_name"], None)
-        elif "reason" in line:
-            self.failures[line["file_name"]] = Failure(**line)
+        *starts, self._end = accumulate(map(len, encoded), initial=self._end)
+        return starts
 
     def _read_back(self, header: dict[str, Any]) -> None:
         """Find every record of an older run, and drop a last line that was cut off."""
@@ -175,7 +177,8 @@ class Journal:
                     line = json.loads(text)
                     if number == 1:
                         self._check_header(line, header)
-                    self._note(line, self._end)
+                    if "poses" in line:
+                        self._places[line["image_id"]] = self._end
                 except (ValueError, KeyError, TypeError) as error:
                     raise DataError(f"{self.path}: line {number} is damaged; start anew without --resume") from error
                 self._end += len(text)
