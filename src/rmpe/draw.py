@@ -12,12 +12,13 @@ from rmpe.skeletons import MIDDLE, Color, Skeleton
 BOX, OTHER_BOX, EDGE = (240, 240, 240), (255, 60, 220), (20, 20, 20)  # RGB
 FAINT, CLEAR = 0.1, 0.5  # joint scores at which a joint begins to be seen, and is seen in full
 LIMB_WIDTH = 0.012  # as a share of the person's longer side
+WIDEST = 500  # pixels; a box may be absurdly large, OpenCV's lines may not
 EDGED_WIDTH = 3  # pixels; thinner limbs have a fainter dark edge, or small people would be all edge
 FRACTION_BITS = 4  # OpenCV draws at 1/16 pixel
 FARTHEST = 1e6  # pixels; beyond it OpenCV's integers overflow
 
 
-def draw(
+def draw_poses(
     image: NDArray[np.uint8],
     poses: Poses,
     *,
@@ -139,7 +140,7 @@ def _draw_label(canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str,
 
 
 def _line_width(box: NDArray[np.floating]) -> float:
-    return max(1.0, LIMB_WIDTH * float(np.max(box[2:] - box[:2])))
+    return float(np.clip(LIMB_WIDTH * np.max(box[2:] - box[:2]), 1, WIDEST))
 
 
 def _paint(color: Color, opacity: float) -> tuple[float, float, float, float]:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from rmpe.affine import apply, invert
 from rmpe.boxes import Boxes
 from rmpe.detect import Detector, RecordedBoxes, load_detector
-from rmpe.errors import ModelError, RmpeError
+from rmpe.errors import RmpeError
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
 from rmpe.estimate.score import pose_scores
 from rmpe.estimate.stn import Stn, load_stn
 from rmpe.media.images import read_image
+from rmpe.models import resolve_model
 from rmpe.poses import Poses
 from rmpe.propose import propose
 from rmpe.runtime import Device
@@ -206,9 +207,9 @@ def load(
     """Load models and put the pipeline together.
 
     Args:
-        detector: ONNX file, or any `Detector` object.
-        pose: ONNX file of a single-person pose model.
-        stn: ONNX file of a spatial transformer that stands before the pose model.
+        detector: ONNX file or name of an installed model, or any `Detector` object; ``None`` = the default model.
+        pose: The same for the single-person pose model.
+        stn: The same for a spatial transformer that stands before the pose model; ``None`` = no transformer.
         card: Model card of the pose model, where it has none of its own.
         nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned parameters.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -224,12 +225,13 @@ def load(
     """
     cores = threads or os.cpu_count() or 1
     each = max(1, cores // max(1, workers))
-    if detector is None or pose is None:
-        raise ModelError("no default model is installed: name a detector and a pose model (--detector, --pose)")
+    if detector is None or isinstance(detector, str | Path):
+        detector = load_detector(resolve_model(detector, "detector"), device, each)
+    pose_file, pose_card = resolve_model(pose, "pose"), Path(card) if card else None
     return Estimator(
-        load_detector(detector, device, each) if isinstance(detector, str | Path) else detector,
-        load_pose_model(pose, device, each, Path(card) if card else None, flip_test=flip_test, batch=batch),
-        load_stn(stn, device, each) if stn else None,
+        detector,
+        load_pose_model(pose_file, device, each, pose_card, flip_test=flip_test, batch=batch),
+        load_stn(resolve_model(stn, "stn"), device, each) if stn else None,
         suppressor(nms),
         limit=limit,
         workers=workers,
