@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from rmpe.errors import DataError, UsageError
 
 Offsets = NDArray[np.float64]
-REDRAWS = 100
+REDRAWS = 1000
 
 
 class BoxPolicy(Protocol):
@@ -92,7 +92,8 @@ class RandomJitter(PoseBlind):
     """The true box shifted and stretched at random, redrawn until it overlaps the true box enough.
 
     The centre moves by up to ``shift`` of the side along each axis, each side is multiplied by up to ``scale`` or its
-    inverse, both evenly (the scale in its logarithm).
+    inverse, both evenly (the scale in its logarithm); then all of it is weakened by one number, even between 0 and 1.
+    Without that, nine of ten boxes would lie below an IoU of .67, since there is most room at the border.
 
     Attributes:
         iou: Smallest IoU with the true box.
@@ -111,8 +112,9 @@ class RandomJitter(PoseBlind):
         """Offsets ``(N, count, 4)``, none below an IoU of ``iou``."""
 
         def draw(atoms: NDArray[np.int64]) -> Offsets:
-            shift = generator.uniform(-self.shift, self.shift, (len(atoms), 2))
-            growth = self.scale ** generator.uniform(-1, 1, (len(atoms), 2)) - 1
+            strength = generator.uniform(0, 1, (len(atoms), 1))
+            shift = strength * self.shift * generator.uniform(-1, 1, (len(atoms), 2))
+            growth = self.scale ** (strength * generator.uniform(-1, 1, (len(atoms), 2))) - 1
             return np.concatenate([shift - growth / 2, shift + growth / 2], axis=1)
 
         return draw_overlapping(draw, np.repeat(atoms, count), self.iou).reshape(len(atoms), count, 4)
