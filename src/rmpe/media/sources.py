@@ -47,10 +47,13 @@ def find_images(sources: Sequence[str], listing: Iterable[str] | None = None) ->
     depths: dict[Path, int] = {}  # path -> how many of its last parts name it
     seen: set[Path] = set()
     for source in _expand(sources, listing):
-        for path, depth in _images_of(source):
-            if (absolute := _absolute(path)) not in seen:
-                seen.add(absolute)
-                depths[path] = depth
+        try:
+            for path, depth in _images_of(source):
+                if (absolute := _absolute(path)) not in seen:
+                    seen.add(absolute)
+                    depths[path] = depth
+        except OSError as error:
+            raise DataError(f"{source}: cannot read: {error.strerror or error}") from error
     if not depths:
         raise DataError(
             f"no images found in {', '.join(sources) or 'nothing'} (looked for {' '.join(sorted(SUFFIXES))})"
