@@ -109,12 +109,11 @@ def _pairs(
     open_ = possible.copy()
     open_[list(kept)] = False
     open_[:, list(kept.values())] = False
-    rows, columns = hungarian(np.where(open_, distance, IMPOSSIBLE))
-    real = open_[rows, columns]
-    return (
-        np.concatenate([np.array(list(kept), np.int64), rows[real]]),
-        np.concatenate([np.array(list(kept.values()), np.int64), columns[real]]),
-    )
+    pairs = np.array(list(kept.items()), np.int64).reshape(-1, 2)
+    if open_.any():
+        rest = np.stack(hungarian(np.where(open_, distance, IMPOSSIBLE)), axis=1)
+        pairs = np.concatenate([pairs, rest[open_[rest[:, 0], rest[:, 1]]]])
+    return pairs[:, 0], pairs[:, 1]
 
 
 def hungarian(cost: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
