@@ -180,13 +180,15 @@ class Journal:
                     if "poses" in line:
                         self._places[line["image_id"]] = self._end
                 except (ValueError, KeyError, TypeError) as error:
-                    raise DataError(f"{self.path}: line {number} is damaged; start anew without --resume") from error
+                    raise DataError(
+                        f"{self.path}: line {number} is damaged; delete that line, or start anew without --resume"
+                    ) from error
                 self._end += len(text)
         self._file.truncate(self._end)
         self._file.seek(self._end)
 
-    def _check_header(self, found: dict[str, Any], header: dict[str, Any]) -> None:
-        if found.get("rmpe_journal") != VERSION:
+    def _check_header(self, found: Any, header: dict[str, Any]) -> None:
+        if not isinstance(found, dict) or found.get("rmpe_journal") != VERSION:
             raise DataError(f"{self.path}: not a journal of this version of rmpe; start anew without --resume")
         was, now = found["settings"], header["settings"]
         changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
