@@ -1,0 +1,125 @@
+"""Configurations: a TOML file becomes a tree of frozen dataclasses, each beside the code that it governs."""
+
+import dataclasses
+import tomllib
+import types
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from rmpe.errors import DataError, UsageError
+
+T = TypeVar("T")
+
+
+def load_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """Read a configuration.
+
+    Args:
+        kind: A dataclass; its fields may be dataclasses, tuples of them, or plain values.
+        path: TOML file.
+        overrides: ``key=value`` with dots for tables, as in ``optim.lr=1e-3``; values are TOML, bare words are strings.
+
+    Raises:
+        DataError: If the file cannot be read, or a key or value in it is wrong; the message names the key.
+        UsageError: If an override has no ``=``.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: cannot read the configuration: {error}") from error
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise UsageError(f"--set {override}: write key=value, e.g. --set optim.lr=1e-3")
+        _place(data, key.strip().split("."), _value(text.strip()), f"--set {override}")
+    return from_mapping(kind, data, str(path))
+
+
+def from_mapping(kind: type[T], data: Mapping[str, Any], source: str) -> T:
+    """Build a dataclass from nested mappings; ``source`` begins the error messages.
+
+    Raises:
+        DataError: If a key is unknown (the nearest one is named), missing, or its value is of the wrong type, or the
+            dataclass itself refuses the values.
+    """
+    result: T = _build(kind, data, source, "")
+    return result
+
+
+def to_mapping(config: Any) -> Any:
+    """The inverse of `from_mapping`: nested dictionaries and lists, ready for JSON."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {field.name: to_mapping(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    if isinstance(config, tuple | list):
+        return [to_mapping(item) for item in config]
+    if isinstance(config, Mapping):
+        return {key: to_mapping(value) for key, value in config.items()}
+    return config
+
+
+def _build(kind: Any, data: Any, source: str, where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise DataError(f"{source}: {where} must be a table, not {data!r}")
+    hints = get_type_hints(kind)
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    for key in data:
+        if key not in known:
+            near = get_close_matches(key, known, 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise DataError(f"{source}: unknown key {_join(where, key)!r}; {hint}")
+    for name, field in known.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in data:
+            raise DataError(f"{source}: missing key {_join(where, name)!r}")
+    values = {key: _convert(hints[key], value, source, _join(where, key)) for key, value in data.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise DataError(f"{source}: {where or 'configuration'}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
+    """``value`` as TOML gave it, as the type ``hint`` wants it."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, source, where)
+    if origin is Literal and value in arguments:
+        return value
+    if origin in (Union, types.UnionType):
+        options = [argument for argument in arguments if argument is not type(None)]
+        return _convert(options[0], value, source, where)
+    if origin is tuple and isinstance(value, list):
+        items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        if len(items) == len(value):
+            return tuple(_convert(item, one, source, where) for item, one in zip(items, value, strict=True))
+    if origin is dict and isinstance(value, Mapping):
+        return dict(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    wanted = " or ".join(map(repr, arguments)) if origin is Literal else getattr(hint, "__name__", str(hint))
+    raise DataError(f"{source}: {where} must be {wanted}, not {value!r}")
+
+
+def _place(data: dict[str, Any], keys: list[str], value: Any, source: str) -> None:
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise UsageError(f"{source}: {key!r} is not a table")
+    data[keys[-1]] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key

@@ -1,0 +1,1 @@
+"""Annotated people to train from: readers, one plain struct, packed crops."""

@@ -1,0 +1,64 @@
+"""MPII Human Pose: the official MATLAB file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.boxes import Boxes
+from rmpe.datasets.packed import image_size
+from rmpe.datasets.persons import HIDDEN, VISIBLE, PersonReader, PersonSet
+from rmpe.errors import DataError
+from rmpe.skeletons import load_skeleton
+
+# MPII marks heads and scales but no body boxes. Joints end at the wrists and ankles, so their extent is grown.
+EXTENT_TO_BOX = 1.2
+
+
+def read_mpii(annotations: Path, images: Path) -> PersonSet:
+    """Read the training people of MPII (``mpii16``) from ``mpii_human_pose_v1_u12_1.mat``.
+
+    The person's box is the extent of the labelled joints, grown by ``EXTENT_TO_BOX``; MPII has none.
+
+    Args:
+        annotations: The official file (needs scipy).
+        images: Folder with the image files.
+
+    Raises:
+        DataError: If the file cannot be read or is not MPII's.
+    """
+    from scipy.io import loadmat
+
+    try:
+        release = loadmat(annotations, struct_as_record=False, squeeze_me=True)["RELEASE"]
+        photos, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
+    except (OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise DataError(f"{annotations}: not MPII's official annotation file: {error!r}") from error
+    skeleton = load_skeleton("mpii16")
+    reader = PersonReader(skeleton)
+    for number, (photo, is_training) in enumerate(zip(photos, training, strict=True)):
+        if not is_training:
+            continue
+        path = images / str(photo.image.name)
+        people = [person for person in np.atleast_1d(photo.annorect) if hasattr(person, "annopoints")]
+        labelled = [(place, points) for place, person in enumerate(people) if (points := _points(person)).any()]
+        if not labelled or not reader.add_image(path, (0, 0) if not path.is_file() else image_size(path)):
+            continue
+        for place, points in labelled:
+            known = points[points[:, 2] > 0, :2]
+            if len(known) < 2:
+                reader.problem("fewer than two labelled joints", f"person {place} of image {number}")
+                continue
+            box = Boxes([[*known.min(axis=0), *known.max(axis=0)]]).grow(EXTENT_TO_BOX)
+            reader.add_person(path, box.xyxy[0].tolist(), points, 100 * number + place)
+    return reader.finish()
+
+
+def _points(person: Any) -> NDArray[np.float32]:
+    """Joints ``(16, 3)`` of one record; MPII counts pixels from 1 and leaves out what it did not see."""
+    points = np.zeros((16, 3), np.float32)
+    for joint in np.atleast_1d(getattr(person.annopoints, "point", [])):
+        visible = VISIBLE if str(getattr(joint, "is_visible", "1")) == "1" else HIDDEN
+        points[int(joint.id)] = joint.x - 1, joint.y - 1, visible
+    return points

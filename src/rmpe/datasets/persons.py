@@ -1,0 +1,207 @@
+"""Annotated people of any data set, as plain arrays."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.boxes import Index
+from rmpe.errors import DataError
+from rmpe.skeletons import Skeleton
+
+ABSENT, HIDDEN, VISIBLE = 0, 1, 2
+
+
+class Problem(NamedTuple):
+    """Something in an annotation file that was left out, and why."""
+
+    kind: str
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class PersonSet:
+    """People in photos; N people in I images.
+
+    Attributes:
+        skeleton: What the K joints are.
+        images: Paths of the images, ``I`` of them.
+        image_index: ``(N,)`` int64, which image each person is in.
+        boxes: ``(N, 4)`` float32 xyxy image pixels, the true box.
+        keypoints: ``(N, K, 2)`` float32 image pixels, NaN where the joint is not labelled.
+        visibility: ``(N, K)`` uint8: 0 not labelled, 1 labelled but hidden, 2 visible (as in COCO).
+        ids: ``(N,)`` int64, the person's id in its annotation file.
+        problems: What was found wrong on opening and left out.
+    """
+
+    skeleton: Skeleton
+    images: tuple[Path, ...]
+    image_index: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+    visibility: NDArray[np.uint8]
+    ids: NDArray[np.int64]
+    problems: tuple[Problem, ...] = ()
+
+    def __post_init__(self) -> None:
+        people, joints = len(self.boxes), len(self.skeleton)
+        wanted: dict[str, tuple[int, ...]] = {
+            "image_index": (people,),
+            "boxes": (people, 4),
+            "keypoints": (people, joints, 2),
+            "visibility": (people, joints),
+            "ids": (people,),
+        }
+        for name, shape in wanted.items():
+            array: NDArray[Any] = getattr(self, name)
+            if array.shape != shape:
+                raise ValueError(f"{name} of {people} people with {self.skeleton} must be {shape}, got {array.shape}")
+        if np.any(np.isfinite(self.keypoints).all(axis=2) != (self.visibility > ABSENT)):
+            raise ValueError("a joint has coordinates where, and only where, it is labelled")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: Index) -> "PersonSet":
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        names = ("image_index", "boxes", "keypoints", "visibility", "ids")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    def __repr__(self) -> str:
+        return f"PersonSet({len(self)} people in {len(self.images)} images, {self.skeleton.name})"
+
+    def without_images(self, names: Collection[str]) -> "PersonSet":
+        """The people whose image's file name is not in ``names``."""
+        banned = np.array([path.name in names for path in self.images], bool)
+        return self[~banned[self.image_index]] if len(self) else self
+
+    def with_labels(self, minimum: int = 1) -> "PersonSet":
+        """The people with at least ``minimum`` labelled joints."""
+        return self[(self.visibility > ABSENT).sum(axis=1) >= minimum]
+
+    def to_skeleton(self, target: Skeleton) -> "PersonSet":
+        """The same people with the joints of ``target``; joints that this set does not have are not labelled."""
+        source = self.skeleton.correspondence(target)
+        keypoints, visibility = self.keypoints[:, source], self.visibility[:, source]
+        keypoints[:, source < 0], visibility[:, source < 0] = np.nan, ABSENT
+        return replace(self, skeleton=target, keypoints=keypoints, visibility=visibility)
+
+    def report(self) -> str:
+        """What was read and what was left out, for people; one line a kind of problem."""
+        labelled = int((self.visibility > ABSENT).sum())
+        lines = [f"{len(self)} people, {labelled} labelled joints, {len(self.images)} images ({self.skeleton.name})"]
+        for kind, count in Counter(problem.kind for problem in self.problems).most_common():
+            first = next(problem.where for problem in self.problems if problem.kind == kind)
+            lines.append(f"  {count} x {kind}, first: {first}")
+        return "\n".join(lines)
+
+
+def union(sets: Sequence[PersonSet], target: Skeleton) -> PersonSet:
+    """One set of all people, with the joints of ``target``.
+
+    A joint that a set does not have is unlabelled there, so that one model learns from all of them with masked joints.
+
+    Raises:
+        DataError: If there are no sets, or one shares no joint with ``target``.
+    """
+    if not sets:
+        raise DataError("no data set to train from: name at least one")
+    for people in sets:
+        if np.all(people.skeleton.correspondence(target) < 0):
+            raise DataError(f"{people.skeleton} and {target} have no joint of the same name")
+    moved = [people.to_skeleton(target) for people in sets]
+    starts = np.cumsum([0] + [len(people.images) for people in moved])
+    names = ("boxes", "keypoints", "visibility", "ids")
+    return PersonSet(
+        skeleton=target,
+        images=tuple(path for people in moved for path in people.images),
+        image_index=np.concatenate([people.image_index + start for people, start in zip(moved, starts, strict=False)]),
+        problems=tuple(problem for people in moved for problem in people.problems),
+        **{name: np.concatenate([getattr(people, name) for people in moved]) for name in names},
+    )
+
+
+class PersonReader:
+    """Collects people one by one, keeps the sound ones and lists what is wrong with the others."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self.skeleton = skeleton
+        self.problems: list[Problem] = []
+        self._images: dict[Path, tuple[int, tuple[int, int]]] = {}
+        self._rows: list[tuple[int, list[float], NDArray[np.float32], NDArray[np.uint8], int]] = []
+
+    def problem(self, kind: str, where: str) -> None:
+        """Note something that is left out."""
+        self.problems.append(Problem(kind, where))
+
+    def add_image(self, path: Path, size: tuple[int, int]) -> bool:
+        """Announce an image of ``size`` (height, width); false, and a problem noted, if the file is missing."""
+        if not path.is_file():
+            self.problem("image file missing", str(path))
+            return False
+        self._images[path] = (len(self._images), size)
+        return True
+
+    def add_person(self, path: Path, box: Sequence[float], keypoints: Any, person_id: int) -> None:
+        """Add a person in an announced image.
+
+        Args:
+            path: The image; a person in an image that was not announced is skipped in silence.
+            box: xyxy image pixels.
+            keypoints: ``(K, 3)`` or flat, x, y, visibility.
+            person_id: Its id in the annotation file.
+        """
+        if path not in self._images:
+            return
+        index, (height, width) = self._images[path]
+        where = f"person {person_id} in {path.name}"
+        points = np.asarray(keypoints, np.float32)
+        if points.size != 3 * len(self.skeleton):
+            self.problem(f"not {len(self.skeleton)} joints of 3 numbers", f"{where}: {points.size} numbers")
+            return
+        points = points.reshape(-1, 3)
+        clipped = np.clip(np.asarray(box, np.float64), 0, [width, height, width, height])
+        if not (np.isfinite(clipped).all() and clipped[2] - clipped[0] >= 1 and clipped[3] - clipped[1] >= 1):
+            self.problem("box empty or outside the image", f"{where}: {list(box)} in {width}x{height}")
+            return
+        labelled = points[:, 2] > 0
+        outside = labelled & ~np.all((points[:, :2] >= -1) & (points[:, :2] <= [width, height]), axis=1)
+        if outside.any():
+            self.problem("joint outside the image, taken as not labelled", f"{where}: {points[outside][0, :2].tolist()}")
+            labelled &= ~outside
+        visibility = np.where(labelled, np.clip(points[:, 2], HIDDEN, VISIBLE), ABSENT).astype(np.uint8)
+        xy = np.where(labelled[:, None], points[:, :2], np.nan).astype(np.float32)
+        self._rows.append((index, clipped.tolist(), xy, visibility, person_id))
+
+    def finish(self) -> PersonSet:
+        """The set."""
+        joints = len(self.skeleton)
+        columns = list(zip(*self._rows, strict=True)) if self._rows else [[], [], [], [], []]
+        return PersonSet(
+            skeleton=self.skeleton,
+            images=tuple(self._images),
+            image_index=np.array(columns[0], np.int64),
+            boxes=np.array(columns[1], np.float32).reshape(-1, 4),
+            keypoints=np.array(columns[2], np.float32).reshape(-1, joints, 2),
+            visibility=np.array(columns[3], np.uint8).reshape(-1, joints),
+            ids=np.array(columns[4], np.int64),
+            problems=tuple(self.problems),
+        )
+
+
+def load_json(path: Path) -> Any:
+    """The contents of a JSON file.
+
+    Raises:
+        DataError: If it cannot be read or is not JSON.
+    """
+    import json
+
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: cannot read the annotations: {error}") from error

@@ -1,0 +1,106 @@
+"""Data sets by configuration: open, join, filter, pack."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rmpe.datasets.coco import read_coco
+from rmpe.datasets.lsp import read_lsp
+from rmpe.datasets.mpii import read_mpii
+from rmpe.datasets.packed import CropSpec, PackedCrops, pack
+from rmpe.datasets.persons import PersonSet, union
+from rmpe.errors import DataError
+from rmpe.skeletons import load_skeleton
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """One data set.
+
+    Attributes:
+        annotations: The annotation file.
+        images: The folder of its images.
+        format: ``coco`` (COCO, CrowdPose, one's own), ``mpii`` or ``lsp``.
+        skeleton: Of a COCO file: a name or the path of a TOML file.
+    """
+
+    annotations: Path
+    images: Path
+    format: Literal["coco", "mpii", "lsp"] = "coco"
+    skeleton: str = "coco17"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The people to train on.
+
+    Attributes:
+        sets: The data sets; joined, with masked joints where they differ.
+        skeleton: The joints to learn.
+        exclude: Text file with names of images to leave out, one a line, ``#`` begins a comment.
+        cache: Folder for packed crops.
+        size: Crop (height, width) to train at; crops are stored for this.
+        growth: Growth of a box before it is cut out.
+        margin: Room around the crop in the stored one, see `CropSpec`.
+        teacher: ONNX pose model whose answers stand in for missing labels.
+        teacher_score: Its answers below this score are not used.
+    """
+
+    sets: tuple[SetConfig, ...]
+    skeleton: str = "coco17"
+    exclude: Path | None = None
+    cache: Path = Path("runs/cache")
+    size: tuple[int, int] = (256, 192)
+    growth: float = 1.3
+    margin: float = 1.5
+    teacher: Path | None = None
+    teacher_score: float = 0.4
+
+
+def read_set(config: SetConfig) -> PersonSet:
+    """Read one data set.
+
+    Raises:
+        DataError: If its file cannot be read.
+    """
+    if config.format == "coco":
+        return read_coco(config.annotations, config.images, load_skeleton(config.skeleton))
+    reader = {"mpii": read_mpii, "lsp": read_lsp}[config.format]
+    return reader(config.annotations, config.images)
+
+
+def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
+    """Open all sets, report what is wrong with them, and pack everybody who has a labelled joint.
+
+    Raises:
+        DataError: If a file cannot be read or nobody is left.
+    """
+    sets = []
+    for one in config.sets:
+        people = read_set(one)
+        log(f"{one.annotations}: {people.report()}")
+        sets.append(people)
+    people = union(sets, load_skeleton(config.skeleton))
+    if config.exclude is not None:
+        before = len(people)
+        people = people.without_images(read_names(config.exclude))
+        log(f"{config.exclude}: {before - len(people)} people left out")
+    people = people.with_labels()
+    spec = CropSpec(config.size, config.growth, config.margin)
+    packed = pack(people, spec, config.cache, lambda done, total: log(f"packing: image {done} of {total}"))
+    log(f"{len(packed)} people packed in {packed.folder}")
+    return packed
+
+
+def read_names(path: Path) -> set[str]:
+    """The lines of a text file that are neither empty nor comments.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the list of images: {error}") from error
+    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}

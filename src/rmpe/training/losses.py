@@ -1,0 +1,55 @@
+"""Losses: heatmaps against Gaussians drawn at the true joints."""
+
+import torch
+from torch import Tensor
+
+from rmpe import affine
+
+
+def gaussian_targets(
+    keypoints: Tensor, crop_size: tuple[int, int], heatmap_size: tuple[int, int], sigma: float
+) -> Tensor:
+    """Heatmaps with a Gaussian of height 1 at each joint.
+
+    Args:
+        keypoints: ``(B, K, 2)`` crop pixels.
+        crop_size: (height, width) of the crop.
+        heatmap_size: (height, width) of the heatmaps.
+        sigma: Standard deviation in heatmap cells (paper: 1 on 64x64).
+
+    Returns:
+        ``(B, K, h, w)``.
+
+    Source: section 4.1 by way of Newell et al. 2016.
+    """
+    to_cells = affine.crop_to_heatmap(crop_size, heatmap_size, "center")
+    scale, offset = keypoints.new_tensor(to_cells[[0, 1], [0, 1]]), keypoints.new_tensor(to_cells[:, 2])
+    cells = keypoints * scale + offset
+    height, width = heatmap_size
+    x = torch.arange(width, dtype=cells.dtype, device=cells.device) - cells[..., :1]
+    y = torch.arange(height, dtype=cells.dtype, device=cells.device) - cells[..., 1:]
+    falloff = -0.5 / sigma**2
+    return (falloff * y**2).exp()[..., :, None] * (falloff * x**2).exp()[..., None, :]
+
+
+def heatmap_loss(heatmaps: list[Tensor], targets: Tensor, weights: Tensor, sigma: float, total: Tensor) -> Tensor:
+    """Squared error of every stack's heatmaps, only where a joint is known.
+
+    The error of a joint is divided by that of an empty answer (the energy of the Gaussian, pi sigma^2), so 1 means
+    that nothing was learnt yet, at every resolution.
+
+    Args:
+        heatmaps: One ``(B, K, h, w)`` a stack.
+        targets: ``(B, K, h, w)``.
+        weights: ``(B, K)``, 0 where a joint is not known.
+        sigma: Of the targets, cells.
+        total: Scalar to divide the weighted sum by: the weights' sum over the whole batch, in all processes.
+
+    Returns:
+        Scalar, summed over stacks.
+
+    Source: section 4.1 (mean squared error on Gaussians, intermediate supervision).
+    """
+    energy = torch.pi * sigma**2
+    errors = [((maps.float() - targets) ** 2).sum(dim=(2, 3)) for maps in heatmaps]
+    return sum(((error * weights).sum() for error in errors), start=targets.new_zeros(())) / (energy * total)

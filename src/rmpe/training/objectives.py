@@ -1,0 +1,60 @@
+"""What each stage of the training minimises (paper section 3.1 and 4.1)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from rmpe.nets.parallel_sppe import ParallelSppe
+from rmpe.nets.sstn import theta_loss
+from rmpe.training.augment import Batch
+from rmpe.training.losses import gaussian_targets, heatmap_loss
+from rmpe.training.optim import weight_sum
+
+Parts = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class SstnConfig:
+    """Stage 2: SSTN, and what teaches it.
+
+    Attributes:
+        localisation: Name of the localisation net in `rmpe.nets.checkpoint.NETS`, and its arguments.
+        parallel: Weight of the parallel SPPE's loss; the paper gives none, the authors' code adds the two. 0 = none.
+        theta: Weight of direct supervision by the true transform; not in the paper. 0 = none.
+    """
+
+    localisation: dict[str, Any] = field(default_factory=lambda: {"name": "early_localisation", "motion": "zoom"})
+    parallel: float = 1.0
+    theta: float = 0.0
+
+
+def sppe_objective(net: nn.Module, batch: Batch, sigma: float) -> Parts:
+    """Stage 1: the pose estimator alone, on proposals."""
+    heatmaps: list[Tensor] = net(batch.images)
+    return {"pose": _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma)}
+
+
+def sstn_objective(net: nn.Module, parallel: ParallelSppe | None, batch: Batch, sigma: float, config: SstnConfig) -> Parts:
+    """Stage 2: SSTN and pose estimator joined; the parallel SPPE and the true transform teach the STN.
+
+    Source: section 3.1: the main branch is compared after the SDTN, the parallel branch before it, in the crop of the
+        undisturbed true box.
+    Differs: ``theta``.
+    """
+    output = net(batch.images)
+    parts = {"pose": _pose_loss(output.heatmaps, batch.keypoints, batch.visible, batch, sigma)}
+    if parallel is not None and config.parallel:
+        heatmaps = parallel(output.centred_images)
+        loss = _pose_loss(heatmaps, batch.centred_keypoints, batch.centred_visible, batch, sigma)
+        parts["parallel"] = config.parallel * loss
+    if config.theta:
+        parts["theta"] = config.theta * theta_loss(output.theta, batch.theta)
+    return parts
+
+
+def _pose_loss(heatmaps: list[Tensor], keypoints: Tensor, visible: Tensor, batch: Batch, sigma: float) -> Tensor:
+    height, width = batch.images.shape[2:]
+    cells = (heatmaps[-1].shape[2], heatmaps[-1].shape[3])
+    targets = gaussian_targets(keypoints, (height, width), cells, sigma)
+    return heatmap_loss(heatmaps, targets, visible, sigma, weight_sum(visible))

@@ -1,0 +1,137 @@
+"""Optimiser, learning rate and moving average of the weights."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How weights move.
+
+    Attributes:
+        optimizer: ``adamw``, or ``rmsprop`` as in the paper.
+        lr: Peak learning rate.
+        lr_scale: Prefix of parameter names -> factor of the learning rate; the longest prefix counts.
+        weight_decay: Decoupled decay of weights that are matrices (biases and norms are left alone).
+        schedule: ``cosine`` to zero; ``step``: the rate is multiplied by ``drop`` at each of ``drops``.
+        drops: Shares of the run at which the rate drops.
+        drop: Factor of each drop.
+        warmup: Steps of linear warm-up.
+        clip: Largest norm of the gradient; 0 = no limit.
+        ema: Decay of the moving average of weights that is saved; 0 = save the weights themselves.
+    """
+
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    lr: float = 1e-3
+    lr_scale: dict[str, float] = field(default_factory=dict)
+    weight_decay: float = 0.01
+    schedule: Literal["cosine", "step"] = "cosine"
+    drops: tuple[float, ...] = ()
+    drop: float = 0.1
+    warmup: int = 100
+    clip: float = 5.0
+    ema: float = 0.998
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise ValueError(f"lr = {self.lr} must be above 0")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema = {self.ema} must lie in [0, 1)")
+        if any(not 0 < share < 1 for share in self.drops):
+            raise ValueError(f"drops = {list(self.drops)} are shares of the run, between 0 and 1")
+
+
+def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
+    """The rate of step ``step`` (from 0) of ``steps``."""
+    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    done = step / steps
+    if config.schedule == "cosine":
+        return config.lr * warm * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return config.lr * warm * config.drop ** sum(done >= share for share in config.drops)
+
+
+def make_optimizer(net: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimiser of all parameters that want a gradient; each group knows its ``scale`` of the rate."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            prefixes = [prefix for prefix in config.lr_scale if name.startswith(prefix)]
+            scale = config.lr_scale[max(prefixes, key=len)] if prefixes else 1.0
+            groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
+    options: list[dict[str, Any]] = [
+        {"params": parameters, "scale": scale, "weight_decay": config.weight_decay if matrix else 0.0}
+        for (scale, matrix), parameters in groups.items()
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(options, lr=config.lr)
+    return torch.optim.RMSprop(options, lr=config.lr, alpha=0.99)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group ``rate`` times its scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
+class MovingAverage:
+    """Exponential moving average of a net's floating-point state; the rest is copied.
+
+    The decay grows from 0.1 to ``decay`` over the first steps, so that the random start is soon forgotten.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.decay, self.updates = decay, 0
+        self.state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Take one step towards the net's weights."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        new = net.state_dict()
+        smooth = [name for name, tensor in self.state.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.state[name] for name in smooth], [new[name] for name in smooth], 1 - decay)
+        for name in self.state.keys() - set(smooth):
+            self.state[name].copy_(new[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """For resuming."""
+        return {"updates": self.updates, "state": self.state}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """For resuming."""
+        self.updates = saved["updates"]
+        for name, tensor in saved["state"].items():
+            self.state[name].copy_(tensor)
+
+
+def frozen_modules(net: nn.Module, prefixes: Iterable[str]) -> list[nn.Module]:
+    """Modules named by ``prefixes``, with their parameters frozen; keep them in evaluation mode.
+
+    Raises:
+        ValueError: If a prefix names no module.
+    """
+    modules = dict(net.named_modules())
+    for prefix in prefixes:
+        if prefix not in modules:
+            raise ValueError(f"freeze: the net has no module {prefix!r}; it has {', '.join(dict(net.named_children()))}")
+        modules[prefix].requires_grad_(False)
+    return [modules[prefix] for prefix in prefixes]
+
+
+def norms(net: nn.Module) -> list[nn.Module]:
+    """All batch norms of a net."""
+    return [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+def weight_sum(weights: Tensor) -> Tensor:
+    """Sum of joint weights over the whole batch, in all processes, at least 1."""
+    total = weights.sum()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(total)
+    return total.clamp(min=1)
