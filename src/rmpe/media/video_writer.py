@@ -1,0 +1,151 @@
+"""Frames to H.264 MP4 that every browser plays."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.errors import OutputError
+
+# Ticks a second: divides all usual frame rates.
+TIME_BASE = Fraction(1, 90000)
+# Sound that MP4 holds as it is; any other is encoded anew.
+COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
+
+
+class VideoWriter:
+    """Writes one MP4: H.264, yuv420p, index in front, every frame at its own time; use it in a ``with`` block.
+
+    The file grows under another name and gets its own when it is closed, so what has the name is whole.
+    """
+
+    def __init__(self, path: Path, *, fps: float = 25.0, audio_from: Path | None = None, crf: int = 21) -> None:
+        """Prepare; the file is opened with the first frame.
+
+        Args:
+            path: The ``.mp4`` file; its folder is made if need be.
+            fps: Rough frames a second, a hint to the encoder.
+            audio_from: A media file whose first sound track, if it has one, goes along.
+            crf: Constant rate factor, 0 (lossless) to 51.
+        """
+        self.path, self.fps, self.crf = path, fps or 25.0, crf
+        self._partial = path.with_name(path.name + ".part")
+        self._container: av.container.OutputContainer | None = None
+        self._audio_from = audio_from
+        self._sound: Iterator[tuple[float, Any]] = iter(())
+        self._waiting: tuple[float, Any] | None = None
+        self._size = (0, 0)
+        self._last = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, image: NDArray[np.uint8], seconds: float) -> None:
+        """Add a frame.
+
+        Args:
+            image: RGB uint8 ``(H, W, 3)``; an odd side is made even by repeating the last row or column. Another size
+                than the first frame's is scaled to it.
+            seconds: When to show it; must grow.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        try:
+            container = self._container or self._begin(image)
+            even = np.pad(image, [(0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)], mode="edge")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+            frame = frame.reformat(*self._size, format="yuv420p", dst_colorspace="ITU709")
+            self._last = max(self._last + 1, round(seconds / TIME_BASE))
+            frame.pts, frame.time_base = self._last, TIME_BASE
+            container.mux(container.streams.video[0].encode(frame))
+            self._add_sound(seconds)
+        except (av.error.FFmpegError, OSError) as error:
+            raise OutputError(f"{self.path}: cannot write the video: {error}") from error
+
+    def close(self) -> None:
+        """Finish the file; without any frame there is none. More than once is fine.
+
+        Raises:
+            OutputError: If the file cannot be written.
+        """
+        if self._container is None:
+            return
+        container, self._container = self._container, None
+        try:
+            container.mux(container.streams.video[0].encode(None))
+            self._add_sound(self._last * float(TIME_BASE) + 1 / self.fps, container)
+            container.close()
+            self._partial.replace(self.path)
+        except (av.error.FFmpegError, OSError) as error:
+            raise OutputError(f"{self.path}: cannot finish the video: {error}") from error
+
+    def _begin(self, image: NDArray[np.uint8]) -> av.container.OutputContainer:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
+        stream = container.add_stream("libx264", rate=Fraction(self.fps).limit_denominator(1001))
+        self._size = (image.shape[1] + image.shape[1] % 2, image.shape[0] + image.shape[0] % 2)
+        stream.width, stream.height = self._size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = TIME_BASE
+        stream.codec_context.color_primaries = stream.codec_context.color_trc = stream.codec_context.colorspace = 1
+        stream.codec_context.color_range = 1
+        stream.options = {"preset": "veryfast", "crf": str(self.crf)}
+        self._container = container
+        if self._audio_from is not None:
+            self._sound = _sound(self._audio_from, container)
+            self._waiting = next(self._sound, None)
+        return container
+
+    def _add_sound(self, until: float, container: av.container.OutputContainer | None = None) -> None:
+        """The sound up to a time: side by side with the pictures, so that neither piles up."""
+        into = container or self._container
+        while self._waiting is not None and self._waiting[0] <= until and into is not None:
+            into.mux(self._waiting[1])
+            self._waiting = next(self._sound, None)
+
+
+def _sound(path: Path, into: av.container.OutputContainer) -> Iterator[tuple[float, Any]]:
+    """Packets of the first sound track for ``into``, each with its time in seconds from the first picture on."""
+    source = av.open(str(path), metadata_errors="replace")
+    if not source.streams.audio:
+        source.close()
+        return iter(())
+    track, picture = source.streams.audio[0], source.streams.video[0]
+    begin = float((picture.start_time or 0) * (picture.time_base or 0))
+    if track.codec_context.name.removesuffix("float") in COPIED_AUDIO:
+        return _copied(source, into.add_stream_from_template(track), begin)
+    return _encoded(source, into.add_stream("aac", rate=track.codec_context.sample_rate or 48000), begin)
+
+
+def _copied(source: Any, stream: Any, begin: float) -> Iterator[tuple[float, Any]]:
+    with source:
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is None:
+                continue
+            shift = round(begin / packet.time_base)
+            packet.pts, packet.dts = (packet.dts if packet.pts is None else packet.pts) - shift, packet.dts - shift
+            if packet.dts >= 0:
+                seconds = float(packet.dts * packet.time_base)
+                packet.stream = stream
+                yield seconds, packet
+
+
+def _encoded(source: Any, stream: Any, begin: float) -> Iterator[tuple[float, Any]]:
+    with source:
+        for frame in source.decode(source.streams.audio[0]):
+            seconds = (frame.time or 0.0) - begin
+            if seconds >= 0:
+                frame.pts = round(seconds / frame.time_base)
+                yield seconds, stream.encode(frame)
+        yield 0.0, stream.encode(None)
