@@ -1,0 +1,74 @@
+"""Task-aligned assignment: which cells of a dense detector answer for which person.
+
+Source: Feng et al., "TOOD: Task-aligned One-stage Object Detection", ICCV 2021, section 3.3: the cells whose score and
+box already agree best with a person learn to find it, and their target score is how well they do.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+# Exponents of score and IoU in the alignment, and how many cells learn from one person.
+SCORE_POWER: Final = 0.5
+IOU_POWER: Final = 6.0
+CELLS_A_PERSON: Final = 10
+# A person smaller than this many strides is treated as that large when looking for cells inside it.
+SMALLEST: Final = 1.5
+EPSILON: Final = 1e-9
+
+
+class Assignment(NamedTuple):
+    """What each cell learns.
+
+    Attributes:
+        person: ``(B, A)`` int64, index of the cell's person; 0 where there is none.
+        quality: ``(B, A)``, the target score in [0, 1]; 0 = background.
+    """
+
+    person: Tensor
+    quality: Tensor
+
+
+def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes ``(B, N, 4)`` with boxes ``(B, M, 4)``, xyxy: ``(B, N, M)``."""
+    overlap = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:]) - torch.maximum(a[:, :, None, :2], b[:, None, :, :2])
+    intersection = overlap.clamp(min=0).prod(dim=-1)
+    area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(dim=-1)
+    area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(dim=-1)
+    return intersection / (area_a[:, :, None] + area_b[:, None] - intersection).clamp(min=EPSILON)
+
+
+def inside(centers: Tensor, boxes: Tensor, least: Tensor | float = 0.0) -> Tensor:
+    """Whether cell middles ``(A, 2)`` lie in boxes ``(B, M, 4)`` of sides at least ``least``: ``(B, M, A)`` bool."""
+    middle, half = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]) / 2
+    reach = torch.maximum(half[:, :, None], torch.as_tensor(least, device=boxes.device) / 2)
+    return ((centers - middle[:, :, None]).abs() < reach).all(dim=-1)
+
+
+@torch.no_grad()
+def assign(boxes: Tensor, scores: Tensor, centers: Tensor, strides: Tensor, people: Tensor, real: Tensor) -> Assignment:
+    """Assign cells to people.
+
+    Args:
+        boxes: ``(B, A, 4)`` predicted boxes, xyxy input pixels.
+        scores: ``(B, A)`` predicted scores in [0, 1].
+        centers: ``(A, 2)`` middles of the cells.
+        strides: ``(A, 1)``.
+        people: ``(B, M, 4)`` true boxes, padded.
+        real: ``(B, M)`` bool, which rows of ``people`` are people.
+
+    Returns:
+        At most ``CELLS_A_PERSON`` cells a person; a cell wanted by several goes to the one its box fits best.
+    """
+    overlaps = pairwise_iou(people, boxes)
+    allowed = inside(centers, people, strides * SMALLEST) & real[..., None]
+    alignment = scores[:, None] ** SCORE_POWER * overlaps**IOU_POWER * allowed
+    best, index = alignment.topk(min(CELLS_A_PERSON, alignment.shape[-1]), dim=-1)
+    chosen = torch.zeros_like(allowed).scatter_(-1, index, best > EPSILON**2) & allowed
+    owner = torch.where(chosen, overlaps, -1.0).argmax(dim=1, keepdim=True)
+    chosen &= torch.zeros_like(chosen).scatter_(1, owner, True)
+    alignment, overlaps = alignment * chosen, overlaps * chosen
+    # The best cell of a person is asked for the IoU it reaches, the others for their share of that.
+    quality = alignment / alignment.amax(dim=-1, keepdim=True).clamp(min=EPSILON**2) * overlaps.amax(dim=-1, keepdim=True)
+    return Assignment(owner[:, 0], quality.amax(dim=1))
