@@ -1,0 +1,302 @@
+"""The pipeline on tiny models whose right answer is known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import simcc_model, spot_pose_model, spots, yolox_model
+
+import rmpe
+from rmpe.boxes import Boxes
+from rmpe.cards import ModelCard, find_card, shipped_cards
+from rmpe.detect import RecordedBoxes, WholeImage, load_detector
+from rmpe.errors import DataError, ModelError, UsageError
+from rmpe.estimate.pose_model import load_pose_model
+from rmpe.media.images import save_image
+from rmpe.pipeline import CHUNK
+from rmpe.runtime import Session, choose_providers
+
+JOINTS = [(60.0, 50.0), (75.0, 90.0), (52.0, 110.0)]
+PERSON = Boxes([[40, 30, 90, 130]])
+
+
+@pytest.fixture
+def photo():
+    return spots((160, 140), JOINTS, 5)
+
+
+@pytest.fixture
+def spot_model(tmp_path):
+    return spot_pose_model(tmp_path)
+
+
+def found(image, name=""):
+    return PERSON
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_joints_are_found_where_they_are(photo, spot_model, flip):
+    estimator = rmpe.load(found, spot_model, flip_test=flip)
+    poses = estimator(photo)
+    # Mirrored joints swap sides: red and green trade places, so only the plain run finds all three.
+    expected = [JOINTS[2]] if flip else JOINTS
+    got = poses.keypoints[0, 2:] if flip else poses.keypoints[0]
+    np.testing.assert_allclose(got, expected, atol=0.35)
+    np.testing.assert_array_equal(poses.boxes, PERSON.xyxy)
+    assert poses.skeleton.name == "rgb3"
+    assert poses.scores[0] > 0.5
+
+
+def test_nobody_found_is_no_error(photo, spot_model):
+    estimator = rmpe.load(lambda image, name="": Boxes.empty(), spot_model)
+    assert len(estimator(photo)) == 0
+
+
+def test_boxes_outside_the_image_are_dropped(photo, spot_model):
+    boxes = Boxes([[500, 500, 600, 600], [-50, -50, -10, -10], [40, 30, 90, 130], [60, 60, 60, 90]])
+    assert len(rmpe.load(found, spot_model).estimate(photo, boxes)) == 1
+
+
+def test_many_images_equal_one_at_a_time(photo, spot_model):
+    estimator = rmpe.load(found, spot_model, nms="none", batch=3)
+    boxes = [PERSON, Boxes.empty(), Boxes([[30, 20, 100, 140], [0, 0, 140, 160], [40, 30, 90, 130], [50, 30, 90, 99]])]
+    together = estimator.estimate_batch([photo, photo, photo], boxes)
+    for some, alone in zip(together, [estimator.estimate(photo, found) for found in boxes], strict=True):
+        np.testing.assert_array_equal(some.keypoints, alone.keypoints)
+        np.testing.assert_array_equal(some.scores, alone.scores)
+    assert estimator.estimate_batch([], []) == []
+
+
+def test_a_stream_keeps_order_and_survives_bad_images(tmp_path, photo, spot_model):
+    paths = []
+    for number in range(23):
+        path = tmp_path / f"{number}.png"
+        if number in (3, 11):
+            path.write_text("no image")
+        else:
+            save_image(path, photo)
+        paths.append(path)
+    seen = []
+    estimator = rmpe.load(found, spot_model, workers=2)
+    results = list(estimator.stream(paths, each=lambda result: seen.append(result.path)))
+    assert [result.path for result in results] == paths
+    assert sorted(seen) == sorted(paths)
+    assert [int(result.path.stem) for result in results if result.error] == [3, 11]
+    assert all("3.png" in result.error for result in results if result.path.stem == "3")
+    assert all(len(result.poses) == 1 for result in results if not result.error)
+
+
+def test_a_stream_looks_only_a_few_images_ahead(photo, spot_model):
+    read = []
+
+    def reader(path):
+        read.append(path)
+        return photo
+
+    stream = rmpe.load(found, spot_model, workers=2).stream(
+        (Path(f"{number}") for number in range(10_000)), read=reader
+    )
+    next(stream)
+    assert len(read) <= CHUNK * 4
+    stream.close()
+    assert len(read) <= CHUNK * 4
+
+
+def test_an_image_that_breaks_the_model_fails_alone(tmp_path, photo, spot_model):
+    good = tmp_path / "good.png"
+    save_image(good, photo)
+    estimator = rmpe.load(found, spot_model)
+    whole, calls = estimator.estimate_batch, []
+
+    def fragile(images, boxes):
+        calls.append(len(images))
+        if any(image.max() == 0 for image in images):
+            raise ModelError("output holds NaN")
+        return whole(images, boxes)
+
+    estimator.estimate_batch = fragile
+    black = tmp_path / "black.png"
+    save_image(black, np.zeros_like(photo))
+    results = list(estimator.stream([good, black, good]))
+    assert [result.error for result in results] == ["", "output holds NaN", ""]
+    assert calls == [3, 1, 1, 1]
+
+
+# --- models and cards ---
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_yolox_raw_and_decoded_heads(tmp_path, decoded):
+    people = [(20, 12, 10, 20, 0.9, 0.9), (50, 40, 12, 24, 0.8, 0.5), (51, 41, 12, 24, 0.5, 0.5)]
+    detector = load_detector(yolox_model(tmp_path, people[:2], decoded=decoded))
+    assert detector.decoded == decoded
+    boxes = detector(np.zeros((32, 64, 3), np.uint8))  # input 64 x 64: scale 1, lower half is padding
+    np.testing.assert_allclose(boxes.xyxy[0], [15, 2, 25, 22], atol=1e-4)
+    np.testing.assert_allclose(boxes.scores, [0.81, 0.4], atol=1e-6)
+    np.testing.assert_allclose(boxes.xyxy[1], [44, 28, 56, 32], atol=1e-4)  # clipped
+    twice = detector(np.zeros((64, 128, 3), np.uint8))
+    np.testing.assert_allclose(twice.xyxy[0], [30, 4, 50, 44], atol=1e-4)
+
+
+def test_simcc_models_run(tmp_path, photo):
+    model = load_pose_model(simcc_model(tmp_path))
+    assert (model.card.name, model.size, model.card.decoder) == ("RTMPose family", (64, 48), "simcc")
+    crops = np.stack([photo[30:94, 40:88], photo[40:104, 30:78]])
+    points, _ = model(crops)
+    expected = np.array([[JOINTS[0][0] - 40, JOINTS[0][1] - 30], [JOINTS[0][0] - 30, JOINTS[0][1] - 40]])
+    np.testing.assert_allclose(points, np.repeat(expected[:, None], 17, 1), atol=2)
+    flipped = load_pose_model(simcc_model(tmp_path), flip_test=True)
+    np.testing.assert_allclose(flipped(crops)[0], points, atol=1)
+
+
+def test_card_is_found_in_four_places(tmp_path, spot_model):
+    session = Session(spot_model)
+    assert find_card(session).name == "colour spots"
+    other = tmp_path / "other.toml"
+    other.write_text(spot_model.with_suffix(".toml").read_text().replace("colour spots", "named by the user"))
+    assert find_card(session, other).name == "named by the user"
+    assert find_card(Session(simcc_model(tmp_path))).name == "RTMPose family"
+    assert find_card(Session(yolox_model(tmp_path, []))).name == "YOLOX family"
+
+
+def test_published_files_are_known_by_their_hash(data_root):
+    card = find_card(Session(data_root / "models" / "tinypose_256x192.onnx"))
+    assert (card.name, card.alignment, card.skeleton) == ("PP-TinyPose 256x192", "corner", "coco17")
+    assert find_card(Session(data_root / "models" / "yolox_nano.onnx")).name == "YOLOX-nano"
+
+
+def test_no_card_says_how_to_write_one(tmp_path):
+    with pytest.raises(ModelError, match=r"no model card found: write lonely\.toml beside it or pass --card"):
+        load_pose_model(spot_pose_model(tmp_path, with_card=False, name="lonely.onnx"))
+
+
+@pytest.mark.parametrize("card", shipped_cards(), ids=lambda card: card.name)
+def test_cards_survive_a_round_trip(card):
+    assert ModelCard.from_toml(card.to_toml(), "again") == card
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind = ", "not valid TOML"),
+        ('kind = "pose"\nname = "x"', "misses 'decoder'"),
+        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nskeletn = "coco17"', "did you mean 'skeleton'"),
+        ('kind = "pose"\nname = "x"\ndecoder = "yolox"', "decoder 'yolox', known for this kind"),
+        ('kind = "nose"\nname = "x"\ndecoder = "dark"', "kind 'nose'"),
+        ('kind = "pose"\nname = "x"\ndecoder = "dark"\ngrowth = "big"', "growth = 'big'"),
+        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nsd = [1, 1]', "three numbers"),
+        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nblur = 4', "odd number"),
+        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nalignment = "middle"', "corner, udp, center"),
+    ],
+)
+def test_wrong_cards_are_named(text, message):
+    with pytest.raises(ModelError, match=message):
+        ModelCard.from_toml(text, "card.toml")
+
+
+def test_models_that_are_none(tmp_path):
+    text = tmp_path / "text.onnx"
+    text.write_text("hello")
+    with pytest.raises(ModelError, match=r"text\.onnx: not a model"):
+        Session(text)
+    with pytest.raises(ModelError, match=r"gone\.onnx"):
+        Session(tmp_path / "gone.onnx")
+    with pytest.raises(ModelError, match=r"gone\.onnx: no such model file"):
+        rmpe.load(found, tmp_path / "gone.onnx")
+
+
+def test_a_model_with_other_outputs_than_its_card_says(tmp_path, spot_model):
+    card = tmp_path / "seventeen.toml"
+    card.write_text('kind = "pose"\nname = "wrong"\ndecoder = "dark"\n')
+    with pytest.raises(ModelError, match=r"heatmaps \(n, 17, h, w\), but it answers \(1, 3, 16, 12\)"):
+        load_pose_model(spot_model, card=card)
+    with pytest.raises(ModelError, match="pose model, not a detector"):
+        load_detector(spot_model)
+
+
+def test_nan_in_an_output_is_an_error(tmp_path):
+    with pytest.raises(ModelError, match="'heatmap' holds NaN"):
+        load_pose_model(spot_pose_model(tmp_path, broken=True))
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "expected"),
+    [
+        ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
+        ("auto", ["CPUExecutionProvider"], ["CPUExecutionProvider"]),
+        ("auto", ["CUDAExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]),
+        ("cuda", ["CUDAExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]),
+    ],
+)
+def test_providers(device, available, expected):
+    assert choose_providers(device, available) == expected
+
+
+@pytest.mark.parametrize(("device", "message"), [("cuda", "onnxruntime-gpu"), ("tpu", "auto, cpu, cuda")])
+def test_devices_that_are_not_there(device, message):
+    with pytest.raises(ModelError, match=message):
+        choose_providers(device, ["CPUExecutionProvider"])
+
+
+def test_unknown_suppression_names_the_known(spot_model):
+    with pytest.raises(UsageError, match="parametric"):
+        rmpe.load(found, spot_model, nms="best")
+
+
+# --- recorded boxes ---
+
+ROWS = [
+    {"image_id": 5, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.2},
+    {"image_id": 5, "category_id": 1, "bbox": [5, 5, 10, 10], "score": 0.9},
+    {"image_id": 5, "category_id": 3, "bbox": [5, 5, 10, 10], "score": 1.0},
+]
+IMAGES = {"images": [{"id": 5, "file_name": "a/x.jpg"}, {"id": 6, "file_name": "b/x.jpg"}]}
+BLANK = np.zeros((50, 50, 3), np.uint8)
+
+
+def written(path, data):
+    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return path
+
+
+def test_recorded_results_come_best_first_persons_only(tmp_path):
+    boxes = RecordedBoxes(written(tmp_path / "boxes.json", ROWS))(BLANK, "photos/000005.jpg")
+    np.testing.assert_allclose(boxes.xyxy, [[5, 5, 15, 15], [1, 2, 4, 6]])
+    assert boxes.scores.tolist() == pytest.approx([0.9, 0.2])
+
+
+def test_recorded_results_by_file_name(tmp_path):
+    images = written(tmp_path / "images.json", IMAGES)
+    detector = RecordedBoxes(written(tmp_path / "boxes.json", ROWS), images)
+    assert len(detector(BLANK, "/data/a/x.jpg")) == 2
+    assert len(detector(BLANK, "/data/b/x.jpg")) == 0  # known, nobody there
+    with pytest.raises(DataError, match=r"has no boxes for /data/c/x\.jpg"):
+        detector(BLANK, "/data/c/x.jpg")
+
+
+def test_recorded_annotations_leave_crowds_out(tmp_path):
+    rows = [{**ROWS[0], "iscrowd": 1}, ROWS[1]]
+    detector = RecordedBoxes(written(tmp_path / "truth.json", IMAGES | {"annotations": rows}))
+    assert len(detector(BLANK, "a/x.jpg")) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("{", "not JSON"),
+        ({"a": 1}, "neither"),
+        ([{"image_id": 1}], "entry 0 needs"),
+        ([{"image_id": 1, "bbox": [1, 2, "x", 4]}], "entry 0 needs"),
+        ([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 7}], r"\[0, 1\]"),
+        ([3], "entry 0 needs"),
+    ],
+)
+def test_broken_box_files_are_named(tmp_path, data, message):
+    with pytest.raises(DataError, match=message) as caught:
+        RecordedBoxes(written(tmp_path / "broken.json", data))
+    assert "broken.json" in str(caught.value)
+
+
+def test_whole_image():
+    assert WholeImage()(BLANK).xyxy.tolist() == [[0, 0, 50, 50]]

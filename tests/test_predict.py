@@ -1,0 +1,206 @@
+"""``rmpe predict`` from end to end, on tiny models; what goes wrong must be said in one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tiny_models import spot_pose_model, spots, yolox_model
+
+from rmpe.cli import rmpe as command
+from rmpe.errors import RmpeError
+from rmpe.media.images import read_image, save_image
+
+JOINTS = [(30.0, 22.0), (34.0, 40.0), (26.0, 50.0)]
+PEOPLE = [(30, 36, 24, 48, 0.9, 0.9)]
+
+
+@pytest.fixture
+def models(tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return ["--detector", str(yolox_model(folder, PEOPLE)), "--pose", str(spot_pose_model(folder))]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("b.png", "a.jpg", "sub folder/ä b.png", "sub folder/b.png"):
+        save_image(folder / name, spots((64, 64), JOINTS, 3))
+    return folder
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(command, ["predict", *map(str, arguments)], **options)
+
+
+def read(path):
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_a_folder_of_photos(tmp_path, models, photos):
+    out = tmp_path / "out"
+    result = run(photos, "--out", out, *models, "--format", "coco", "--format", "csv")
+    assert result.exit_code == 0, result.output
+    assert "4 images, 4 people" in result.stdout
+    rows = read(out / "coco.json")
+    assert [row["image_id"] for row in rows] == [1, 2, 3, 4]
+    np.testing.assert_allclose(np.reshape(rows[0]["keypoints"], (3, 3))[:, :2], JOINTS, atol=0.3)
+    images = read(out / "images.json")
+    names = [image["file_name"] for image in (images["images"] if isinstance(images, dict) else images)]
+    assert names == ["a.jpg", "b.png", "sub folder/b.png", "sub folder/ä b.png"]
+    drawn = read_image(out / "drawn" / "sub folder" / "ä b.jpg")
+    assert drawn.shape == (64, 64, 3)
+    assert (out / "poses.csv").is_file()
+
+
+def test_json_summary_is_all_of_stdout(tmp_path, models, photos):
+    summary = json.loads(run(photos, "--out", tmp_path / "out", *models, "--json", "--no-draw").stdout)
+    assert (summary["images"], summary["done"], summary["people"], summary["failed"]) == (4, 4, 4, [])
+    assert not (tmp_path / "out" / "drawn").exists()
+
+
+def test_quiet_says_nothing(tmp_path, models, photos):
+    result = run(photos, "--out", tmp_path / "out", *models, "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_sources_from_stdin(tmp_path, models, photos):
+    result = run("-", "--out", tmp_path / "out", *models, input=f"{photos / 'a.jpg'}\n{photos / 'b.png'}\n")
+    assert result.exit_code == 0
+    assert len(read(tmp_path / "out" / "coco.json")) == 2
+
+
+def test_limit_and_min_score(tmp_path, models, photos):
+    assert (
+        "2 images, 0 people"
+        in run(photos, "--out", tmp_path / "a", *models, "--limit", 2, "--draw-min-score", 1).stdout
+    )
+    run(photos, "--out", tmp_path / "b", *models, "--min-score", 1)
+    assert read(tmp_path / "b" / "coco.json") == []
+
+
+def test_numeric_stems_are_image_ids(tmp_path, models, photos):
+    folder = tmp_path / "numbered"
+    for name in ("000012.png", "7.png"):
+        save_image(folder / name, read_image(photos / "b.png"))
+    run(folder, "--out", tmp_path / "out", *models)
+    assert [row["image_id"] for row in read(tmp_path / "out" / "coco.json")] == [7, 12]
+
+
+def test_a_bad_image_fails_and_the_rest_goes_on(tmp_path, models, photos):
+    (photos / "0.jpg").write_bytes(b"")
+    (photos / "c.jpg").write_text("no picture")
+    result = run(photos, "--out", tmp_path / "out", *models, "--json")
+    summary = json.loads(result.stdout)
+    assert (result.exit_code, summary["done"], len(summary["failed"])) == (1, 4, 2)
+    assert "failed: " in result.stderr
+    assert "0.jpg" in result.stderr
+    assert "c.jpg" in result.stderr
+    assert len(read(tmp_path / "out" / "coco.json")) == 4
+
+
+def test_recorded_boxes_and_ids_from_annotations(tmp_path, models, photos):
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"images": [{"id": 70, "file_name": "a.jpg"}, {"id": 71, "file_name": "gone.jpg"}]}))
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(
+        json.dumps(
+            [
+                {"image_id": 70, "bbox": [18, 12, 24, 48], "score": 0.8},
+                {"image_id": 70, "bbox": [900, 900, 5, 5], "score": 0.7},
+                {"image_id": 71, "bbox": [1, 1, 5, 5], "score": 0.7},
+            ]
+        )
+    )
+    arguments = ["--out", tmp_path / "out", *models[2:], "--boxes", boxes, "--annotations", truth]
+    assert run(photos / "a.jpg", *arguments).exit_code == 0
+    assert [row["image_id"] for row in read(tmp_path / "out" / "coco.json")] == [70]
+    result = run(photos, *arguments)
+    assert result.exit_code == 1
+    assert "b.png: not named in" in result.stderr
+
+
+def test_whole_image_as_a_box(tmp_path, models, photos):
+    result = run(photos, "--out", tmp_path / "out", "--detector", "whole-image", *models[2:])
+    assert result.exit_code == 0
+    assert read(tmp_path / "out" / "coco.json")[0]["bbox"] == [0, 0, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{photos}", "--pose", "gone.onnx"], "gone.onnx: no such model file"),
+        (["{photos}", "--detector", "{photos}/a.jpg"], "a.jpg: not a model"),
+        (["{photos}", "--nms", "best"], "unknown pose NMS 'best'"),
+        (["nowhere"], "nowhere: no such file"),
+        (["{empty}"], "no images found"),
+        (["{photos}", "--device", "cuda"], "onnxruntime-gpu"),
+        (["{photos}", "--boxes", "{photos}/a.jpg", "--detector", "x"], "exclude each other"),
+    ],
+)
+def test_wrong_use_is_one_line(tmp_path, models, photos, arguments, message):
+    (tmp_path / "empty").mkdir()
+    filled = [argument.format(photos=photos, empty=tmp_path / "empty") for argument in arguments]
+    result = run("--out", tmp_path / "out", *models, *filled)
+    assert isinstance(result.exception, RmpeError)
+    assert message in str(result.exception)
+    assert "\n" not in str(result.exception)
+
+
+def rmpe_process(*arguments):
+    return [sys.executable, "-m", "rmpe", "predict", *map(str, arguments)]
+
+
+def test_user_errors_reach_the_terminal_without_traceback(tmp_path, models):
+    done = subprocess.run(
+        rmpe_process("nowhere", "--out", tmp_path / "out", *models), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("rmpe: nowhere")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+def test_kill_and_resume_give_the_results_of_an_undisturbed_run(tmp_path, models):
+    folder = tmp_path / "many"
+    for number in range(120):
+        save_image(folder / f"{number}.png", spots((64, 64), [(x + number % 5, y) for x, y in JOINTS], 3))
+    arguments = [folder, *models, "--threads", "1", "--format", "coco", "--format", "csv"]
+    assert run(*arguments, "--out", tmp_path / "whole").exit_code == 0
+    out = tmp_path / "killed"
+    process = subprocess.Popen(rmpe_process(*arguments, "--out", out))
+    journal = out / "journal.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (journal.exists() and journal.read_bytes().count(b"\n") > 10):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "coco.json").exists(), "the run was over before it was killed"
+    with journal.open("ab") as file:
+        file.write(b'{"image_id": 3, "torn')
+    assert run(*arguments, "--out", out, "--resume").exit_code == 0
+    for name in ("coco.json", "images.json", "poses.csv"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_resume_under_other_settings_is_refused(tmp_path, models, photos):
+    out = tmp_path / "out"
+    run(photos, "--out", out, *models)
+    result = run(photos, "--out", out, *models, "--resume", "--flip-test")
+    assert "cannot resume, flip_test was False and is now True" in str(result.exception)
+
+
+def test_models_and_doctor(models):
+    assert "YOLOX" in CliRunner().invoke(command, ["models"]).output
+    done = CliRunner().invoke(command, ["doctor", *models])
+    assert done.exit_code == 0, done.output
+    assert "self-test: ok" in done.output
+    broken = CliRunner().invoke(command, ["doctor", "--detector", "x.onnx", "--pose", "y.onnx"])
+    assert broken.exit_code == 1
+    assert "x.onnx" in broken.output
