@@ -84,8 +84,8 @@ def test_twenty_thousand_pixels_wide(tmp_path):
 @pytest.mark.parametrize(("suffix", "kind"), [("gif", "GIF"), ("webp", "WebP")])
 @pytest.mark.parametrize("frames", [1, 3])
 def test_animation_says_that_one_frame_is_used(tmp_path, caplog, suffix, kind, frames):
-    if suffix == "gif" and not cv2.haveImageWriter("x.gif"):
-        pytest.skip("this OpenCV has no GIF")
+    if not cv2.haveImageWriter("x.gif"):
+        pytest.skip("this OpenCV is too old for animations")
     path = tmp_path / f"animated.{suffix}"
     more = [Image.fromarray(np.roll(SMOOTH, 40 * index, 1)) for index in range(1, frames)]
     PICTURE.save(path, save_all=True, append_images=more, duration=100)

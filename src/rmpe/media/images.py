@@ -68,7 +68,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except cv2.error as error:
         raise ImageError(f"{path}: cannot decode this {kind or 'file'}: {error.err or error.code}") from error
     if image is None:
-        raise ImageError(f"{path}: {_why_not(kind)}")
+        raise ImageError(f"{path}: {_why_not(kind, _is_animated(kind, data))}")
     if _is_animated(kind, data):
         logger.warning("%s: animated %s, only its first frame is used", path, kind)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
@@ -122,14 +122,15 @@ def _is_animated(kind: str | None, data: bytes) -> bool:
     return kind == "WebP" and data[12:16] == b"VP8X" and bool(data[20] & 0b10)
 
 
-def _why_not(kind: str | None) -> str:
+def _why_not(kind: str | None, animated: bool) -> str:
     if kind is None:
         return "not an image of a known kind"
     if kind == "HEIC":
         return "HEIC pictures are not supported; convert it to JPEG or PNG"
-    if kind in {"AVIF", "GIF"}:
+    if kind in {"AVIF", "GIF"} or animated:
+        missing = f"animated {kind}" if animated else kind
         return (
-            f"damaged, or this OpenCV ({cv2.__version__}) has no {kind} decoder; convert it to JPEG or PNG,"
+            f"damaged, or this OpenCV ({cv2.__version__}) has no {missing} decoder; convert it to JPEG or PNG,"
             " or install opencv-python-headless 4.12 or newer"
         )
     return f"damaged or truncated {kind}"
