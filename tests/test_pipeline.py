@@ -180,14 +180,14 @@ def test_cards_survive_a_round_trip(card):
     ("text", "message"),
     [
         ("kind = ", "not valid TOML"),
-        ('kind = "pose"\nname = "x"', "misses 'decoder'"),
+        ('kind = "pose"\nname = "x"', "missing key 'decoder'"),
         ('kind = "pose"\nname = "x"\ndecoder = "dark"\nskeletn = "coco17"', "did you mean 'skeleton'"),
-        ('kind = "pose"\nname = "x"\ndecoder = "yolox"', "decoder 'yolox', known for this kind"),
-        ('kind = "nose"\nname = "x"\ndecoder = "dark"', "kind 'nose'"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\ngrowth = "big"', "growth = 'big'"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nsd = [1, 1]', "three numbers"),
+        ('kind = "pose"\nname = "x"\ndecoder = "yolox"', "decoder 'yolox', known for a pose model"),
+        ('kind = "nose"\nname = "x"\ndecoder = "dark"', "kind must be 'pose' or"),
+        ('kind = "pose"\nname = "x"\ndecoder = "dark"\ngrowth = "big"', "growth must be float, not 'big'"),
+        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nsd = [1, 1]', "sd must be"),
         ('kind = "pose"\nname = "x"\ndecoder = "dark"\nblur = 4', "odd number"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nalignment = "middle"', "corner, udp, center"),
+        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nalignment = "middle"', "alignment must be 'corner' or"),
     ],
 )
 def test_wrong_cards_are_named(text, message):

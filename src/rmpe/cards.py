@@ -6,19 +6,19 @@ model, by the names of its outputs, or by a word in its file name).
 """
 
 import tomllib
-from dataclasses import MISSING, dataclass, fields
-from difflib import get_close_matches
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
-from rmpe.affine import ALIGNMENTS, Alignment
-from rmpe.errors import ModelError
+from rmpe.affine import Alignment
+from rmpe.config import from_mapping
+from rmpe.errors import DataError, ModelError
 from rmpe.runtime import Session, sha256_of
 
 METADATA_KEY = "rmpe_card"
-KINDS = {
+DECODERS = {
     "pose": ("argmax", "dark", "integral-sigmoid", "integral-softmax", "simcc", "keypoints"),
     "detector": ("yolox", "boxes"),
     "stn": ("theta",),
@@ -32,7 +32,7 @@ class ModelCard:
     Attributes:
         kind: ``pose``, ``detector`` or ``stn``.
         name: What to call it.
-        decoder: How its outputs are read; which ones exist depends on the kind (`KINDS`).
+        decoder: How its outputs are read; which ones exist depends on the kind (`DECODERS`).
         skeleton: Name of the joints' skeleton or path of its TOML (pose models).
         size: Input (height, width); ``(0, 0)`` = read it from the model.
         color: ``rgb`` or ``bgr``.
@@ -52,12 +52,12 @@ class ModelCard:
         family: Words in a file name this card belongs to, where nothing else matches.
     """
 
-    kind: str
+    kind: Literal["pose", "detector", "stn"]
     name: str
     decoder: str
     skeleton: str = "coco17"
     size: tuple[int, int] = (0, 0)
-    color: str = "rgb"
+    color: Literal["rgb", "bgr"] = "rgb"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     sd: tuple[float, float, float] = (1.0, 1.0, 1.0)
     growth: float = 1.25
@@ -74,22 +74,13 @@ class ModelCard:
     family: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        problems = {
-            f"kind {self.kind!r}, known: {', '.join(KINDS)}": self.kind not in KINDS,
-            f"decoder {self.decoder!r}, known for this kind: {', '.join(KINDS.get(self.kind, ()))}": self.decoder
-            not in KINDS.get(self.kind, (self.decoder,)),
-            f"alignment {self.alignment!r}, known: {', '.join(ALIGNMENTS)}": self.alignment not in ALIGNMENTS,
-            f"color {self.color!r}, known: rgb, bgr": self.color not in ("rgb", "bgr"),
-            f"size {self.size}, two whole numbers (height, width)": len(self.size) != 2 or min(self.size) < 0,
-            f"mean {self.mean} or sd {self.sd}, three numbers each, sd above 0": len(self.mean) != 3
-            or len(self.sd) != 3
-            or min(self.sd) <= 0,
-            f"growth {self.growth}, above 0": self.growth <= 0,
-            f"blur {self.blur}, 0 or an odd number": self.blur < 0 or (self.blur > 0 and self.blur % 2 == 0),
-        }
-        for problem, wrong in problems.items():
-            if wrong:
-                raise ModelError(f"model card {self.name!r}: {problem}")
+        decoders = DECODERS[self.kind]
+        if self.decoder not in decoders:
+            raise ValueError(f"decoder {self.decoder!r}, known for a {self.kind} model: {', '.join(decoders)}")
+        if min(self.size) < 0 or min(self.sd) <= 0 or self.growth <= 0:
+            raise ValueError(f"size {self.size} must not be negative, sd {self.sd} and growth {self.growth} be above 0")
+        if self.blur < 0 or (self.blur > 0 and self.blur % 2 == 0):
+            raise ValueError(f"blur {self.blur} must be 0 or an odd number")
 
     @classmethod
     def from_toml(cls, text: str, source: str) -> "ModelCard":
@@ -103,23 +94,11 @@ class ModelCard:
             ModelError: If it is not TOML, misses a field, or has one that a card does not know.
         """
         try:
-            data = tomllib.loads(text)
+            return from_mapping(cls, tomllib.loads(text), f"{source}: model card")
         except tomllib.TOMLDecodeError as error:
             raise ModelError(f"{source}: the model card is not valid TOML: {error}") from error
-        known = {field.name: field for field in fields(cls)}
-        for key in data:
-            if key not in known:
-                near = get_close_matches(key, known, 1)
-                hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-                raise ModelError(f"{source}: a model card has no {key!r}{hint}")
-        for name, field in known.items():
-            if field.default is MISSING and name not in data:
-                raise ModelError(f"{source}: the model card misses {name!r}")
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-        for key, value in values.items():
-            if not _same_type(value, known[key].default, known[key].type):
-                raise ModelError(f"{source}: {key} = {data[key]!r} in the model card is of the wrong type")
-        return cls(**cast(Any, values))
+        except DataError as error:
+            raise ModelError(str(error)) from error
 
     def to_toml(self) -> str:
         """The card as TOML; only what differs from the defaults."""
@@ -183,17 +162,6 @@ def shipped_cards() -> tuple[ModelCard, ...]:
     folder = resources.files("rmpe") / "data" / "cards"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     return tuple(ModelCard.from_toml(file.read_text("utf-8"), file.name) for file in files)
-
-
-def _same_type(value: Any, default: Any, declared: Any) -> bool:
-    if default is MISSING:
-        return isinstance(value, str)
-    if isinstance(default, float):
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(default, tuple):
-        item = str if "str" in str(declared) else (int | float)
-        return isinstance(value, tuple) and all(isinstance(entry, item) for entry in value)
-    return isinstance(value, type(default))
 
 
 def _toml_value(value: Any) -> str:
