@@ -17,28 +17,47 @@ from rmpe.poses import Poses
 from rmpe.suppress.clusters import leaders, ranking
 from rmpe.suppress.parametric import JointPairs, PoseNmsParameters, merged, near_pairs
 
-SIGMA1 = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-SIGMA2 = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
-LAM = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-# eta is searched as a share of 1 + lam, the similarity of a sure pose with itself, so that the two do not run away.
-ETA_SHARE = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
-# Pairs that no point of the grid could call redundant are not looked at.
-WIDEST = PoseNmsParameters(sigma2=max(SIGMA2), lam=max(LAM), eta=min(ETA_SHARE) * (1 + max(LAM)))
+Floats = NDArray[np.float64]
+Weights = NDArray[np.float64] | NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """mAP over a grid of two parameters.
+@dataclass(frozen=True)
+class Plane:
+    """Two parameters that are searched together.
 
     Attributes:
         names: The parameter of the rows, and that of the columns.
-        axes: Their values.
-        values: ``(R, C)``.
+        axes: The values that are tried.
+        place: Parameters with these two replaced.
     """
 
     names: tuple[str, str]
-    axes: tuple[Sequence[float], Sequence[float]]
-    values: NDArray[np.float64]
+    axes: tuple[tuple[float, ...], tuple[float, ...]]
+    place: Callable[[PoseNmsParameters, float, float], PoseNmsParameters]
+
+
+def _with_sigmas(parameters: PoseNmsParameters, sigma1: float, sigma2: float) -> PoseNmsParameters:
+    return replace(parameters, sigma1=sigma1, sigma2=sigma2)
+
+
+def _with_threshold(parameters: PoseNmsParameters, lam: float, share: float) -> PoseNmsParameters:
+    return replace(parameters, lam=lam, eta=round(share * (1 + lam), 6))
+
+
+SIGMA1 = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+SIGMA2 = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04)
+LAM = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+# eta is a share of 1 + lam, the similarity of a sure pose with itself: so its scale does not change with lam.
+ETA = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
+PLANES = (
+    Plane(("sigma1", "sigma2"), (SIGMA1, SIGMA2), _with_sigmas),
+    Plane(("lam", "eta / (1 + lam)"), (LAM, ETA), _with_threshold),
+)
+# At no point of the planes is a pair more similar than with one of these, as a share of 1 + lam.
+MOST_TOLERANT = (
+    PoseNmsParameters(sigma1=min(SIGMA1), lam=0, eta=min(ETA)),
+    PoseNmsParameters(sigma2=max(SIGMA2), lam=1e6, eta=min(ETA) * 1e6),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +66,21 @@ class Learned:
 
     Attributes:
         parameters: Learned on all photos.
-        surfaces: mAP around them: over (sigma1, sigma2), and over (lam, eta share).
+        surfaces: mAP over each of `PLANES` around them.
         start_ap: mAP with the parameters the search started from.
         ap: mAP with the learned ones on the photos they were learned on: flattering.
         held_out_ap: mAP when every photo is treated with parameters learned without its fold: honest.
         folds: Parameters learned without each fold.
-        held_out: Matches behind ``held_out_ap``, for intervals.
+        fold: ``(I,)``, the fold of each photo.
     """
 
     parameters: PoseNmsParameters
-    surfaces: tuple[Surface, Surface]
+    surfaces: tuple[Floats, ...]
     start_ap: float
     ap: float
     held_out_ap: float
-    folds: list[PoseNmsParameters]
-    held_out: Ranked
+    folds: tuple[PoseNmsParameters, ...]
+    fold: NDArray[np.int64]
 
 
 class Candidates:
@@ -74,8 +93,12 @@ class Candidates:
         self.poses = Poses.merge(ranked)
         self.images = np.repeat(np.arange(len(ranked)), [len(poses) for poses in ranked])
         starts = np.searchsorted(self.images, np.arange(len(ranked)))
-        pairs = [np.stack(near_pairs(poses, WIDEST)) + start for poses, start in zip(ranked, starts, strict=True)]
-        self.rows, self.columns = np.concatenate(pairs, axis=1)
+        reach = MOST_TOLERANT[1]
+        found = [np.stack(near_pairs(poses, reach)) + start for poses, start in zip(ranked, starts, strict=True)]
+        rows, columns = np.concatenate(found, axis=1)
+        pairs = JointPairs.compare(self.poses, self.poses, rows, columns)
+        possible = np.any([pairs.similarity(parameters) > parameters.eta for parameters in MOST_TOLERANT], axis=0)
+        self.rows, self.columns = rows[possible], columns[possible]
         self._pairs = JointPairs.compare(self.poses, self.poses, self.rows, self.columns)
         self._known: dict[PoseNmsParameters, Ranked] = {}
 
@@ -110,52 +133,62 @@ def learn_nms(
     candidates = Candidates(per_photo, truths)
     start = start or PoseNmsParameters()
     fold = np.random.default_rng(seed).permutation(len(per_photo)) % folds
-    learned_without = [climb(candidates, start, fold != index) for index in range(folds)]
-    held_out = _joined([candidates.measure(parameters) for parameters in learned_without], fold)
+    learned = tuple(climb(candidates, start, fold != index) for index in range(folds))
     everything = np.ones(len(per_photo))
-    parameters = climb(candidates, start, everything)
+    best = climb(candidates, start, everything)
     return Learned(
-        parameters,
-        (sigma_surface(candidates, parameters, everything), threshold_surface(candidates, parameters, everything)),
+        best,
+        tuple(surface(candidates, best, plane, everything) for plane in PLANES),
         candidates.measure(start).coco_ap(),
-        candidates.measure(parameters).coco_ap(),
-        held_out.coco_ap(),
-        learned_without,
-        held_out,
+        candidates.measure(best).coco_ap(),
+        _joined([candidates.measure(parameters) for parameters in learned], fold).coco_ap(),
+        learned,
+        fold,
     )
 
 
-def climb(candidates: Candidates, start: PoseNmsParameters, weights: NDArray[np.generic]) -> PoseNmsParameters:
-    """Parameters of highest mAP on photos weighted by ``weights`` ``(I,)``: two at a time until nothing moves."""
-    parameters, best = start, candidates.measure(start).coco_ap(weights)
-    moved = True
+def climb(candidates: Candidates, start: PoseNmsParameters, weights: Weights) -> PoseNmsParameters:
+    """Parameters of highest mAP on photos weighted by ``weights`` ``(I,)``: two at a time until nothing moves.
+
+    Differs: the mAP of a point is averaged with its neighbours' on the plane. Near the top the surface is flat but for
+        noise of a few photos; the middle of the plateau does better on other photos than its highest point.
+    """
+    parameters, best, moved = start, -1.0, True
     while moved:
         moved = False
-        for surface_of, place in ((sigma_surface, with_sigmas), (threshold_surface, with_threshold)):
-            surface = surface_of(candidates, parameters, weights)
-            if surface.values.max() > best:
-                best, moved = surface.values.max(), True
-                row, column = np.unravel_index(surface.values.argmax(), surface.values.shape)
-                parameters = place(parameters, surface.axes[0][row], surface.axes[1][column])
+        for plane in PLANES:
+            values = smoothed(surface(candidates, parameters, plane, weights))
+            if values.max() > best:
+                row, column = np.unravel_index(values.argmax(), values.shape)
+                parameters = plane.place(parameters, plane.axes[0][row], plane.axes[1][column])
+                best, moved = values.max(), True
     return parameters
 
 
-def with_sigmas(parameters: PoseNmsParameters, sigma1: float, sigma2: float) -> PoseNmsParameters:
-    """``parameters`` with other spreads."""
-    return replace(parameters, sigma1=sigma1, sigma2=sigma2)
+def surface(candidates: Candidates, parameters: PoseNmsParameters, plane: Plane, weights: Weights) -> Floats:
+    """The mAP over ``plane`` with the other parameters as they are: rows x columns."""
+    points = [plane.place(parameters, row, column) for row, column in product(*plane.axes)]
+    values = [candidates.measure(point).coco_ap(weights) for point in points]
+    return np.array(values).reshape(len(plane.axes[0]), len(plane.axes[1]))
 
 
-def with_threshold(parameters: PoseNmsParameters, lam: float, share: float) -> PoseNmsParameters:
-    """``parameters`` with another weight, and eta as a share of 1 + lam."""
-    return replace(parameters, lam=lam, eta=round(share * (1 + lam), 6))
+def smoothed(values: Floats) -> Floats:
+    """Mean of each point and its up to 8 neighbours; the edge repeats itself."""
+    padded = np.pad(values, 1, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    result: Floats = windows.mean(axis=(2, 3))
+    return result
 
 
-def sigma_surface(candidates: Candidates, parameters: PoseNmsParameters, weights: NDArray[np.generic]) -> Surface:
-    """mAP over (sigma1, sigma2)."""
-    return _surface(candidates, partial_(with_sigmas, parameters), ("sigma1", "sigma2"), (SIGMA1, SIGMA2), weights)
-
-
-def threshold_surface(candidates: Candidates, parameters: PoseNmsParameters, weights: NDArray[np.generic]) -> Surface:
-    """mAP over (lam, eta / (1 + lam))."""
-    names = ("lam", "eta / (1 + lam)")
-    return _surface(candidates, partial_(with_threshold, parameters), names, (LAM, ETA_SHARE), weights)
+def _joined(parts: Sequence[Ranked], fold: NDArray[np.int64]) -> Ranked:
+    """Each photo's matches from the part of its own fold."""
+    own = [fold[part.image] == index for index, part in enumerate(parts)]
+    scores, image = (
+        np.concatenate([getattr(part, name)[mask] for part, mask in zip(parts, own, strict=True)])
+        for name in ("scores", "image")
+    )
+    hits, counted = (
+        np.concatenate([getattr(part, name)[:, mask] for part, mask in zip(parts, own, strict=True)], axis=1)
+        for name in ("hits", "counted")
+    )
+    return Ranked.sort(scores, image, hits, counted, parts[0].truths)

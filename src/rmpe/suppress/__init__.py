@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
+from rmpe.config import load_config
 from rmpe.errors import UsageError
 from rmpe.poses import Poses
 from rmpe.suppress.oks import oks_nms
@@ -40,5 +42,5 @@ def suppressor(name_or_path: str) -> Suppressor:
     if name_or_path in SUPPRESSORS:
         return SUPPRESSORS[name_or_path]
     if name_or_path.endswith(".toml"):
-        return partial(parametric_nms, parameters=PoseNmsParameters.load(name_or_path))
+        return partial(parametric_nms, parameters=load_config(PoseNmsParameters, Path(name_or_path)))
     raise UsageError(f"unknown pose NMS {name_or_path!r}; known: {', '.join(SUPPRESSORS)}, or a .toml file")

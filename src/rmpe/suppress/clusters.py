@@ -1,5 +1,7 @@
 """Greedy elimination and the merging of what was eliminated: shared by every pose NMS that merges."""
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,21 +22,28 @@ def ranking(poses: Poses) -> NDArray[np.int64]:
     return np.lexsort([poses.track_ids, *poses.boxes.T, *poses.keypoint_scores.T, *points.T, -poses.scores])
 
 
-def leaders(redundant: NDArray[np.bool_]) -> NDArray[np.int64]:
+def leaders(rows: NDArray[np.int64], columns: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Greedy elimination: the first pose that is left takes all that are redundant to it, then the next one left.
 
     Args:
-        redundant: ``(N, N)``, poses in order of confidence; row = the one kept, column = the one it would remove.
+        rows: ``(P,)``, ascending: the pose of each redundant pair that would stay; poses in order of confidence.
+        columns: ``(P,)``, the pose of each pair that would go.
+        count: Number of poses.
 
     Returns:
         ``(N,)``, for every pose the index of the one that took it; its own index when it is kept.
     """
-    leader = np.full(len(redundant), -1, np.int64)
-    for index in np.flatnonzero(redundant.any(axis=1)):
-        if leader[index] < 0:
-            leader[redundant[index] & (leader < 0)] = index
-            leader[index] = index
-    return np.where(leader < 0, np.arange(len(leader)), leader)
+    leader = np.arange(count)
+    free = np.ones(count, bool)
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    for start, end in pairwise([*starts.tolist(), len(rows)]):
+        row = rows[start]
+        if free[row]:
+            taken = columns[start:end]
+            taken = taken[free[taken]]
+            leader[taken] = row
+            free[taken] = free[row] = False
+    return leader
 
 
 def merge_joints(

@@ -4,16 +4,11 @@ Redundant detections give redundant poses. Two poses are compared by where their
 most confident pose removes all that are too similar to it, and what it removes sharpens its joints.
 """
 
-import tomllib
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from os import PathLike
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.errors import DataError
 from rmpe.poses import Poses
 from rmpe.suppress.clusters import leaders, merge_joints, ranking
 
@@ -34,41 +29,74 @@ class PoseNmsParameters:
     sigma2: float = 0.005
     lam: float = 1.0
     eta: float = 0.8
-    merge: float = 0.05
+    merge: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("sigma1", "sigma2"):
             if not getattr(self, name) > 0:
-                raise DataError(f"pose NMS: {name} must be above 0, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         for name in ("lam", "eta", "merge"):
             if not getattr(self, name) >= 0:
-                raise DataError(f"pose NMS: {name} must not be negative, got {getattr(self, name)}")
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> "PoseNmsParameters":
-        """Parameters from a TOML file, as ``rmpe learn nms`` writes it; those left out keep their defaults.
-
-        Raises:
-            DataError: If the file cannot be read, or holds anything but valid parameters.
-        """
-        try:
-            data = tomllib.loads(Path(path).read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise DataError(f"{path}: cannot read pose NMS parameters: {error}") from error
-        known = [field.name for field in fields(cls)]
-        for key, value in data.items():
-            if key not in known:
-                nearest = get_close_matches(key, known, 1, cutoff=0) or known
-                raise DataError(f"{path}: unknown pose NMS parameter {key!r}, do you mean {nearest[0]!r}?")
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise DataError(f"{path}: {key} must be a number, got {value!r}")
-        try:
-            return cls(**data)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 DEFAULT = PoseNmsParameters()
+
+
+@dataclass(frozen=True, eq=False)
+class JointPairs:
+    """Pairs of poses compared joint by joint: all that the similarity is made of, but for its parameters.
+
+    Attributes:
+        rows: ``(P,)``, index of each pair's reference.
+        columns: ``(P,)``, index of the pose compared with it.
+        scores: Joint scores of the references ``(N, K)`` and of the others ``(M, K)``; 0 where a joint is missing.
+        squared: ``(P, K)``, squared distance in squared sizes of the reference; infinite where a joint is missing.
+        inside: ``(P, K)``, the other's joint lies in the box, a tenth of the reference's, around the reference's joint.
+        counted: ``(P,)``, number of joints that both have, at least 1.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    scores: tuple[NDArray[np.float32], NDArray[np.float32]]
+    squared: NDArray[np.float32]
+    inside: NDArray[np.bool_]
+    counted: NDArray[np.float32]
+
+    @classmethod
+    def compare(
+        cls, references: Poses, others: Poses, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> "JointPairs":
+        """Compare ``references[rows[p]]`` with ``others[columns[p]]`` for every p."""
+        # Missing joints lie at opposite infinities, so their distance is infinite whatever the other pose has.
+        first, second = _coordinates(references, np.inf), _coordinates(others, -np.inf)
+        half = (references.boxes[:, 2:] - references.boxes[:, :2]) / 20
+        squared = np.zeros((len(rows), len(references.skeleton)), np.float32)
+        inside = np.ones(squared.shape, bool)
+        for axis in (0, 1):
+            offset = first[axis].take(rows, axis=0)
+            offset -= second[axis].take(columns, axis=0)
+            np.abs(offset, out=offset)
+            inside &= offset <= half[rows, axis, None]
+            offset *= offset
+            squared += offset
+        squared /= np.square(sizes(references))[rows, None]
+        has = [(poses.keypoint_scores > 0).astype(np.float32) for poses in (references, others)]
+        counted = np.maximum(has[0] @ has[1].T, 1)[rows, columns]
+        return cls(rows, columns, (references.keypoint_scores, others.keypoint_scores), squared, inside, counted)
+
+    def similarity(self, parameters: PoseNmsParameters) -> NDArray[np.float32]:
+        """The similarity d of every pair, ``(P,)``; see `pose_similarity`."""
+        first, second = (np.tanh(scores / np.float32(parameters.sigma1)) for scores in self.scores)
+        matched = first.take(self.rows, axis=0)
+        matched *= second.take(self.columns, axis=0)
+        matched *= self.inside
+        near = self.squared * np.float32(-1 / parameters.sigma2)
+        np.exp(near, out=near)
+        near *= np.float32(parameters.lam)
+        near += matched
+        similarity: NDArray[np.float32] = near @ np.ones(near.shape[1], np.float32) / self.counted
+        return similarity
 
 
 def pose_similarity(references: Poses, others: Poses, parameters: PoseNmsParameters = DEFAULT) -> NDArray[np.float32]:
@@ -82,8 +110,8 @@ def pose_similarity(references: Poses, others: Poses, parameters: PoseNmsParamet
         gives no unit: read literally the criterion would depend on image scale and on the number of joints.
     """
     rows, columns = np.divmod(np.arange(len(references) * len(others)), max(len(others), 1))
-    similarity = _pair_similarity(references, rows, others, columns, parameters)
-    return similarity.reshape(len(references), len(others))
+    pairs = JointPairs.compare(references, others, rows, columns)
+    return pairs.similarity(parameters).reshape(len(references), len(others))
 
 
 def parametric_nms(poses: Poses, parameters: PoseNmsParameters = DEFAULT) -> Poses:
@@ -95,37 +123,53 @@ def parametric_nms(poses: Poses, parameters: PoseNmsParameters = DEFAULT) -> Pos
     Differs: d is a similarity. The paper prints "eliminate when d <= eta" but means the opposite: d > eta eliminates.
     """
     poses = poses[ranking(poses)]
-    rows, columns = np.triu_indices(len(poses), 1)
-    redundant = np.zeros((len(poses), len(poses)), bool)
-    redundant[rows, columns] = _pair_similarity(poses, rows, poses, columns, parameters) > parameters.eta
-    leader = leaders(redundant)
-    kept = poses[leader == np.arange(len(poses))]
+    rows, columns = near_pairs(poses, parameters)
+    redundant = JointPairs.compare(poses, poses, rows, columns).similarity(parameters) > parameters.eta
+    return merged(poses, leaders(rows[redundant], columns[redundant], len(poses)), parameters)
+
+
+def merged(poses: Poses, leader: NDArray[np.int64], parameters: PoseNmsParameters) -> Poses:
+    """The kept poses, with the joints of those they removed averaged into theirs where these are near.
+
+    Each joint weighs the square of its score, so that one that was seen well outweighs several that were not.
+
+    Args:
+        poses: All poses, best first.
+        leader: ``(N,)``, for every pose the index of the one that removed it, or its own.
+        parameters: Gives the reach of the merging.
+    """
+    kept = np.flatnonzero(leader == np.arange(len(leader)))
     if len(kept) == len(poses):
         return poses
-    points = merge_joints(poses.keypoints, poses.keypoint_scores, leader, parameters.merge * _sizes(poses))
-    return Poses(points, kept.keypoint_scores, kept.scores, kept.boxes, kept.skeleton, kept.track_ids)
+    weights = np.square(poses.keypoint_scores)
+    points = merge_joints(poses.keypoints, weights, leader, np.float32(parameters.merge) * sizes(poses))
+    best = poses[kept]
+    return Poses(points, best.keypoint_scores, best.scores, best.boxes, best.skeleton, best.track_ids)
 
 
-def _sizes(poses: Poses) -> NDArray[np.float32]:
-    """Longer side of each box, ``(N,)``, at least one pixel."""
+def near_pairs(poses: Poses, parameters: PoseNmsParameters) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs (reference, other) of ranked ``poses`` that may be redundant; for all the rest d <= eta is certain.
+
+    Where no joint of the other comes within ``reach`` of the reference's joints, K_Sim is 0 and lam H_Sim <= eta.
+    """
+    spread = parameters.sigma2 * np.log(max(parameters.lam / max(parameters.eta, 1e-6), 1))
+    reach = sizes(poses)[:, None] * np.float32(max(np.sqrt(spread), 0.05) * 1.001)
+    low, high = _coordinates(poses, np.inf).min(axis=2).T, _coordinates(poses, -np.inf).max(axis=2).T
+    grown_low, grown_high = low - reach, high + reach
+    near = np.tri(len(poses), k=-1, dtype=bool).T
+    for axis in (0, 1):
+        near &= grown_low[:, None, axis] <= high[:, axis]
+        near &= low[:, axis] <= grown_high[:, None, axis]
+    rows, columns = np.nonzero(near)
+    return rows, columns
+
+
+def sizes(poses: Poses) -> NDArray[np.float32]:
+    """Longer side of each pose's box in pixels, ``(N,)``, at least 1."""
     return np.maximum((poses.boxes[:, 2:] - poses.boxes[:, :2]).max(axis=1, initial=1), 1)
 
 
-def _pair_similarity(
-    references: Poses,
-    rows: NDArray[np.int64],
-    others: Poses,
-    columns: NDArray[np.int64],
-    parameters: PoseNmsParameters,
-) -> NDArray[np.float32]:
-    """`pose_similarity` of the pairs ``references[rows[p]]``, ``others[columns[p]]``: ``(P,)``."""
-    offset = np.nan_to_num(references.keypoints)[rows] - np.nan_to_num(others.keypoints)[columns]
-    half = (references.boxes[:, 2:] - references.boxes[:, :2]) / 20
-    inside = (np.abs(offset) <= half[rows, None]).all(axis=2)
-    common = (references.keypoint_scores[rows] > 0) & (others.keypoint_scores[columns] > 0)
-    sure = np.tanh(references.keypoint_scores / parameters.sigma1)[rows]
-    sure *= np.tanh(others.keypoint_scores / parameters.sigma1)[columns]
-    squared = np.einsum("pkc,pkc->pk", offset, offset) / np.square(_sizes(references))[rows, None]
-    joints = sure * inside + parameters.lam * np.exp(-squared / parameters.sigma2) * common
-    similarity: NDArray[np.float32] = joints.sum(axis=1) / np.maximum(common.sum(axis=1), 1)
-    return similarity
+def _coordinates(poses: Poses, missing: float) -> NDArray[np.float32]:
+    """All x, then all y: ``(2, N, K)``; ``missing`` where a joint is missing."""
+    points = np.where(poses.keypoint_scores[..., None] > 0, poses.keypoints, np.float32(missing))
+    return np.ascontiguousarray(np.moveaxis(points, 2, 0))
