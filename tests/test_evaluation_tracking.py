@@ -12,7 +12,7 @@ from rmpe.evaluation import clear_mot, hota, mpii, pck, posetrack, posetrack_fil
 from rmpe.evaluation.frames import Footage, Frame, Sequence, frames_layout, head_size, is_frames_layout, read_frames
 from rmpe.evaluation.joint_ap import mean_ap, rank_joints
 from rmpe.evaluation.oks import keypoint_similarity, oks
-from rmpe.evaluation.submissions import read_json
+from rmpe.files import read_json
 from rmpe.skeletons import load_skeleton
 
 pytest.importorskip("scipy")
@@ -257,7 +257,7 @@ def test_perfect_tracks_and_no_tracks(posetrack_data):
     assert hota.count([], sigmas).figures()["HOTA"] == 0
     without = Footage(footage.joint_names, [Sequence("s", [make_no_ids(f) for f in frames])], [])
     figures = posetrack.evaluate(without)
-    assert "MOTA" not in figures and "without track ids" in without.warnings[0]
+    assert "MOTA" not in figures and "have no track id" in without.warnings[0]
 
 
 def make_no_ids(f):

@@ -1,5 +1,6 @@
 """The command line: one file per command, loaded only when it is called."""
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -15,7 +16,9 @@ COMMANDS = {
     "train": "rmpe.cli.train:train",
     "models": "rmpe.cli.models:models",
     "doctor": "rmpe.cli.doctor:doctor",
+    "evaluate": "rmpe.cli.evaluate:evaluate",
     "learn": "rmpe.cli.learn:learn",
+    "export": "rmpe.cli.export:export",
 }
 
 
@@ -49,6 +52,8 @@ def rmpe() -> None:
 
 def main() -> None:
     """Entry point: user errors become one line and exit code 2, everything else is a bug and keeps its traceback."""
+    # OpenCV reports broken files on its own; we report them by name.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         rmpe(standalone_mode=True)
     except RmpeError as error:

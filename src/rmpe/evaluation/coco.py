@@ -20,8 +20,6 @@ Kind: TypeAlias = Literal["keypoints", "bbox"]
 Engine: TypeAlias = Literal["hotcoco", "pycocotools"]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
-# Area of a person where a file has none, as a share of its box: what CrowdPose's protocol uses.
-BOX_SHARE = 0.53
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +62,7 @@ def evaluate(
     """
     dataset_class, evaluation_class = _library(engine)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        run = evaluation_class(*_datasets(dataset_class, people, results), kind)
+        run = evaluation_class(*_datasets(dataset_class, people, _bare(results, kind)), kind)
         run.params.catIds = [people.category_id]
         run.params.imgIds = people.image_ids
         if sigmas is not None:
@@ -94,15 +92,15 @@ def _library(engine: Engine | None) -> tuple[Any, Any]:
     raise RmpeError(f"COCO evaluation needs {engine or 'hotcoco or pycocotools'}: pip install 'rmpe[eval]'")
 
 
+def _bare(results: list[Record], kind: Kind) -> list[Record]:
+    """Only what is measured: pycocotools takes a pose's area from its ``bbox`` if it has one, which moves AP_medium."""
+    return [{key: result[key] for key in ("image_id", "category_id", "score", kind)} for result in results]
+
+
 def _datasets(dataset_class: Any, people: People, results: list[Record]) -> tuple[Any, Any]:
     """Annotations and detections as the library's own objects; it writes into its records, so they are copies."""
-    boxes = np.array([a["bbox"] for a in people.annotations], np.float64).reshape(-1, 4)
-    areas = BOX_SHARE * boxes[:, 2] * boxes[:, 3]
     # Numbered from 1, because pycocotools takes a match with annotation 0 for no match.
-    annotations = [
-        {"area": float(area)} | annotation | {"id": number}
-        for number, (annotation, area) in enumerate(zip(people.annotations, areas, strict=True), 1)
-    ]
+    annotations = [annotation | {"id": number} for number, annotation in enumerate(people.annotations, 1)]
     dataset = {
         "images": [dict(image) for image in people.images],
         "annotations": annotations,
@@ -112,7 +110,7 @@ def _datasets(dataset_class: Any, people: People, results: list[Record]) -> tupl
     truth.dataset = dataset
     truth.createIndex()
     if results:
-        return truth, truth.loadRes([dict(result) for result in results])
+        return truth, truth.loadRes(results)
     nothing = dataset_class()  # pycocotools cannot load an empty list
     nothing.dataset = dataset | {"annotations": []}
     nothing.createIndex()
@@ -162,6 +160,7 @@ def _mean(table: NDArray[np.float64]) -> float:
 def _per_threshold(tables: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
     precision, recall = tables["precision"][:, :, 0, -1], tables["recall"][:, 0, -1]
     return {
+        "thresholds": THRESHOLDS.tolist(),
         "AP_per_threshold": [_mean(row) for row in precision],
         "AR_per_threshold": [_mean(row[None]) for row in recall],
     }

@@ -3,7 +3,7 @@
 What MPII multi-person and PoseTrack share. The frames layout is one JSON file that holds both sides.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmpe.errors import DataError
-from rmpe.evaluation.coco import BOX_SHARE
-from rmpe.evaluation.submissions import read_json
+from rmpe.evaluation.submissions import BOX_SHARE
+from rmpe.files import read_json
 
 Floats = NDArray[np.float64]
 Polygon = list[list[float]]
@@ -64,6 +64,12 @@ class Frame:
             self.scores[found],
             self.point_ids[found],
         )
+
+    @property
+    def tracked(self) -> "Frame":
+        """The frame without predictions that have no track id."""
+        kept = self.point_ids >= 0
+        return replace(self, points=self.points[kept], scores=self.scores[kept], point_ids=self.point_ids[kept])
 
 
 @dataclass(frozen=True, eq=False)

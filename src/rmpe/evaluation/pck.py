@@ -45,6 +45,7 @@ def evaluate(
     groups = [[i for i, name in enumerate(skeleton.joints) if _group(name) == group] for group in GROUPS]
     plain = _percent(*per_joint)
     return {
+        "joint_names": list(skeleton.joints),
         "pckh50_plain": plain.tolist(),
         "n_annotated": per_joint[1].tolist(),
         "thresholds": THRESHOLDS.tolist(),

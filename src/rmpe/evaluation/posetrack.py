@@ -20,7 +20,8 @@ from rmpe.skeletons import load_skeleton
 def evaluate(footage: Footage) -> dict[str, Any]:
     """PoseTrack's figures in percent, lists in the order of the joints.
 
-    Tracking figures are left out, with a warning in ``footage.warnings``, where predictions have no track ids.
+    Predictions without track ids take no part in tracking; that is said in ``footage.warnings``. Where none has one,
+    the tracking figures are left out.
     """
     joints = len(footage.joint_names)
     # As in poseval, frames without annotated people are left out together with their predictions.
@@ -33,16 +34,17 @@ def evaluate(footage: Footage) -> dict[str, Any]:
         "AP_recall_last": by_joint["recall_last"],
         "AP_printed_groups": group_means(footage, by_joint["AP"]) | {"total": mean_ap(ranked)},
     }
-    if any(np.any(frame.point_ids < 0) for frame in footage.frames):
-        footage.warnings.append("predictions without track ids: no tracking figures")
-        return figures
-    return figures | _tracking(footage, joints)
+    ids = np.concatenate([np.zeros(0, np.int64), *(frame.point_ids for frame in footage.frames)])
+    if without := int(np.sum(ids < 0)):
+        footage.warnings.append(f"{without} of {len(ids)} predictions have no track id: left out of tracking")
+    return figures if without == len(ids) > 0 else figures | _tracking(footage, joints)
 
 
 def _tracking(footage: Footage, joints: int) -> dict[str, Any]:
-    reference = {s.name: clear_mot.count(s.frames[:-1], joints, empty_as_one=True) for s in footage.sequences}
-    clean = [clear_mot.count(sequence.frames, joints) for sequence in footage.sequences]
-    people = [hota.count(sequence.frames, _sigmas(footage)) for sequence in footage.sequences]
+    videos = {sequence.name: [frame.tracked for frame in sequence.frames] for sequence in footage.sequences}
+    reference = {name: clear_mot.count(frames[:-1], joints, empty_as_one=True) for name, frames in videos.items()}
+    clean = [clear_mot.count(frames, joints) for frames in videos.values()]
+    people = [hota.count(frames, _sigmas(footage)) for frames in videos.values()]
     per_sequence = {name: counts.figures() for name, counts in reference.items()}
     return (
         sum(reference.values(), MotCounts.zero(joints)).figures()

@@ -7,7 +7,8 @@ import numpy as np
 
 from rmpe.errors import DataError
 from rmpe.evaluation.frames import Floats, Footage, Frame, Sequence, head_size, person_area, track_ids
-from rmpe.evaluation.submissions import Record, read_json
+from rmpe.evaluation.submissions import Record
+from rmpe.files import read_json
 from rmpe.skeletons import load_skeleton
 
 # The 15 joints of the evaluation; the files have two ears more and call the neck ``head_bottom``.
