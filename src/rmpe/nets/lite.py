@@ -52,6 +52,7 @@ class LiteSppe(nn.Module):
         """Heatmaps, from the coarsest features up."""
         *finer, features = (lateral(level) for lateral, level in zip(self.lateral, self.backbone(images), strict=True))
         for level, narrow, smooth in zip(reversed(finer), self.narrow, self.smooth, strict=True):
-            up = F.interpolate(narrow(F.relu(features)), size=level.shape[-2:], mode="nearest")
-            features = smooth(F.relu(level + up))
+            height, width = level.shape[-2:]
+            up = F.interpolate(narrow(F.relu(features)), scale_factor=2.0, mode="nearest")
+            features = smooth(F.relu(level + up[..., :height, :width]))  # an odd side was rounded up on the way down
         return [self.predict(features)]

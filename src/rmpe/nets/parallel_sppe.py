@@ -38,6 +38,9 @@ class SstnSppe(nn.Module):
     Source: section 3.1, Figure 3.
     """
 
+    sppe: nn.Module
+    localisation: nn.Module
+
     def __init__(self, sppe: nn.Module, localisation: nn.Module) -> None:
         super().__init__()
         self.sppe, self.localisation = sppe, localisation

@@ -1,0 +1,36 @@
+"""``rmpe export``: a trained checkpoint as ONNX files."""
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("export")
+@click.argument("checkpoint", type=FILE)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the ONNX files.")
+@click.option(
+    "--way",
+    type=click.Choice(["composed", "crop"]),
+    default="composed",
+    show_default=True,
+    help="SSTN nets: stn.onnx and sppe.onnx, sampled once from the image, or all in one graph as in the paper.",
+)
+@click.option("--extra", is_flag=True, help="With --way crop: heatmaps and theta as further outputs.")
+@click.option("--int8", type=FILE, help="Also quantise to int8; calibrate on these COCO annotations.")
+@click.option("--images", type=FOLDER, help="Folder of the images of --int8; by default images/ beside them.")
+def export(checkpoint: Path, out: Path, way: str, extra: bool, int8: Path | None, images: Path | None) -> None:
+    """Export CHECKPOINT (.safetensors) for `rmpe predict --pose sppe.onnx --stn stn.onnx` and other engines."""
+    from rmpe.cards import find_card
+    from rmpe.export import calibration_batches, export_checkpoint
+    from rmpe.quantise import quantise
+    from rmpe.runtime import Session
+
+    files = export_checkpoint(checkpoint, out, way, extra=extra)  # type: ignore[arg-type] # click knows the choices
+    for file in files:
+        click.echo(f"wrote {file}")
+        if int8:
+            batches = calibration_batches(int8, images or int8.parent / "images", find_card(Session(file)))
+            click.echo(f"wrote {quantise(file, batches, file.with_stem(file.stem + '_int8'))}")

@@ -1,0 +1,199 @@
+"""From a checkpoint to ONNX files that `rmpe predict` and any ONNX engine can run, with their cards inside."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rmpe.affine import boxes_to_crops
+from rmpe.cards import METADATA_KEY, ModelCard
+from rmpe.datasets.coco import read_coco
+from rmpe.errors import DataError, ModelError, UsageError
+from rmpe.estimate.crops import cut, network_input
+from rmpe.media.images import read_image
+from rmpe.nets import PIXEL_MEAN, PIXEL_SD
+from rmpe.nets.checkpoint import load_checkpoint
+from rmpe.nets.decoding import decode_heatmaps
+from rmpe.nets.localisation import Localisation
+from rmpe.nets.parallel_sppe import SstnSppe
+from rmpe.nets.sstn import sdtn, sdtn_points, stn
+from rmpe.propose import grow_proposals
+from rmpe.skeletons import load_skeleton
+
+Way: TypeAlias = Literal["composed", "crop"]
+WAYS: tuple[str, ...] = get_args(Way)
+OPSET = 18  # the first whose GridSample both ONNX Runtime and OpenVINO run
+
+
+class LastHeatmaps(nn.Module):
+    """A pose estimator's prediction: the heatmaps of its last stack."""
+
+    def __init__(self, sppe: nn.Module) -> None:
+        super().__init__()
+        self.sppe = sppe
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Heatmaps ``(B, K, h, w)`` of images ``(B, 3, H, W)``."""
+        heatmaps: Tensor = self.sppe(images)[-1]
+        return heatmaps
+
+
+class InCrop(nn.Module):
+    """STN, SPPE, decoding and SDTN in one graph, on the proposal's crop.
+
+    Images ``(B, 3, H, W)`` to points ``(B, K, 2)`` in pixels of that crop and scores ``(B, K)``; with ``extra`` also to
+    the heatmaps ``(B, K, h, w)`` after the SDTN and theta ``(B, 2, 3)``.
+
+    Joints are decoded in the centred crop and moved back by theta, which is the SDTN without resampling.
+
+    Source: RMPE, Figure 3.
+    """
+
+    def __init__(self, net: SstnSppe, extra: bool = False) -> None:
+        super().__init__()
+        self.net, self.extra = net, extra
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Points and scores, and the extra outputs if asked for."""
+        height, width = images.shape[-2:]
+        theta = self.net.localisation(images)
+        heatmaps = self.net.sppe(stn(images, theta, (height, width)))[-1]
+        points, scores = decode_heatmaps(heatmaps, (height, width))
+        answer = (sdtn_points(points, theta, (height, width)), scores.clamp(0, 1))
+        return (*answer, sdtn(heatmaps, theta), theta) if self.extra else answer
+
+
+def export_checkpoint(checkpoint: Path, out: Path, way: Way = "composed", *, extra: bool = False) -> list[Path]:
+    """Write the ONNX files of a checkpoint.
+
+    - A pose estimator becomes ``sppe.onnx`` and a localisation net ``stn.onnx``.
+    - A joined net becomes both of these (``composed``: theta is composed with the crop's own map and pixels are
+      sampled once, from the image) or ``sstn_sppe.onnx``, everything in one graph (``crop``: the paper's way).
+
+    Args:
+        checkpoint: A file of `rmpe.nets.checkpoint.save_checkpoint`. Beside ``model`` its configuration needs
+            ``skeleton`` and ``size``; ``name``, ``growth``, ``license``, ``source`` and ``notes`` go into the card.
+        out: Folder to write to; made if it is not there.
+        way: How a joined net is to run.
+        extra: Give the one graph its heatmaps and theta as further outputs.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ModelError: If the checkpoint cannot be used.
+        UsageError: If way or extra make no sense for it, or the folder cannot be written to.
+    """
+    if way not in WAYS:
+        raise UsageError(f"unknown way {way!r}; known: {', '.join(WAYS)}")
+    net, config = load_checkpoint(checkpoint)
+    if missing := {"skeleton", "size"} - config.keys():
+        raise ModelError(f"{checkpoint}: its configuration has no {sorted(missing)[0]!r}")
+    if way == "crop" and not isinstance(net, SstnSppe):
+        raise UsageError(f"{checkpoint}: a {config['model']['name']} net has no STN and SPPE to join in one graph")
+    if extra and way != "crop":
+        raise UsageError("heatmaps and theta are further outputs of the one graph: ask for the way 'crop'")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot make the folder: {error.strerror}") from error
+    if isinstance(net, SstnSppe) and way == "crop":
+        outputs = ["keypoints", "scores", *(["heatmaps", "theta"] if extra else [])]
+        card = model_card(config, "pose", "keypoints")
+        return [export_onnx(InCrop(net, extra), outputs, card, out / "sstn_sppe.onnx")]
+    if isinstance(net, SstnSppe):
+        return [_export_part(net.localisation, config, out), _export_part(net.sppe, config, out)]
+    return [_export_part(net, config, out)]
+
+
+def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
+    if isinstance(net, Localisation):
+        return export_onnx(net, ["theta"], model_card(config, "stn", "theta"), out / "stn.onnx")
+    return export_onnx(LastHeatmaps(net), ["heatmaps"], model_card(config, "pose", "dark"), out / "sppe.onnx")
+
+
+def model_card(config: dict[str, Any], kind: str, decoder: str) -> ModelCard:
+    """The card of one part of a checkpoint, from the checkpoint's configuration."""
+    known = {key: config[key] for key in ("growth", "license", "source", "notes") if key in config}
+    return ModelCard(
+        kind=kind,
+        name=config.get("name", config["model"]["name"]),
+        decoder=decoder,
+        skeleton=config["skeleton"],
+        size=(int(config["size"][0]), int(config["size"][1])),
+        color="rgb",
+        mean=(PIXEL_MEAN,) * 3,
+        sd=(PIXEL_SD,) * 3,
+        alignment="center",
+        **{"growth": 1.3, **known},
+    )
+
+
+def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path) -> Path:
+    """Write one net as ONNX with a free batch axis and its card in the metadata.
+
+    Args:
+        net: Images ``(B, 3, height, width)`` to one tensor or a tuple.
+        outputs: Names of the outputs.
+        card: Stored as TOML under ``rmpe_card``; its ``size`` is that of the images.
+        path: File to write.
+    """
+    import onnx
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports its progress as warnings
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            net.eval(),
+            (torch.zeros(2, 3, *card.size),),
+            input_names=["images"],
+            output_names=outputs,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise ModelError(f"{path}: PyTorch exported nothing")
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_toml()})
+    try:
+        onnx.save(model, path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def calibration_batches(
+    annotations: Path, images: Path, card: ModelCard, people: int = 256, batch: int = 16
+) -> Iterator[NDArray[np.float32]]:
+    """Inputs of a model for `rmpe.quantise.quantise`: crops of people, spread evenly over a data set.
+
+    Args:
+        annotations: COCO keypoints JSON with the joints of the card's skeleton.
+        images: Folder of its images.
+        card: Of the model.
+        people: How many at most.
+        batch: People in one array.
+
+    Raises:
+        DataError: If the annotations cannot be used or list nobody.
+        ImageError: If an image cannot be read.
+    """
+    persons = read_coco(annotations, images, load_skeleton(card.skeleton))
+    if not len(persons):
+        raise DataError(f"{annotations}: lists nobody to calibrate with")
+    chosen = np.unique(np.linspace(0, len(persons) - 1, min(people, len(persons))).astype(int))
+    for start in range(0, len(chosen), batch):
+        crops = []
+        for index in chosen[start : start + batch]:
+            box = grow_proposals(persons.boxes[index : index + 1], card.growth)
+            image = read_image(persons.images[persons.image_index[index]])
+            crops.append(cut(image, boxes_to_crops(box, card.size, card.alignment), card.size))
+        yield network_input(np.concatenate(crops), card)
