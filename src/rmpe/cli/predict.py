@@ -12,6 +12,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rmpe import __version__
+from rmpe.cli.terminal import warnings_to
 from rmpe.detect import Detector, RecordedBoxes, WholeImage
 from rmpe.draw import draw_poses
 from rmpe.errors import UsageError
@@ -79,8 +81,9 @@ def predict(sources: tuple[str, ...], out: Path, **options: Any) -> None:
     2 wrong use.
     """
     started = time.perf_counter()
-    items = find_images(sources)[: options["limit"]]
-    ids = image_ids(items, options["annotations"])
+    everything = find_images(sources)
+    ids = image_ids(everything, options["annotations"])  # of all images, so that --limit does not change them
+    items = everything[: options["limit"]]
     estimator = _load(options, many=len(items) > 1)
     show = Console(stderr=True)
     bar = Progress(
@@ -96,7 +99,7 @@ def predict(sources: tuple[str, ...], out: Path, **options: Any) -> None:
         todo = _todo(items, ids, journal, options["annotations"])
         people = 0
         try:
-            with bar:
+            with bar, warnings_to(show):
                 task = bar.add_task("people", total=len(todo), rate="")
                 for result in estimator.stream(list(todo), each=_drawer(todo, out, options)):
                     item = todo[result.path]
@@ -109,7 +112,7 @@ def predict(sources: tuple[str, ...], out: Path, **options: Any) -> None:
             FORMATS[name](journal.records(estimator.skeleton), estimator.skeleton, out) for name in options["formats"]
         ]
         files.append(write_images(journal.records(estimator.skeleton), out))
-        done = len(journal)
+        done = sum(item in ids and ids[item] in journal for item in items)
         summary = {
             "images": len(items),
             "done": done,
@@ -154,7 +157,8 @@ def _settings(options: dict[str, Any], estimator: Estimator) -> dict[str, Any]:
         name: sha256_of(path) if value and (path := Path(value)).is_file() else value for name, value in files.items()
     }
     names = ("nms", "flip_test", "min_score", "max_people")
-    return models | {name: options[name] for name in names} | {"skeleton": estimator.skeleton.name}
+    fixed = {"rmpe": __version__, "skeleton": estimator.skeleton.name}
+    return fixed | models | {name: options[name] for name in names}
 
 
 def _todo(
@@ -164,7 +168,7 @@ def _todo(
     journal.append(
         Failure(item.file_name, f"{item.path}: not named in {annotations}") for item in items if item not in ids
     )
-    remaining = set(journal.remaining({ids[item]: item.file_name for item in items if item in ids}))
+    remaining = set(journal.remaining({number: item.file_name for item, number in ids.items()}))
     return {item.path: item for item in items if ids.get(item) in remaining}
 
 

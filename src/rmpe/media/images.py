@@ -37,7 +37,7 @@ SUFFIXES = frozenset(
 GIF_FRAME = re.compile(rb"!\xf9\x04.{4}\0[,!]", re.DOTALL)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read an image file.
 
     EXIF rotation is applied, grey, palette and CMYK become RGB, 16 bits become 8 (the high byte), transparency is
@@ -52,6 +52,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         ImageError: If the file cannot be read, is not an image, is damaged or truncated, or has no decoder.
     """
+    path = Path(path)
     try:
         # Not cv2.imread: on Windows it cannot open paths with characters outside the code page.
         data = path.read_bytes()
@@ -74,7 +75,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
 
 
-def save_image(path: Path, image: NDArray[np.uint8], quality: int = 92) -> None:
+def save_image(path: str | Path, image: NDArray[np.uint8], quality: int = 92) -> None:
     """Write an image file atomically, making its folder if need be.
 
     Args:
@@ -85,6 +86,7 @@ def save_image(path: Path, image: NDArray[np.uint8], quality: int = 92) -> None:
     Raises:
         OutputError: If the suffix is unknown or the file cannot be written.
     """
+    path = Path(path)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in {".jpg", ".jpeg"} else []
     try:
         _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)

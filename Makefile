@@ -1,0 +1,37 @@
+# Two commands: `make demo` draws everybody's pose into a picture, `make test` checks everything.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DETECTOR ?=
+POSE ?=
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/core
+	$(BIN)/rmpe predict examples/basketball1.png --out out/demo $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
+	@echo "look at out/demo/drawn/basketball1.jpg"
+
+test: $(VENV)/dev
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+# The contact sheet of the README and the table of results.
+docs: $(VENV)/dev
+	$(BIN)/python benchmarks/contact_sheet.py examples docs/contact_sheet.jpg $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
+	$(BIN)/python benchmarks/render_results.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@ $(VENV)/core
+
+clean:
+	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,67 @@
+"""The code in README and docs runs, and the paper map points at things that exist."""
+
+import re
+from importlib import import_module
+
+import pytest
+from conftest import ROOT
+
+from rmpe.cards import ModelCard
+from rmpe.skeletons import Skeleton
+
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(language):
+    for document in DOCUMENTS:
+        for number, (name, flags, code) in enumerate(BLOCK.findall(document.read_text("utf-8"))):
+            if name == language:
+                yield pytest.param(code, flags.strip(), id=f"{document.name}:{number}")
+
+
+@pytest.mark.parametrize(("code", "flags"), list(blocks("python")))
+def test_python_blocks_run(code, flags, data_root, tmp_path, monkeypatch):
+    compile(code, "block", "exec")
+    if "no-run" in flags:
+        return
+    monkeypatch.chdir(tmp_path)
+    for name in ("yolox_nano.onnx", "tinypose_256x192.onnx"):
+        (tmp_path / name).symlink_to(data_root / "models" / name)
+    (tmp_path / "photo.jpg").symlink_to(next(iter(sorted((data_root / "data/coco-val/images").iterdir()))))
+    exec(compile(code, "block", "exec"), {})
+
+
+@pytest.mark.parametrize(("code", "flags"), list(blocks("toml")))
+def test_toml_blocks_are_what_they_seem(code, flags):
+    import tomllib
+
+    data = tomllib.loads(code)
+    if "decoder" in data:
+        ModelCard.from_toml(code, "document")
+    elif "joints" in data:
+        Skeleton.from_dict(data, "document")
+
+
+def rows():
+    table = (ROOT / "docs" / "paper_map.md").read_text("utf-8")
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) >= 4 and "`" in cells[-2]:
+            yield pytest.param(cells, id=cells[0])
+
+
+@pytest.mark.parametrize("cells", list(rows()))
+def test_paper_map_points_at_things_that_exist(cells):
+    targets = re.findall(r"`([\w.]+):([\w.]+)`", cells[-2])
+    assert targets, cells
+    for module, name in targets:
+        if module.split(".")[1] in ("nets", "training", "datasets"):
+            pytest.importorskip("torch")
+        thing = import_module(module if module.startswith("rmpe") else f"rmpe.{module}")
+        for part in name.split("."):
+            thing = getattr(thing, part)
+    for test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", cells[-1]):
+        file = ROOT / test[0]
+        assert file.is_file(), test
+        assert not test[1] or f"def {test[1]}" in file.read_text("utf-8"), test
