@@ -13,6 +13,7 @@ from rmpe.errors import RmpeError
 # name -> module:attribute; nothing here is imported before the command is asked for.
 COMMANDS = {
     "predict": "rmpe.cli.predict:predict",
+    "track": "rmpe.cli.track:track",
     "train": "rmpe.cli.train:train",
     "models": "rmpe.cli.models:models",
     "doctor": "rmpe.cli.doctor:doctor",

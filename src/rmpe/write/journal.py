@@ -33,6 +33,7 @@ class Record:
         path: Where it was read from.
         size: (height, width).
         poses: Its people.
+        seconds: When a frame of a video is shown; 0 for an image.
     """
 
     image_id: int
@@ -41,6 +42,7 @@ class Record:
     path: str
     size: tuple[int, int]
     poses: Poses
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ class Journal:
 def _to_json(result: Record | Failure) -> dict[str, Any]:
     if isinstance(result, Failure):
         return asdict(result)
-    fields = ("image_id", "file_name", "name", "path", "size")
+    fields = ("image_id", "file_name", "name", "path", "size", "seconds")
     return {field: getattr(result, field) for field in fields} | {"poses": result.poses.to_dict()}
 
 

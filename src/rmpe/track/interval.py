@@ -1,0 +1,126 @@
+"""Detect only now and then: in between, people are looked for where their last poses moved to.
+
+RMPE can afford it because its spatial transformer corrects boxes that are off.
+"""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.boxes import Boxes
+from rmpe.estimate.score import VISIBLE, pose_scores
+from rmpe.poses import Poses
+from rmpe.track.features import follow, joint_features, shrink
+
+Every = int | Literal["auto"]
+
+# The extent of the joints is less than the person; both sides are multiplied by this. (RMPE's 30 % come on top.)
+BODY = 1.2
+# A pose with a lower score than this is not worth another look where it was.
+CARRIED = 0.1
+# A joint surer than this tells where the person is.
+SURE = 0.2
+
+
+class DetectionInterval:
+    """Says for every frame whether to run the detector, and if not, where to look for people.
+
+    With ``auto`` the detector runs when the poses have lost confidence since the last detection, when people were lost,
+    when something moves where nobody is known to be, and at the latest after ``longest`` frames.
+    """
+
+    def __init__(self, every: Every = 1, *, longest: int = 15, shortest: int = 2) -> None:
+        """Set up; the first frame is always due.
+
+        Args:
+            every: Run the detector on every so many frames, or ``auto``.
+            longest: For ``auto``: most frames from one detection to the next.
+            shortest: For ``auto``: fewest.
+        """
+        self.every, self.longest, self.shortest = every, longest, shortest
+        self._poses: Poses | None = None
+        self._grey: NDArray[np.uint8] | None = None
+        self._since = 0  # frames since the last detection
+        self._confidence = 0.0  # mean joint confidence right after it
+        self._expected = 0  # people carried into the last frame
+        self._restless = False
+
+    def boxes(self, image: NDArray[np.uint8]) -> Boxes | None:
+        """Where to look for people in the next frame; ``None`` says: run the detector."""
+        grey, scale = shrink(image)
+        before, self._grey = self._grey, grey
+        self._since += 1
+        if self._poses is None or before is None or before.shape != grey.shape:
+            return None
+        carried = carry(self._poses, before, grey, scale)
+        self._restless = _moves_elsewhere(before, grey, carried, scale)
+        if self._due(self._poses):
+            return None
+        self._expected = len(carried)
+        return carried
+
+    def note(self, poses: Poses, *, detected: bool) -> None:
+        """What was found in the frame that `boxes` was asked about."""
+        if detected:
+            self._since, self._expected = 0, 0
+            self._confidence = _confidence(poses)
+        self._poses = poses[np.flatnonzero(poses.scores >= CARRIED)]
+
+    def _due(self, poses: Poses) -> bool:
+        if self.every != "auto":
+            return self._since >= self.every
+        if self._since < self.shortest:
+            return False
+        lost = len(poses) < self._expected
+        unsure = _confidence(poses) < 0.75 * self._confidence
+        return self._since >= self.longest or lost or unsure or self._restless
+
+
+def carry(poses: Poses, before: NDArray[np.uint8], after: NDArray[np.uint8], scale: float) -> Boxes:
+    """Boxes of people in the next frame, from their poses in this one.
+
+    The extent of the sure joints, grown to the body, is moved by the median motion of the image features around the
+    joints. The score is the box's part of the pose score, so that a person's score does not sink from frame to frame.
+
+    Args:
+        poses: The people of this frame.
+        before: Its small grey picture (`shrink`).
+        after: That of the next frame.
+        scale: Factor from image pixels to theirs.
+    """
+    sure = poses.keypoint_scores >= SURE
+    kept = poses[np.flatnonzero(sure.sum(axis=1) >= 2)]
+    if not len(kept):
+        return Boxes.empty()
+    sure = kept.keypoint_scores >= SURE
+    joints = np.where(sure[..., None], kept.keypoints, np.nan)
+    low, high = np.nanmin(joints, axis=1), np.nanmax(joints, axis=1)
+    points = joint_features(kept)
+    motion = np.where(sure[:, :, None, None], follow(before, after, points, scale) - points, np.nan)
+    motion = motion.reshape(len(kept), -1, 2)
+    known = np.isfinite(motion).all(axis=(1, 2)) | np.isfinite(motion[..., 0]).any(axis=1)
+    shift = np.zeros((len(kept), 2), np.float32)
+    shift[known] = np.nanmedian(motion[known], axis=1)
+    center, half = (low + high) / 2 + shift, np.maximum((high - low) / 2 * BODY, 1)
+    whole = pose_scores(np.ones(len(kept), np.float32), kept.keypoint_scores)
+    scores = np.clip(kept.scores / np.maximum(whole, VISIBLE), 0, 1)
+    return Boxes(np.concatenate([center - half, center + half], axis=1), scores)
+
+
+def _confidence(poses: Poses) -> float:
+    return float(poses.keypoint_scores.mean()) if len(poses) else 0.0
+
+
+def _moves_elsewhere(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], people: Boxes, scale: float, share: float = 0.004
+) -> bool:
+    """Whether more than ``share`` of the picture changed outside the (grown) boxes of people."""
+    small = (80, max(1, round(80 * before.shape[0] / before.shape[1])))
+    change = cv2.absdiff(*(cv2.resize(grey, small, interpolation=cv2.INTER_AREA) for grey in (before, after)))
+    changed = change > 16
+    factor = scale * 80 / before.shape[1]
+    for x1, y1, x2, y2 in np.maximum(np.round(people.grow(1.3).xyxy * factor), 0).astype(int):
+        changed[y1 : y2 + 1, x1 : x2 + 1] = False
+    return float(changed.mean()) > share
