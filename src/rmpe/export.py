@@ -22,6 +22,8 @@ from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.nets.decoding import decode_heatmaps
 from rmpe.nets.localisation import Localisation
 from rmpe.nets.parallel_sppe import SstnSppe
+from rmpe.nets.person_detector import PersonDetector
+from rmpe.nets.ssd512 import Ssd512
 from rmpe.nets.sstn import sdtn, sdtn_points, stn
 from rmpe.propose import grow_proposals
 from rmpe.skeletons import load_skeleton
@@ -42,6 +44,19 @@ class LastHeatmaps(nn.Module):
         """Heatmaps ``(B, K, h, w)`` of images ``(B, 3, H, W)``."""
         heatmaps: Tensor = self.sppe(images)[-1]
         return heatmaps
+
+
+class BoxesAndScores(nn.Module):
+    """A detector with its decoding: ``(B, 3, H, W)`` to boxes ``(B, A, 4)`` xyxy input pixels and scores ``(B, A)``."""
+
+    def __init__(self, net: PersonDetector | Ssd512) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes and scores of every cell or default box; suppression is left to the caller."""
+        found = self.net.detect(images)
+        return found.boxes, found.logits.sigmoid()
 
 
 class InCrop(nn.Module):
@@ -72,7 +87,7 @@ class InCrop(nn.Module):
 def export_checkpoint(checkpoint: Path, out: Path, way: Way = "composed", *, extra: bool = False) -> list[Path]:
     """Write the ONNX files of a checkpoint.
 
-    - A pose estimator becomes ``sppe.onnx`` and a localisation net ``stn.onnx``.
+    - A pose estimator becomes ``sppe.onnx``, a localisation net ``stn.onnx``, a person detector ``detector.onnx``.
     - A joined net becomes both of these (``composed``: theta is composed with the crop's own map and pixels are
       sampled once, from the image) or ``sstn_sppe.onnx``, everything in one graph (``crop``: the paper's way).
 
@@ -93,6 +108,8 @@ def export_checkpoint(checkpoint: Path, out: Path, way: Way = "composed", *, ext
     if way not in WAYS:
         raise UsageError(f"unknown way {way!r}; known: {', '.join(WAYS)}")
     net, config = load_checkpoint(checkpoint)
+    if isinstance(net, PersonDetector | Ssd512):
+        config = {"skeleton": "coco17", **config}  # a card names one always; a detector has no use for it
     if missing := {"skeleton", "size"} - config.keys():
         raise ModelError(f"{checkpoint}: its configuration has no {sorted(missing)[0]!r}")
     if way == "crop" and not isinstance(net, SstnSppe):
@@ -113,6 +130,9 @@ def export_checkpoint(checkpoint: Path, out: Path, way: Way = "composed", *, ext
 
 
 def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
+    if isinstance(net, PersonDetector | Ssd512):
+        card = model_card(config, "detector", "boxes")
+        return export_onnx(BoxesAndScores(net), ["boxes", "scores"], card, out / "detector.onnx")
     if isinstance(net, Localisation):
         return export_onnx(net, ["theta"], model_card(config, "stn", "theta"), out / "stn.onnx")
     return export_onnx(LastHeatmaps(net), ["heatmaps"], model_card(config, "pose", "dark"), out / "sppe.onnx")

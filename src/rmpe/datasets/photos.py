@@ -8,15 +8,16 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.boxes import Boxes, iou
 from rmpe.datasets.packed import read_rgb
-from rmpe.datasets.persons import load_json
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import DataError
+from rmpe.files import read_json
 
 # What a stored box is; unused rows of the padded arrays are NOTHING.
 NOTHING, PERSON, IGNORED = 0, 1, 2
@@ -85,10 +86,10 @@ def read_photos(annotations: Path, images: Path, everybody_listed: bool, without
     Raises:
         DataError: If the file is not such JSON or names no photo.
     """
-    data = load_json(annotations)
+    data = read_json(annotations)
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
         raise DataError(f"{annotations}: not COCO JSON: it needs the lists 'images' and 'annotations'")
-    rows: dict[int, list[dict[str, object]]] = {image["id"]: [] for image in data["images"]}
+    rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in data["images"]}
     for row in data["annotations"]:
         rows[row["image_id"]].append(row)
     photos = [
@@ -101,7 +102,7 @@ def read_photos(annotations: Path, images: Path, everybody_listed: bool, without
     return photos
 
 
-def _photo(path: Path, annotation: str, rows: list[dict[str, object]]) -> Photo:
+def _photo(path: Path, annotation: str, rows: list[dict[str, Any]]) -> Photo:
     boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     crowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
@@ -125,7 +126,10 @@ def label(photo: Photo, teacher: Boxes) -> tuple[NDArray[np.float32], NDArray[np
     matches = iou(photo.people, teacher.xyxy) >= SAME
     large = np.sqrt(Boxes(photo.people).areas) > SMALL
     doubtful = photo.maybe_crowds & large & ~matches.any(axis=1)
-    boxes, kinds = [photo.people, photo.crowds], [np.where(doubtful, IGNORED, PERSON), np.full(len(photo.crowds), IGNORED)]
+    boxes, kinds = (
+        [photo.people, photo.crowds],
+        [np.where(doubtful, IGNORED, PERSON), np.full(len(photo.crowds), IGNORED)],
+    )
     if not photo.complete:
         new = ~matches.any(axis=0)
         boxes.append(teacher.xyxy[new])
@@ -168,10 +172,9 @@ def _write(photos: list[Photo], teacher: Teacher, side: int, folder: Path) -> No
         canvases[index], scale = letterbox(image, (side, side))
         sizes[index] = np.array(image.shape[:2], np.float32) * np.float32(scale)
         labels.append((boxes * np.float32(scale), kinds))
-    most = max(1, max(len(kinds) for _, kinds in labels))
-    padded = np.zeros((len(photos), most, 4), np.float32), np.full((len(photos), most), NOTHING, np.uint8)
-    for index, rows in enumerate(labels):
-        for array, row in zip(padded, rows, strict=True):
-            array[index, : len(row)] = row
+    most = max(1, *(len(kinds) for _, kinds in labels))
+    all_boxes, all_kinds = np.zeros((len(photos), most, 4), np.float32), np.full((len(photos), most), NOTHING, np.uint8)
+    for index, (boxes, kinds) in enumerate(labels):
+        all_boxes[index, : len(boxes)], all_kinds[index, : len(kinds)] = boxes, kinds
     canvases.flush()
-    np.savez(folder / "labels.npz", sizes=sizes, boxes=padded[0], kinds=padded[1])
+    np.savez(folder / "labels.npz", sizes=sizes, boxes=all_boxes, kinds=all_kinds)

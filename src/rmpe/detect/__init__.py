@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from rmpe.boxes import Boxes
 from rmpe.cards import find_card
+from rmpe.detect.decoded import DecodedDetector
 from rmpe.detect.recorded import RecordedBoxes
 from rmpe.detect.yolox import Yolox
 from rmpe.errors import ModelError
 from rmpe.runtime import Device, Session
 
-__all__ = ["Detector", "RecordedBoxes", "WholeImage", "Yolox", "load_detector"]
+__all__ = ["DecodedDetector", "Detector", "RecordedBoxes", "WholeImage", "Yolox", "load_detector"]
 
 
 class Detector(Protocol):
@@ -40,7 +41,7 @@ class WholeImage:
         return Boxes.whole((image.shape[0], image.shape[1]))
 
 
-DECODERS = {"yolox": Yolox}
+DECODERS = {"yolox": Yolox, "boxes": DecodedDetector}
 
 
 def load_detector(path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None) -> Detector:

@@ -19,6 +19,8 @@ from rmpe.nets.hourglass import StackedHourglass
 from rmpe.nets.lite import LiteSppe
 from rmpe.nets.localisation import EarlyLocalisation, ResNet18Localisation, TinyLocalisation
 from rmpe.nets.parallel_sppe import SstnSppe
+from rmpe.nets.person_detector import PersonDetector
+from rmpe.nets.ssd512 import Ssd512
 
 NETS: Final[dict[str, type[nn.Module]]] = {
     "hourglass": StackedHourglass,
@@ -27,6 +29,8 @@ NETS: Final[dict[str, type[nn.Module]]] = {
     "early_localisation": EarlyLocalisation,
     "tiny_localisation": TinyLocalisation,
     "sstn_sppe": SstnSppe,
+    "person_detector": PersonDetector,
+    "ssd512": Ssd512,
 }
 METADATA_KEY: Final = "rmpe"
 

@@ -9,6 +9,7 @@ aggregation network", CVPR 2018); boxes and heads like YOLOX (Ge et al., 2021) w
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import torch
@@ -19,13 +20,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from rmpe.nets.efficientnet_lite import EfficientNetLite0
 
 STRIDES: Final = (8, 16, 32)
-# ImageNet's mean and deviation as EfficientNet-Lite was trained with, on the 0..255 scale.
-MEAN: Final = 127.0
-DEVIATION: Final = 128.0
 # Where training starts: a score of 1 in 100, and a standing person of about 3 x 6 strides.
 PRIOR: Final = 0.01
 START_SIDES: Final = (3.0, 6.0)
-# Of the thirteen blocks down to stride 32 these are left out: each is a skip plus a correction, so what follows still fits.
+# Of the backbone's blocks these are left out: each is a skip plus a correction, so what follows still fits.
 LEFT_OUT: Final = (7, 10)
 # exp() of a box side stays finite in float16.
 LARGEST_SIDE: Final = 8.0
@@ -44,7 +42,7 @@ class Detections(NamedTuple):
 
 
 class PersonDetector(nn.Module):
-    """Images ``(B, 3, H, W)`` RGB on the 0..255 scale, sides multiples of 32, to one box and score a cell.
+    """Images ``(B, 3, H, W)``, normalised, sides multiples of 32, to one box and score a cell.
 
     Args:
         width: Channels of pyramid and heads.
@@ -59,17 +57,13 @@ class PersonDetector(nn.Module):
         self.down = nn.ModuleList(separable(width) for _ in STRIDES[1:])
         self.up = nn.ModuleList(separable(width, stride=2) for _ in STRIDES[1:])
         self.merge = nn.ModuleList(separable(width) for _ in STRIDES[1:])
-        self.score_heads = nn.ModuleList(head(width, depth, 1) for _ in STRIDES)
-        self.box_heads = nn.ModuleList(head(width, depth, 4) for _ in STRIDES)
-        for scores, boxes in zip(self.score_heads, self.box_heads, strict=True):
-            nn.init.normal_(scores[-1].weight, std=0.01)
-            nn.init.constant_(scores[-1].bias, -math.log(1 / PRIOR - 1))
-            nn.init.normal_(boxes[-1].weight, std=0.01)
-            with torch.no_grad():
-                boxes[-1].bias.copy_(torch.tensor([0.0, 0.0, *map(math.log, START_SIDES)]))
+        self.score_heads = nn.ModuleList(head(width, depth, torch.tensor([-math.log(1 / PRIOR - 1)])) for _ in STRIDES)
+        start = torch.tensor([0.0, 0.0, *map(math.log, START_SIDES)])
+        self.box_heads = nn.ModuleList(head(width, depth, start) for _ in STRIDES)
 
     def forward(self, images: Tensor) -> Detections:
-        features = [lateral(level) for lateral, level in zip(self.lateral, self.backbone((images - MEAN) / DEVIATION), strict=True)]
+        """Boxes and logits of all cells."""
+        features = [lateral(level) for lateral, level in zip(self.lateral, self.backbone(images), strict=True)]
         for fine in (1, 0):
             coarse = F.interpolate(features[fine + 1], scale_factor=2.0, mode="nearest")
             features[fine] = self.down[fine](features[fine] + coarse)
@@ -80,6 +74,11 @@ class PersonDetector(nn.Module):
         raw = torch.cat([head(level).flatten(2) for head, level in zip(self.box_heads, features, strict=True)], dim=2)
         centers, strides = cells(images.shape[-2:], images.device)
         return Detections(decode(raw.transpose(1, 2), centers, strides), torch.cat(scores, dim=2)[:, 0])
+
+    def detect(self, images: Tensor) -> Detections:
+        """What `Ssd512` calls so: the answer as boxes and logits."""
+        found: Detections = self(images)
+        return found
 
 
 class FoldedBackbone(nn.Module):
@@ -105,6 +104,7 @@ class FoldedBackbone(nn.Module):
                 fold_batch_norms(module)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Features of ``(B, 3, H, W)`` normalised images, finest first."""
         features = []
         for stage in self.stages:
             images = stage(images)
@@ -114,10 +114,9 @@ class FoldedBackbone(nn.Module):
 
 def fold_batch_norms(layers: nn.Sequential) -> None:
     """Fold every batch norm that follows a convolution into it, in place."""
-    for index in range(len(layers) - 1):
-        if isinstance(layers[index], nn.Conv2d) and isinstance(layers[index + 1], nn.BatchNorm2d):
-            layers[index] = fuse_conv_bn_eval(layers[index], layers[index + 1])
-            layers[index + 1] = nn.Identity()
+    for index, (layer, following) in enumerate(pairwise(layers)):
+        if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+            layers[index], layers[index + 1] = fuse_conv_bn_eval(layer, following), nn.Identity()
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -134,9 +133,12 @@ def separable(width: int, kernel: int = 5, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(conv(width, width, kernel, stride, groups=width), conv(width, width))
 
 
-def head(width: int, depth: int, outputs: int) -> nn.Sequential:
-    """``depth`` separable convolutions and a linear prediction."""
-    return nn.Sequential(*(separable(width) for _ in range(depth)), nn.Conv2d(width, outputs, 1))
+def head(width: int, depth: int, start: Tensor) -> nn.Sequential:
+    """``depth`` separable convolutions and a linear prediction of ``len(start)`` values, first about ``start``."""
+    predict = nn.Conv2d(width, len(start), 1)
+    nn.init.normal_(predict.weight, std=0.01)
+    predict.bias = nn.Parameter(start.clone())
+    return nn.Sequential(*(separable(width) for _ in range(depth)), predict)
 
 
 def cells(size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -70,5 +70,7 @@ def assign(boxes: Tensor, scores: Tensor, centers: Tensor, strides: Tensor, peop
     chosen &= torch.zeros_like(chosen).scatter_(1, owner, True)
     alignment, overlaps = alignment * chosen, overlaps * chosen
     # The best cell of a person is asked for the IoU it reaches, the others for their share of that.
-    quality = alignment / alignment.amax(dim=-1, keepdim=True).clamp(min=EPSILON**2) * overlaps.amax(dim=-1, keepdim=True)
+    quality = (
+        alignment / alignment.amax(dim=-1, keepdim=True).clamp(min=EPSILON**2) * overlaps.amax(dim=-1, keepdim=True)
+    )
     return Assignment(owner[:, 0], quality.amax(dim=1))

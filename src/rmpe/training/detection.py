@@ -32,8 +32,9 @@ def detection_loss(found: Detections, size: tuple[int, int], targets: DetectionT
     """Score and box loss against annotated people.
 
     Args:
-        found: The net's answer to inputs of ``size`` (height, width).
-        targets: What is there.
+        found: The net's answer.
+        size: (height, width) of the inputs.
+        targets: What is in them.
 
     Returns:
         ``score``: cross entropy with the assigned quality; cells in ignored regions count only if they are assigned.

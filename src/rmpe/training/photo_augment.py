@@ -1,7 +1,8 @@
 """Detector inputs cut from packed photos on the device: scale, shift, flip, mosaic, colour."""
 
+import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ GREY: Final = 114.0
 # A person cut by the border teaches only if this much of it is left; thinner ones than this many pixels never do.
 VISIBLE_SHARE: Final = 0.3
 THINNEST: Final = 3.0
+# Where the middle of a mosaic may lie, as shares of the input.
+MIDDLE: Final = (0.3, 0.7)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class PhotoAugmentation:
         size: (height, width) of the input.
         scale: Least and largest factor from stored to input pixels.
         aspect: Largest factor by which width and height are stretched apart.
-        mosaic: Chance that a batch is made of four photos an input.
+        mosaic: Chance that a batch is made of mosaics, four photos an input.
         color: Largest relative change of brightness, contrast and saturation.
     """
 
@@ -35,87 +38,112 @@ class PhotoAugmentation:
     color: float = 0.25
 
 
+class PhotoBatch(NamedTuple):
+    """Packed photos on the device, see `rmpe.datasets.photos.PackedPhotos`.
+
+    Attributes:
+        canvases: ``(N, S, S, 3)`` uint8.
+        sizes: ``(N, 2)`` float32, height and width of each photo on its canvas.
+        boxes: ``(N, M, 4)`` float32 xyxy canvas pixels.
+        kinds: ``(N, M)`` uint8.
+    """
+
+    canvases: Tensor
+    sizes: Tensor
+    boxes: Tensor
+    kinds: Tensor
+
+    def every(self, step: int, start: int) -> "PhotoBatch":
+        """Every ``step``-th photo from ``start`` on."""
+        return PhotoBatch(*(field[start::step] for field in self))
+
+
+class Placed(NamedTuple):
+    """Photos drawn on rectangles, with their boxes in pixels of these."""
+
+    images: Tensor
+    boxes: Tensor
+    kinds: Tensor
+
+
 def draw_inputs(
-    canvases: Tensor, sizes: Tensor, boxes: Tensor, kinds: Tensor, how: PhotoAugmentation, generator: torch.Generator
+    photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generator, mosaic: bool = False
 ) -> tuple[Tensor, DetectionTargets]:
     """A batch of augmented inputs.
 
-    All photos of a mosaic batch share one middle, so that a quarter has the same shape in all of them.
-
     Args:
-        canvases: ``(4 B or B, S, S, 3)`` uint8; with 4 B photos the batch is a mosaic.
-        sizes: ``(.., 2)`` height and width of each photo on its canvas.
-        boxes: ``(.., M, 4)`` xyxy canvas pixels.
-        kinds: ``(.., M)``, see `rmpe.datasets.photos`.
+        photos: One photo an input, or four for a mosaic.
         how: How.
         generator: Source of randomness, on the CPU.
+        mosaic: Whether to lay four photos out in each input.
 
     Returns:
         Images ``(B, 3, H, W)`` float32 on the 0..255 scale and their targets.
     """
+    placed = _mosaic(photos, how, generator) if mosaic else _place(photos, how, how.size, generator)
+    targets = DetectionTargets(placed.boxes, placed.kinds == PERSON, placed.kinds == IGNORED)
+    return _color(placed.images, how.color, generator), targets
+
+
+def _mosaic(photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generator) -> Placed:
+    """Four photos an input. All inputs share one middle, so that a quarter has the same shape in each of them."""
     height, width = how.size
-    if len(canvases) % 4 or torch.rand((), generator=generator) >= how.mosaic:
-        images, boxes, kinds = _place(canvases, sizes, boxes, kinds, how, how.size, 1.0, generator)
-    else:
-        split = (torch.rand(2, generator=generator) * 0.4 + 0.3) * torch.tensor([height, width])
-        row, column = (int(value) for value in split)
-        images, boxes, kinds = _mosaic(canvases, sizes, boxes, kinds, how, (row, column), generator)
-    images = _color(images, how.color, generator)
-    return images, DetectionTargets(boxes, kinds == PERSON, kinds == IGNORED)
-
-
-def _mosaic(canvases, sizes, boxes, kinds, how, middle, generator):
-    (height, width), (row, column) = how.size, middle
+    low, high = MIDDLE
+    split = torch.rand(2, generator=generator) * (high - low) + low
+    row, column = int(split[0] * height), int(split[1] * width)
     quarters = []
-    corners = ((0, 0), (0, column), (row, 0), (row, column))
-    for part, (top, left) in enumerate(corners):
-        rectangle = (row if top == 0 else height - row, column if left == 0 else width - column)
-        chosen = slice(part, None, 4)
-        image, box, kind = _place(
-            canvases[chosen], sizes[chosen], boxes[chosen], kinds[chosen], how, rectangle, 0.8, generator
-        )
-        quarters.append((image, box + torch.tensor([left, top, left, top], dtype=torch.float32, device=box.device), kind))
-    images = [quarter[0] for quarter in quarters]
-    rows = [torch.cat(images[:2], dim=3), torch.cat(images[2:], dim=3)]
-    return torch.cat(rows, dim=2), torch.cat([q[1] for q in quarters], dim=1), torch.cat([q[2] for q in quarters], dim=1)
+    for part, (top, left) in enumerate(((0, 0), (0, column), (row, 0), (row, column))):
+        rectangle = (height - row if top else row, width - column if left else column)
+        images, boxes, kinds = _place(photos.every(4, part), how, rectangle, generator)
+        quarters.append(Placed(images, boxes + boxes.new_tensor([left, top, left, top]), kinds))
+    rows = [torch.cat([quarter.images for quarter in quarters[start : start + 2]], dim=3) for start in (0, 2)]
+    boxes, kinds = (torch.cat([quarter[field] for quarter in quarters], dim=1) for field in (1, 2))
+    return Placed(torch.cat(rows, dim=2), boxes, kinds)
 
 
-def _place(canvases, sizes, boxes, kinds, how, rectangle, shrink, generator):
+def _place(
+    photos: PhotoBatch, how: PhotoAugmentation, rectangle: tuple[int, int], generator: torch.Generator
+) -> Placed:
     """Photos, scaled, flipped and shifted, on rectangles of ``rectangle`` (height, width)."""
-    count, device = len(canvases), canvases.device
+    count, device = len(photos.canvases), photos.canvases.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator) * (high - low) + low
+        return (torch.rand(*shape, generator=generator) * (high - low) + low).to(device)
 
-    low, high = (torch.tensor(value).log().item() for value in how.scale)
-    stretch = torch.tensor(how.aspect).log().item()
-    base, aspect = uniform(low, high, count), uniform(-stretch / 2, stretch / 2, count)
-    scale = torch.stack([base + aspect, base - aspect], dim=1).exp().to(device) * shrink
-    extent = sizes.flip(1) * scale  # width, height of the photo as placed
-    room = torch.tensor(rectangle[::-1], dtype=torch.float32, device=device) - extent
-    shift = room * torch.rand(count, 2, generator=generator).to(device)
-    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0).to(device)
-    # stored x -> input x: x' = slope x + offset; a flipped photo runs backwards from its right edge.
-    slope = scale * torch.stack([flip, torch.ones_like(flip)], dim=1)
-    offset = shift + torch.stack([torch.where(flip < 0, extent[:, 0], 0.0), torch.zeros_like(flip)], dim=1)
-    images = _warp(canvases, slope, offset, rectangle)
-    moved = boxes.reshape(count, -1, 2, 2) * slope[:, None, None] + offset[:, None, None]
-    corners = torch.cat([moved.amin(dim=2), moved.amax(dim=2)], dim=-1)
-    limit = torch.tensor([*rectangle[::-1]] * 2, dtype=torch.float32, device=device)
-    clipped = corners.clamp(min=torch.zeros_like(limit), max=limit)
-    whole, left = (c[..., 2:] - c[..., :2] for c in (corners, clipped))
-    share = left.prod(dim=-1) / whole.prod(dim=-1).clamp(min=1e-6)
-    doubtful = (share < VISIBLE_SHARE) | (left.amin(dim=-1) < THINNEST)
-    kinds = torch.where((kinds == PERSON) & doubtful, torch.full_like(kinds, IGNORED), kinds)
-    kinds = torch.where(left.amin(dim=-1) <= 0, torch.full_like(kinds, NOTHING), kinds)
-    return images, clipped, kinds
+    smallest, largest = map(math.log, how.scale)
+    size, stretch = uniform(smallest, largest, count), uniform(-0.5, 0.5, count) * math.log(how.aspect)
+    scale = torch.stack([size + stretch, size - stretch], dim=1).exp()
+    extent = photos.sizes.flip(1) * scale  # width, height of the photo as placed
+    shift = (extent.new_tensor(rectangle[::-1]) - extent) * uniform(0, 1, count, 2)
+    flipped = uniform(0, 1, count) < 0.5
+    # canvas x to rectangle x: slope x + offset; a flipped photo runs backwards from its right edge.
+    slope, offset = scale.clone(), shift.clone()
+    slope[flipped, 0] *= -1
+    offset[flipped, 0] += extent[flipped, 0]
+    boxes, kinds = _moved(photos.boxes, photos.kinds, slope, offset, rectangle)
+    return Placed(warp(photos.canvases, slope, offset, rectangle), boxes, kinds)
 
 
-def _warp(canvases: Tensor, slope: Tensor, offset: Tensor, rectangle: tuple[int, int]) -> Tensor:
-    """Canvases ``(B, S, S, 3)`` moved by ``x' = slope x + offset``, grey where there is no photo."""
+def _moved(
+    boxes: Tensor, kinds: Tensor, slope: Tensor, offset: Tensor, rectangle: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Boxes moved by ``x' = slope x + offset`` and cut at the rectangle; who is cut too much becomes ignored."""
+    moved = boxes.reshape(len(boxes), -1, 2, 2) * slope[:, None, None] + offset[:, None, None]
+    whole = torch.cat([moved.amin(dim=2), moved.amax(dim=2)], dim=-1)
+    limit = whole.new_tensor([*rectangle[::-1], *rectangle[::-1]])
+    cut = torch.minimum(whole.clamp(min=0), limit)
+    sides = cut[..., 2:] - cut[..., :2]
+    share = sides.prod(dim=-1) / (whole[..., 2:] - whole[..., :2]).prod(dim=-1).clamp(min=1e-6)
+    doubtful = (kinds == PERSON) & ((share < VISIBLE_SHARE) | (sides.amin(dim=-1) < THINNEST))
+    kinds = kinds.masked_fill(doubtful, IGNORED)
+    return cut, kinds.masked_fill(sides.amin(dim=-1) <= 0, NOTHING)
+
+
+def warp(canvases: Tensor, slope: Tensor, offset: Tensor, rectangle: tuple[int, int]) -> Tensor:
+    """Canvases ``(B, S, S, 3)`` moved by ``x' = slope x + offset``, grey where they end: ``(B, 3, h, w)``."""
     side = canvases.shape[1]
     grids = []
-    for axis, length in ((0, rectangle[1]), (1, rectangle[0])):
+    for axis, length in enumerate(rectangle[::-1]):
         pixel = torch.arange(length, device=canvases.device, dtype=torch.float32) + 0.5
         source = (pixel - offset[:, axis, None]) / slope[:, axis, None]
         grids.append(source * 2 / side - 1)

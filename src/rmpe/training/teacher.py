@@ -45,7 +45,7 @@ class YoloxTeacher:
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes ``(B, A, 4)`` xyxy input pixels and person scores ``(B, A)`` for RGB images ``(B, 3, H, W)``, 0..255."""
+        """Answer RGB images ``(B, 3, H, W)``, 0..255: boxes ``(B, A, 4)`` xyxy and person scores ``(B, A)``."""
         bgr = np.ascontiguousarray(images.flip(1).cpu().numpy(), np.float32)
         rows = torch.from_numpy(self._session.run(None, {self._input: bgr})[0]).to(images.device)
         centers, strides = cells(images.shape[-2:], images.device)

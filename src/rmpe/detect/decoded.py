@@ -1,0 +1,44 @@
+"""Detectors whose ONNX graph answers with boxes in input pixels and scores, such as those that rmpe trains."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.boxes import Boxes, box_nms
+from rmpe.cards import ModelCard
+from rmpe.detect.letterbox import letterbox
+from rmpe.errors import ModelError
+from rmpe.runtime import Session
+
+
+class DecodedDetector:
+    """Finds people with a model that gives boxes ``(1, A, 4)`` xyxy input pixels and scores ``(1, A)`` in [0, 1]."""
+
+    def __init__(self, session: Session, card: ModelCard) -> None:
+        """Check the model.
+
+        Raises:
+            ModelError: If its outputs are not boxes and scores, or neither model nor card say its input size.
+        """
+        shape = next(iter(session.inputs.values()))
+        if len(shape) != 4 or shape[1] != 3:
+            raise ModelError(f"{session.path}: a detector takes (1, 3, height, width), this one takes {shape}")
+        self.session, self.card = session, card
+        self.size = (shape[2] or card.size[0], shape[3] or card.size[1])
+        if not min(self.size):
+            raise ModelError(f"{session.path}: takes any input size; write size = [height, width] into its card")
+        boxes, scores, *_ = [*session.outputs.values(), (), ()]
+        if len(boxes) != 3 or boxes[2] != 4 or len(scores) != 2:
+            raise ModelError(
+                f"{session.path}: its card's decoder 'boxes' needs outputs (1, A, 4) and (1, A), "
+                f"this model's are {list(session.outputs.values())}"
+            )
+
+    def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
+        """Find the people of one RGB image; boxes in image pixels, best first."""
+        canvas, scale = letterbox(image, self.size)
+        channels = canvas[..., ::-1] if self.card.color == "bgr" else canvas
+        blob = (channels.astype(np.float32) - np.float32(self.card.mean)) / np.float32(self.card.sd)
+        xyxy, scores = self.session(np.ascontiguousarray(blob.transpose(2, 0, 1)[None]))[:2]
+        sure = scores[0] >= self.card.score_threshold
+        boxes = Boxes(xyxy[0, sure] / scale, scores[0, sure].clip(0, 1)).clip((image.shape[0], image.shape[1]))
+        return boxes[box_nms(boxes, self.card.nms)]
