@@ -21,7 +21,8 @@ from rmpe.nets.checkpoint import build_net, load_checkpoint, save_checkpoint
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.training.augment import AugmentConfig, Augmenter, Batch
 from rmpe.training.distill import pseudo_labels
-from rmpe.training.objectives import Parts, SstnConfig, sppe_objective, sstn_objective
+from rmpe.training.meter import Meter
+from rmpe.training.objectives import Parts, SstnConfig, sppe_objective, sstn_objective, stn_objective
 from rmpe.training.optim import (
     MovingAverage,
     OptimConfig,
@@ -31,6 +32,7 @@ from rmpe.training.optim import (
     norms,
     set_learning_rate,
 )
+from rmpe.training.validate import ValidateConfig, Validation
 
 Log = Callable[[str], None]
 
@@ -44,9 +46,10 @@ class TrainConfig:
         data: Whom to train on.
         steps: Updates of the weights.
         batch: People an update, over all processes.
-        stage: 1 = pose estimator alone; 2 = SSTN and pose estimator joined.
+        stage: 1 = pose estimator alone; 2 = SSTN and pose estimator joined; ``stn`` = a localisation net alone, taught
+            by the true transform, which can then stand before any pose model.
         model: Stage 1: name of the net in `rmpe.nets.checkpoint.NETS` and its arguments (``joints`` is filled in).
-        start: Checkpoint of a pose estimator to start from; stage 2 needs it.
+        start: Checkpoint of a pose estimator to start from; stage 2 needs it, ``stn`` if its early blocks are used.
         freeze: Modules whose weights and batch-norm statistics stay as they are.
         freeze_norms: Keep the statistics of all batch norms (their weights still learn).
         small_size: Crop (height, width) in the first part of the run; cheaper steps first.
@@ -55,6 +58,7 @@ class TrainConfig:
         augment: How people are changed.
         optim: How weights move.
         sstn: Stage 2 only.
+        validate: Photos to measure the run on as it goes.
         device: ``cpu``, ``cuda``, or ``auto``.
         precision: ``bfloat16`` runs the nets in mixed precision; it gains nothing on CPUs.
         threads: CPU threads of a process; 0 = PyTorch's choice.
@@ -68,7 +72,7 @@ class TrainConfig:
     data: DataConfig
     steps: int
     batch: int = 64
-    stage: Literal[1, 2] = 1
+    stage: Literal[1, 2, "stn"] = 1
     model: dict[str, Any] = field(default_factory=lambda: {"name": "lite", "pretrained": True})
     start: Path | None = None
     freeze: tuple[str, ...] = ()
@@ -79,6 +83,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     sstn: SstnConfig = field(default_factory=SstnConfig)
+    validate: ValidateConfig | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int = 0
@@ -160,6 +165,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.net, config.optim)
         self.average = MovingAverage(self.net, config.optim.ema)
         self.replica = DistributedDataParallel(self.net) if self.worker.count > 1 else self.net
+        self.validation = self._validation()
         self.step = 0
         self._orders: dict[int, NDArray[np.int64]] = {}
 
@@ -170,18 +176,38 @@ class Trainer:
             ModelError: If the loss is not finite; the batch is saved beside the state.
         """
         config = self.config
+        if self.worker.rank:
+            return self._follow()
         config.run.mkdir(parents=True, exist_ok=True)
-        meter = Meter(config, self.worker, self.log)
-        saved = time.monotonic()
+        meter = Meter(config.run, config.steps, config.batch, config.log_every, config.tensorboard, self.log)
+        saved = validated = time.monotonic()
         while self.step < config.steps:
             parts = self.update()
             meter.add(self.step, parts)
             if time.monotonic() - saved > config.save_every:
                 self.save()
                 saved = time.monotonic()
+            if config.validate and time.monotonic() - validated > config.validate.every:
+                meter.measure(self.step, self.validate())
+                validated = time.monotonic()
         self.save()
+        if config.validate:
+            meter.measure(self.step, self.validate())
         meter.close()
         return config.run / "model.safetensors"
+
+    def _follow(self) -> Path:
+        """What the processes beside the first do: the same steps, no files."""
+        while self.step < self.config.steps:
+            self.update()
+        return self.config.run / "model.safetensors"
+
+    def validate(self) -> dict[str, float]:
+        """AP of the averaged weights on the validation photos; nothing without them, or in other processes."""
+        if self.validation is None:
+            return {}
+        with self.average.applied(self.net) as net:
+            return self.validation(net, self.worker.device)
 
     def update(self) -> dict[str, float]:
         """One step; the parts of the loss."""
@@ -219,8 +245,6 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state to resume from and the checkpoint, each atomically."""
-        if self.worker.rank:
-            return
         state = {
             "step": self.step,
             "net": self.net.state_dict(),
@@ -231,11 +255,8 @@ class Trainer:
         partial = self.config.run / "state.pt.partial"
         torch.save(state, partial)
         partial.replace(self.config.run / "state.pt")
-        weights = self.net.state_dict()
-        if self.config.optim.ema:
-            self.net.load_state_dict(self.average.state)
-        save_checkpoint(self.config.run / "model.safetensors", self.net, self.checkpoint_config())
-        self.net.load_state_dict(weights)
+        with self.average.applied(self.net) as net:
+            save_checkpoint(self.config.run / "model.safetensors", net, self.checkpoint_config())
 
     def resume(self) -> None:
         """Go on from the state in the run's folder.
@@ -281,6 +302,12 @@ class Trainer:
             self.packed, self.config.augment, data.growth, pseudo, data.teacher_score, device=self.worker.device
         )
 
+    def _validation(self) -> Validation | None:
+        config, data = self.config.validate, self.config.data
+        if config is None or self.worker.rank:
+            return None
+        return Validation(config, self.packed.people.skeleton, data.size, data.growth)
+
     def _nets(self) -> tuple[nn.Module, ParallelSppe | None]:
         """The net that learns, and the frozen one beside it in stage 2."""
         config, parallel = self.config, None
@@ -292,20 +319,26 @@ class Trainer:
             self.model_config = saved["model"]
         else:
             net = build_net(self.model_config)
-        if config.stage == 2:
-            if config.sstn.parallel:
-                parallel = ParallelSppe(net)
+        if config.stage != 1:
             localisation = {"size": list(config.data.size), **config.sstn.localisation}
             if localisation["name"] == "early_localisation":
                 localisation["sppe"] = net
-            net = SstnSppe(net, build_net(localisation))
+            transformer = build_net(localisation)
             if "sppe" in localisation:
                 localisation["sppe"] = self.model_config
+        if config.stage == 2:
+            if config.sstn.parallel:
+                parallel = ParallelSppe(net)
+            net = SstnSppe(net, transformer)
             self.model_config = {"name": "sstn_sppe", "sppe": self.model_config, "localisation": localisation}
+        if config.stage == "stn":
+            net, self.model_config = transformer, localisation
         layout = {"device": self.worker.device, "memory_format": torch.channels_last}
         return net.to(**layout), parallel.to(**layout) if parallel else None
 
     def _objective(self, batch: Batch) -> Parts:
+        if self.config.stage == "stn":
+            return stn_objective(self.replica, batch)
         if self.config.stage == 1:
             return sppe_objective(self.replica, batch, self.config.sigma)
         return sstn_objective(self.replica, self.parallel, batch, self.config.sigma, self.config.sstn)
@@ -322,47 +355,6 @@ class Trainer:
         torch.save({"batch": vars(batch), "net": self.net.state_dict()}, path)
         values = ", ".join(f"{name} {part.item()}" for name, part in parts.items())
         raise ModelError(f"the loss of step {self.step} is not finite ({values}); batch and weights are in {path}")
-
-
-class Meter:
-    """Progress: means of the losses since the last line, rate and time left; a line of JSON for each line of text."""
-
-    def __init__(self, config: TrainConfig, worker: Worker, log: Log) -> None:
-        self.config, self.worker, self.log = config, worker, log
-        self.start = self.last = time.monotonic()
-        self.sums: dict[str, float] = {}
-        self.count = 0
-        self.writer: Any = None
-        if config.tensorboard and worker.rank == 0:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(config.run))
-
-    def add(self, step: int, parts: dict[str, float]) -> None:
-        """Count a step; speak when it is time."""
-        self.count += 1
-        for name, value in parts.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        now = time.monotonic()
-        if self.worker.rank or (now - self.last < self.config.log_every and step < self.config.steps):
-            return
-        means = {name: value / self.count for name, value in self.sums.items()}
-        rate = self.count * self.config.batch / (now - self.last)
-        left = (self.config.steps - step) * (now - self.last) / self.count
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-        self.log(f"step {step}/{self.config.steps}  {losses}  {rate:.1f} people/s  {left / 60:.1f} min left")
-        line = {"step": step, **means, "people_per_second": rate, "time": time.time()}
-        with (self.config.run / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        if self.writer:
-            for name, value in means.items():
-                self.writer.add_scalar(name, value, step)
-        self.last, self.sums, self.count = now, {}, 0
-
-    def close(self) -> None:
-        """Finish the TensorBoard file."""
-        if self.writer:
-            self.writer.close()
 
 
 def to_json(config: TrainConfig) -> str:

@@ -53,6 +53,14 @@ def sstn_objective(net: nn.Module, parallel: ParallelSppe | None, batch: Batch, 
     return parts
 
 
+def stn_objective(net: nn.Module, batch: Batch) -> Parts:
+    """A localisation net alone, taught by the true transform; no pose estimator takes part, so a step is cheap.
+
+    Differs: not in the paper.
+    """
+    return {"theta": theta_loss(net(batch.images), batch.theta)}
+
+
 def _pose_loss(heatmaps: list[Tensor], keypoints: Tensor, visible: Tensor, batch: Batch, sigma: float) -> Tensor:
     height, width = batch.images.shape[2:]
     cells = (heatmaps[-1].shape[2], heatmaps[-1].shape[3])

@@ -1,0 +1,352 @@
+"""The proof of SSTN: AP and mean OKS on coco-val's true boxes, disturbed to IoU 1.0 .. 0.5.
+
+    python benchmarks/sstn_proof.py [--folder runs/proof] [--save]
+
+Takes whatever runs ``benchmarks/sstn_proof_train.py`` has finished, exports them, estimates every person from every
+disturbed box (kept in ``FOLDER/boxes``, results in ``FOLDER/results``; both are made once) and prints the tables.
+In the crop: STN, SPPE and SDTN in one graph. Composed: theta composed with the crop's map, pixels sampled once.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from record import ROOT, record
+
+from rmpe import affine
+from rmpe.boxes import Boxes
+from rmpe.detect import WholeImage
+from rmpe.estimate.crops import cut
+from rmpe.estimate.pose_model import PoseModel, load_pose_model
+from rmpe.estimate.stn import load_stn
+from rmpe.evaluation.bootstrap import compare
+from rmpe.evaluation.coco import evaluate
+from rmpe.evaluation.disturb import IOUS, disturbed_boxes
+from rmpe.evaluation.oks import oks
+from rmpe.evaluation.submissions import People, check_results, read_people
+from rmpe.media.images import read_image
+from rmpe.pipeline import Estimator
+from rmpe.training.box_policies import RandomJitter, disturb
+
+DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
+VAL = DATA / "data" / "coco-val"
+TINYPOSE = DATA / "models" / "tinypose_256x192.onnx"
+VARIANTS = ("sstn", "parallel", "theta", "all")
+NAMES = {"sstn": "SSTN", "parallel": "SSTN + parallel SPPE", "theta": "SSTN + theta", "all": "SSTN + parallel + theta"}
+# Training people whose first poses the rival learns from.
+RIVAL_PEOPLE = 3000
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: how to make its estimator, and the row it is compared with."""
+
+    name: str
+    make: Callable[[], Estimator]
+    against: str | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one method gives at one IoU; weights of images -> a figure, for the bootstrap."""
+
+    ap: Callable[[np.ndarray], float]
+    oks: Callable[[np.ndarray], float]
+
+
+class TwoPass:
+    """The rival: a first pose, and from it the second crop, by ridge regression. Stands where an STN stands."""
+
+    def __init__(self, pose: PoseModel) -> None:
+        self.pose, self.size = pose, pose.size
+        self.model = self._learn()
+
+    def crop_maps(self, images: list, boxes: list[Boxes], pose: PoseModel) -> list:  # noqa: ARG002 - always its own
+        maps = [self.pose.crop_maps(found.xyxy) for found in boxes]
+        crops = np.concatenate([cut(image, some, self.size) for image, some in zip(images, maps, strict=True)])
+        if not len(crops):
+            return maps
+        centred_to_crop = zoom_maps(self.model.predict(self._features(crops)), self.size)
+        centred = affine.compose(affine.invert(centred_to_crop), np.concatenate(maps))
+        return np.split(centred, np.cumsum([len(found) for found in boxes])[:-1])
+
+    def _features(self, crops: np.ndarray) -> np.ndarray:
+        points, scores = self.pose(crops)
+        points = affine.apply(affine.pixels_to_normalised(self.size), points)
+        weighted = (points * scores[..., None]).reshape(len(crops), -1)
+        return np.concatenate([points.reshape(len(crops), -1), weighted, scores], axis=1)
+
+    def _learn(self):
+        """Fit on training crops with the boxes of stage 2: jitter, a fifth undisturbed."""
+        from sklearn.linear_model import RidgeCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        from rmpe.config import load_config
+        from rmpe.datasets.sets import open_data
+        from rmpe.training.fit import TrainConfig
+
+        packed = open_data(load_config(TrainConfig, ROOT / "configs" / "proof_stage2.toml").data, print)
+        generator = np.random.default_rng(0)
+        people = generator.permutation(len(packed))[:RIVAL_PEOPLE]
+        offsets = RandomJitter().sample(np.zeros(len(people), np.int64), 1, generator)[:, 0]
+        offsets[generator.random(len(people)) < 0.2] = 0
+        true, drawn = packed.boxes[people], disturb(packed.boxes[people], offsets).astype(np.float32)
+        crops, parameters = [], []
+        for person, box, proposal in zip(people, true, drawn, strict=True):
+            maps = self.pose.crop_maps(np.stack([box, proposal]))
+            crops.append(cut(packed.crops[person], maps[1:], self.size)[0])
+            parameters.append(zoom_parameters(affine.compose(maps[1], affine.invert(maps[0])), self.size))
+        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
+        return model.fit(self._features(np.stack(crops)), np.stack(parameters))
+
+
+def zoom_parameters(centred_to_crop: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Log scale and normalised translation of a map between crops of one size."""
+    theta = affine.compose(
+        affine.pixels_to_normalised(size), affine.compose(centred_to_crop, affine.normalised_to_pixels(size))
+    )
+    return np.array([np.log(theta[0, 0]), theta[0, 2], theta[1, 2]])
+
+
+def zoom_maps(parameters: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The inverse of `zoom_parameters`: maps ``(N, 2, 3)``."""
+    theta = affine.scale_translate(np.exp(parameters[:, :1]), parameters[:, 1:])
+    return affine.compose(affine.normalised_to_pixels(size), affine.compose(theta, affine.pixels_to_normalised(size)))
+
+
+def methods(folder: Path) -> list[Method]:
+    """A row for everything that is finished, controls first."""
+    rows = []
+    for stage1 in sorted(folder.glob("stage1-*")):
+        policy = stage1.name.removeprefix("stage1-")
+        control, prefix = exported(folder / f"stage2-{policy}-control"), f"{policy}: "
+        if not control:
+            continue
+        against = f"{prefix}control"
+        rows.append(Method(f"{prefix}stage 1", lambda s=stage1: estimator(exported(s) / "sppe.onnx"), against))
+        rows.append(Method(against, lambda c=control: estimator(c / "sppe.onnx"), None))
+        for variant in VARIANTS:
+            if files := exported(folder / f"stage2-{policy}-{variant}"):
+                name = prefix + NAMES[variant]
+                rows.append(Method(f"{name}, in the crop", lambda f=files: estimator(f / "sstn_sppe.onnx"), against))
+                composed = lambda f=files: estimator(f / "sppe.onnx", load_stn(f / "stn.onnx", threads=1))  # noqa: E731
+                rows.append(Method(f"{name}, composed", composed, against))
+        if policy == "pgpg":
+            rows.append(Method(f"{prefix}two passes", lambda c=control: two_pass(c / "sppe.onnx"), against))
+            if stn := exported(folder / "stn"):
+                alone = lambda c=control, s=stn: estimator(c / "sppe.onnx", load_stn(s / "stn.onnx", threads=1))  # noqa: E731
+                rows.append(Method(f"{prefix}control behind the STN alone", alone, against))
+    rows.append(Method("TinyPose", lambda: estimator(TINYPOSE), None))
+    for run, name in {"stn": "STN alone", "stage2-pgpg-all": "STN of SSTN + parallel + theta"}.items():
+        if stn := exported(folder / run):
+            made = lambda s=stn: estimator(TINYPOSE, load_stn(s / "stn.onnx", threads=1))  # noqa: E731
+            rows.append(Method(f"TinyPose behind the {name}", made, "TinyPose"))
+    return rows
+
+
+def exported(run: Path) -> Path | None:
+    """The folder with a finished run's ONNX files, made if needed; None if the run is not finished."""
+    from sstn_proof_train import finished, planned_steps
+
+    if not finished(run, planned_steps(run)):
+        return None
+    out = run / "onnx"
+    if not any(out.glob("*.onnx")):
+        from rmpe.export import export_checkpoint
+        from rmpe.nets.checkpoint import load_checkpoint
+        from rmpe.nets.parallel_sppe import SstnSppe
+
+        checkpoint = run / "model.safetensors"
+        if isinstance(load_checkpoint(checkpoint)[0], SstnSppe):
+            export_checkpoint(checkpoint, out, "crop")
+        export_checkpoint(checkpoint, out, "composed")
+    return out
+
+
+def estimator(pose: Path, stn: object = None) -> Estimator:
+    """Single-person estimation without pose NMS: every box has its person."""
+    return Estimator(WholeImage(), load_pose_model(pose, threads=1), stn, lambda poses: poses)
+
+
+def two_pass(pose: Path) -> Estimator:
+    return estimator(pose, TwoPass(load_pose_model(pose, threads=1)))
+
+
+def box_file(people: People, target: float, folder: Path) -> Path:
+    path = folder / "boxes" / f"coco-val_iou{target:.1f}.json"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(disturbed_boxes(people, target)))
+    return path
+
+
+def estimate_all(estimator: Estimator, people: People, boxes: list[dict]) -> tuple[list[dict], float]:
+    """COCO results in the order of the boxes, and CPU milliseconds a person."""
+    by_image: dict[int, list[int]] = {}
+    for index, box in enumerate(boxes):
+        by_image.setdefault(box["image_id"], []).append(index)
+    names = {image["id"]: image["file_name"] for image in people.images}
+    results: list[dict] = [{}] * len(boxes)
+    spent = 0.0
+    for image_id, indices in by_image.items():
+        image = read_image(VAL / "images" / names[image_id])
+        xywh = np.array([boxes[index]["bbox"] for index in indices])
+        found = Boxes(np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1))
+        start = time.process_time()
+        poses = estimator.estimate(image, found)
+        spent += time.process_time() - start
+        if len(poses) != len(indices):
+            raise RuntimeError(f"image {image_id}: {len(poses)} poses for {len(indices)} boxes")
+        for index, result in zip(indices, poses.to_coco(image_id), strict=True):
+            results[index] = result
+    return results, 1000 * spent / len(boxes)
+
+
+def score(people: People, results: list[dict]) -> Score:
+    """AP by COCO's protocol, and the mean OKS of each person with the pose from its own box."""
+    checked, _ = check_results(results, people, "keypoints")
+    ranked = evaluate(people, checked).ranked["all"]
+    targets = [a for a in people.annotations if not a["iscrowd"] and a.get("num_keypoints", 0)]
+    truth = np.array([a["keypoints"] for a in targets], np.float64).reshape(len(targets), -1, 3)
+    points = np.array([r["keypoints"] for r in results], np.float64).reshape(len(results), -1, 3)[..., :2]
+    truth[truth[..., 2] == 0] = np.nan
+    sigmas = estimator_sigmas()
+    similarity = np.array(
+        [
+            oks(t[None, :, :2], p[None], [a["area"]], sigmas)[0, 0]
+            for t, p, a in zip(truth, points, targets, strict=True)
+        ]
+    )
+    place = np.searchsorted(people.image_ids, [a["image_id"] for a in targets])
+    return Score(ranked.coco_ap, lambda weights: float(np.average(similarity, weights=weights[place])))
+
+
+def estimator_sigmas() -> tuple[float, ...]:
+    from rmpe.skeletons import load_skeleton
+
+    return load_skeleton("coco17").sigmas
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "proof")
+    parser.add_argument("--save", action="store_true", help="record the tables and the plot")
+    parser.add_argument("--boxes-only", action="store_true", help="write the files of boxes and stop")
+    parser.add_argument("--samples", type=int, default=1000, help="bootstrap draws")
+    options = parser.parse_args()
+    people = read_people(VAL / "annotations.json")
+    files = {target: box_file(people, target, options.folder) for target in IOUS}
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files.values())).hexdigest()[:12]
+    if options.boxes_only:
+        print(f"{len(files)} files of boxes in {options.folder / 'boxes'}, sha256 {digest}")
+        return
+    table: dict[str, dict[float, Score]] = {}
+    costs, rows = {}, methods(options.folder)
+    for method in rows:
+        table[method.name], costs[method.name] = {}, []
+        made = None
+        for target, file in files.items():
+            slug = "".join(letter if letter.isalnum() else "-" for letter in method.name)
+            path = options.folder / "results" / f"{slug}_iou{target:.1f}.json"
+            if not path.is_file():
+                made = made or method.make()
+                results, cost = estimate_all(made, people, json.loads(file.read_text()))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"cpu_ms": cost, "results": results}))
+            kept = json.loads(path.read_text())
+            table[method.name][target] = score(people, kept["results"])
+            costs[method.name].append(kept["cpu_ms"])
+        print(f"{method.name}: done", flush=True)
+    report(rows, table, costs, len(people.images), options.samples, digest, options.save)
+    plot(rows, table, len(people.images), options.folder / "proof.png")
+
+
+def report(
+    rows: list[Method],
+    table: dict[str, dict[float, Score]],
+    costs: dict[str, list[float]],
+    images: int,
+    samples: int,
+    digest: str,
+    save: bool,
+) -> None:
+    every = np.ones(images)
+    data = f"coco-val, 624 people, boxes disturbed (sha256 {digest})"
+    for figure, title in (("ap", "AP"), ("oks", "mean OKS")):
+        columns = ["method", *(f"IoU {target}" for target in IOUS), "CPU ms a person"]
+        lines = [
+            [m.name, *(100 * getattr(table[m.name][t], figure)(every) for t in IOUS), float(np.median(costs[m.name]))]
+            for m in rows
+        ]
+        show(f"sstn-proof-{figure}", f"SSTN: {title} on disturbed boxes", data, columns, lines, "", save)
+    columns = ["method", "against", "figure", *(f"IoU {target}" for target in IOUS), "loss at .6", "loss at .5"]
+    lines = []
+    for method in rows:
+        if method.against not in table:
+            continue
+        for figure, title in (("ap", "AP"), ("oks", "OKS")):
+            own = {t: getattr(table[method.name][t], figure) for t in IOUS}
+            control = {t: getattr(table[method.against][t], figure) for t in IOUS}
+            cells = [interval(compare(own[t], control[t], images, samples)) for t in IOUS]
+            shares = [loss_share(own, control, t, images, samples) for t in (0.6, 0.5)]
+            lines.append([method.name, method.against, title, *cells, *shares])
+    notes = (
+        "Differences in points with 95 % paired bootstrap intervals over photos. Loss: what the method loses from the "
+        "control's figure at IoU 1.0, as a share of what the control itself loses (aim: at most 50 %), with interval."
+    )
+    show("sstn-proof-paired", "SSTN: against the control, paired", data, columns, lines, notes, save)
+
+
+def interval(difference: object) -> str:
+    return f"{100 * difference.difference:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+
+
+def loss_share(own: dict, control: dict, target: float, images: int, samples: int) -> str:
+    """Share of the control's loss that is left, in %, with a bootstrap interval."""
+
+    def share(weights: np.ndarray, of: dict) -> float:
+        top = control[1.0](weights)
+        return (top - of[target](weights)) / (top - control[target](weights))
+
+    # Against the control's own share, which is 1 in every draw.
+    result = compare(lambda weights: share(weights, own), lambda weights: share(weights, control), images, samples)
+    return f"{100 * result.first:.0f} % [{100 + 100 * result.low:.0f}, {100 + 100 * result.high:.0f}]"
+
+
+def show(name: str, title: str, data: str, columns: list[str], rows: list[list], notes: str, save: bool) -> None:
+    print(f"\n{title}\n" + " | ".join(columns))
+    for row in rows:
+        print(" | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row))
+    if save:
+        command = "python benchmarks/sstn_proof.py --save"
+        record(name, title=title, command=command, data=data, columns=columns, rows=rows, notes=notes)
+
+
+def plot(rows: list[Method], table: dict[str, dict[float, Score]], images: int, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    every = np.ones(images)
+    for axis, (key, title) in zip(figure.subplots(1, 2), (("ap", "AP"), ("oks", "mean OKS")), strict=True):
+        for method in rows:
+            values = [100 * getattr(table[method.name][target], key)(every) for target in IOUS]
+            style = {"color": "black", "linewidth": 2.5} if method.against is None else {"marker": "o", "markersize": 3}
+            axis.plot(IOUS, values, label=method.name, **style)
+        axis.invert_xaxis()
+        axis.set_xlabel("IoU of the box with the true one")
+        axis.set_title(title)
+        axis.grid(alpha=0.3)
+    axis.legend(fontsize=6)
+    figure.savefig(path, dpi=120)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Train what the proof of SSTN compares (``benchmarks/sstn_proof.py``), one run after another; call again to go on.
+
+    python benchmarks/sstn_proof_train.py [--list] [--until 18:20] [--folder runs/proof]
+
+One stage 1 pose estimator a box policy; from each, stage 2 runs of equal length. Every run is ``rmpe train`` with one
+of two configurations and the overrides that ``--list`` prints. A finished run is skipped, an interrupted one resumed.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from record import ROOT
+
+STAGE1, STAGE2 = "configs/proof_stage1.toml", "configs/proof_stage2.toml"
+POLICIES = {"pgpg": "configs/pgpg_yolox_nano.toml", "true": "'true'", "jitter": "jitter"}
+EARLY = [f"backbone.{part}" for part in ("stem", "blocks.0", "blocks.1", "blocks.2")]
+# What teaches the STN in stage 2, and the control: the same fine-tuning without SSTN.
+VARIANTS = {
+    "control": ["stage=1", "optim.lr=2e-4"],
+    "all": ["sstn.parallel=1.0", "sstn.theta=10.0"],
+    "theta": ["sstn.parallel=0.0", "sstn.theta=10.0"],
+    "parallel": ["sstn.parallel=1.0", "sstn.theta=0.0"],
+    "sstn": ["sstn.parallel=0.0", "sstn.theta=0.0"],
+}
+# An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets more of them.
+ALONE = ["stage=stn", "steps=300"]
+# glibc otherwise returns every tensor's memory to the system: up to twice as slow.
+TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
+
+
+def runs(folder: Path) -> dict[str, tuple[str, list[str]]]:
+    """Name of each run, in the order they are made -> its configuration and overrides."""
+    table = {}
+    for policy, box_policy in POLICIES.items():
+        table[f"stage1-{policy}"] = (STAGE1, [f"augment.policy={box_policy}"])
+        start = f"start={folder / f'stage1-{policy}' / 'model.safetensors'}"
+        if policy == "pgpg":
+            table["stn"] = (STAGE2, [start, *ALONE])
+        for variant, overrides in VARIANTS.items():
+            frozen = EARLY if variant == "control" else [f"sppe.{part}" for part in EARLY]
+            table[f"stage2-{policy}-{variant}"] = (STAGE2, [start, f"freeze={frozen}", *overrides])
+    return table
+
+
+def planned_steps(run: Path) -> int:
+    """Length of a run, by its name."""
+    from rmpe.config import load_config
+    from rmpe.training.fit import TrainConfig
+
+    config, overrides = runs(run.parent)[run.name]
+    return load_config(TrainConfig, ROOT / config, overrides).steps
+
+
+def finished(run: Path, steps: int) -> bool:
+    import torch
+
+    state = run / "state.pt"
+    return state.is_file() and torch.load(state, weights_only=True, mmap=True)["step"] >= steps
+
+
+def command(name: str, config: str, overrides: list[str], folder: Path) -> list[str]:
+    settings = [f"run={folder / name}", *overrides]
+    return [sys.executable, "-m", "rmpe", "train", config, *(part for value in settings for part in ("--set", value))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true", help="print the commands and stop")
+    parser.add_argument("--until", help="start no run after this time of day (HH:MM, UTC)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/proof"))
+    parser.add_argument("--only", nargs="*", help="names of runs")
+    options = parser.parse_args()
+
+    for name, (config, overrides) in runs(options.folder).items():
+        line = command(name, config, overrides, options.folder)
+        if options.only and name not in options.only:
+            continue
+        if options.list:
+            print(" ".join(line[2:]))
+            continue
+        if options.until and datetime.now().astimezone().strftime("%H:%M") >= options.until:
+            print(f"{options.until} has come: {name} and what follows is left for the next call")
+            return
+        run = options.folder / name
+        if finished(run, planned_steps(run)):
+            continue
+        print(f"--- {name}", flush=True)
+        environment = {**os.environ, "GLIBC_TUNABLES": TUNABLES, "OMP_NUM_THREADS": "1"}
+        resume = ["--resume"] if (run / "state.pt").is_file() else []
+        subprocess.run([*line, *resume], check=True, cwd=ROOT, env=environment)
+
+
+if __name__ == "__main__":
+    main()
