@@ -1,5 +1,6 @@
 """Detect: image in, boxes of people out."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.boxes import Boxes
-from rmpe.cards import find_card
+from rmpe.cards import ModelCard, find_card
 from rmpe.detect.decoded import DecodedDetector
 from rmpe.detect.recorded import RecordedBoxes
 from rmpe.detect.yolox import Yolox
@@ -41,7 +42,7 @@ class WholeImage:
         return Boxes.whole((image.shape[0], image.shape[1]))
 
 
-DECODERS = {"yolox": Yolox, "boxes": DecodedDetector}
+DECODERS: dict[str, Callable[[Session, ModelCard], Detector]] = {"yolox": Yolox, "boxes": DecodedDetector}
 
 
 def load_detector(path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None) -> Detector:
