@@ -6,6 +6,7 @@ from rmpe.cli import LazyGroup
 
 COMMANDS = {
     "pgpg": "rmpe.cli.learn_pgpg:learn_pgpg",
+    "nms": "rmpe.cli.learn_nms:learn_nms",
 }
 
 

@@ -7,13 +7,19 @@ nothing moves. Everything that does not depend on the parameters is computed onc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.errors import DataError
 from rmpe.evaluation.flat_matching import Truths, match
 from rmpe.evaluation.ranked import Ranked
+from rmpe.evaluation.submissions import People, check_results
+from rmpe.files import read_json
 from rmpe.poses import Poses
+from rmpe.skeletons import Skeleton
 from rmpe.suppress.clusters import leaders, ranking
 from rmpe.suppress.parametric import JointPairs, PoseNmsParameters, merged, near_pairs
 
@@ -44,9 +50,9 @@ def _with_threshold(parameters: PoseNmsParameters, lam: float, share: float) -> 
     return replace(parameters, lam=lam, eta=round(share * (1 + lam), 6))
 
 
-SIGMA1 = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+SIGMA1 = (0.02, 0.05, 0.1, 0.2, 0.5)
 SIGMA2 = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04)
-LAM = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+LAM = (0.25, 0.5, 1.0, 2.0, 4.0)
 # eta is a share of 1 + lam, the similarity of a sure pose with itself: so its scale does not change with lam.
 ETA = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
 PLANES = (
@@ -81,6 +87,33 @@ class Learned:
     held_out_ap: float
     folds: tuple[PoseNmsParameters, ...]
     fold: NDArray[np.int64]
+
+
+def read_candidates(path: Path, people: People, skeleton: Skeleton) -> list[Poses]:
+    """Poses before NMS from COCO results with ``bbox``, one entry for each of ``people.image_ids``.
+
+    Raises:
+        DataError: If it is not such a file, a joint's score is not in [0, 1], or an image is not in ``people``.
+    """
+    data = read_json(path)
+    for field in ("keypoints", "bbox"):
+        check_results(data, people, field, str(path))
+    by_image: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in people.image_ids}
+    for record in data:
+        by_image[record["image_id"]].append(record)
+    try:
+        return [_poses(records, skeleton) for records in by_image.values()]
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _poses(records: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
+    if not records:
+        return Poses.empty(skeleton)
+    points = np.array([record["keypoints"] for record in records], np.float64).reshape(len(records), -1, 3)
+    xywh = np.array([record["bbox"] for record in records], np.float64)
+    boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    return Poses(points[..., :2], points[..., 2], [record["score"] for record in records], boxes, skeleton)
 
 
 class Candidates:
