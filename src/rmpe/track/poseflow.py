@@ -42,7 +42,7 @@ class PoseFlowParameters:
         link: Share of matched features below which two poses are not the same person.
         link_weight: What a link with all features matched is worth, on the scale of s(Q), 0 to 3.
         stop: What a pose must be worth for a flow to go on to it: the stop criterion.
-        birth: What the poses of a new flow must be worth a frame, over the look-ahead.
+        birth: What a pose must be worth to begin a flow, itself and, with what follows it, a frame of the look-ahead.
         relink: Likeness of place and colours, 0 to 1, at which a broken flow goes on.
         shared: Frames over which two flows are compared by the flow NMS.
         nms: The similarity of two poses, and from when on they are one; the same as in pose NMS.
@@ -53,7 +53,7 @@ class PoseFlowParameters:
     link: float = 0.1
     link_weight: float = 2.0
     stop: float = 0.2
-    birth: float = 0.6
+    birth: float = 0.9
     relink: float = 0.3
     shared: int = 10
     nms: PoseNmsParameters = field(default_factory=PoseNmsParameters)
@@ -133,8 +133,9 @@ class PoseFlow:
         frame.flows = [None] * len(frame.poses)
         self._continue(frame, ahead)
         self._relink(frame)
+        born = np.minimum(frame.worth, ahead / frames) >= self.parameters.birth
         for index, flow in enumerate(frame.flows):
-            if flow is None and ahead[index] >= self.parameters.birth * frames:
+            if flow is None and born[index]:
                 frame.flows[index] = Flow.begin(self._next_id, frame.poses, index, frame.look)
                 self._next_id += 1
         poses = self._suppress(frame)
