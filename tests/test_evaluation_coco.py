@@ -135,9 +135,9 @@ def test_weights_equal_repeated_images(parity, coco_people):
     """An image of weight 2 is the same as two copies of the image; one of weight 0 as an image left out."""
     results, _ = read_results(parity / SETS["keypoints"], coco_people, "keypoints")
     evaluation = coco.evaluate(coco_people, results)
-    weights = np.random.default_rng(3).integers(0, 3, len(evaluation.image_ids))
+    weights = np.random.default_rng(3).integers(0, 3, len(coco_people.image_ids))
     data, repeated = dataset([], images=()), []
-    for image, weight in zip(evaluation.image_ids, weights, strict=True):
+    for image, weight in zip(coco_people.image_ids, weights, strict=True):
         for copy_number in range(weight):
             new = image * 10 + copy_number
             data["images"].append({"id": new, "width": 1, "height": 1})

@@ -6,6 +6,7 @@ The library matches; we read its match lists, so that subsets and bootstrap samp
 import contextlib
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
@@ -29,16 +30,34 @@ class CocoEvaluation:
     Attributes:
         figures: COCO's numbers in [0, 1], -1 where not defined.
         precision: ``(10, 101)`` interpolated precision a threshold, all sizes.
-        image_ids: Images in the order of the match lists.
-        ranked: Match lists a size (``all``, ``medium``, ...).
-        found: For every counted person's annotation id, at which of the 10 thresholds it was found ``(10,)``.
+        people: The annotations.
+        run: The library's own evaluation. Its match lists are slow to read, so they are only read when asked for.
     """
 
     figures: dict[str, Any]
     precision: NDArray[np.float64]
-    image_ids: list[int]
-    ranked: dict[str, Ranked]
-    found: dict[int, NDArray[np.bool_]]
+    people: People
+    run: Any
+
+    @cached_property
+    def ranked(self) -> dict[str, Ranked]:
+        """Match lists a size (``all``, ``medium``, ...), images in the order of ``people.image_ids``."""
+        return {size: _ranked(records) for size, records in self._by_size.items()}
+
+    @cached_property
+    def found(self) -> dict[int, NDArray[np.bool_]]:
+        """For every counted person's annotation id, at which of the 10 thresholds it was found ``(10,)``."""
+        annotations = self.people.annotations
+        return {annotations[number - 1]["id"]: found for number, found in _found(self._by_size["all"]).items()}
+
+    @cached_property
+    def _by_size(self) -> dict[str, list[dict[str, Any] | None]]:
+        """Match records a size, in the order of the images; None where an image has neither people nor detections."""
+        # The two libraries order their records differently, so each is found by what it says of itself.
+        found = {(tuple(record["aRng"]), record["image_id"]): record for record in self.run.evalImgs if record}
+        ranges = zip(self.run.params.areaRngLbl, self.run.params.areaRng, strict=True)
+        images = self.people.image_ids
+        return {size: [found.get((tuple(limits), image)) for image in images] for size, limits in ranges}
 
 
 def evaluate(
@@ -72,14 +91,8 @@ def evaluate(
     sizes = list(run.params.areaRngLbl)
     tables = {name: np.asarray(run.eval[name])[..., 0, :, :] for name in ("precision", "recall")}
     names = _keypoint_figures if kind == "keypoints" else _box_figures
-    by_size = _by_size(run, people.image_ids)
-    return CocoEvaluation(
-        names(tables, sizes) | {"n_detections": len(results)},
-        tables["precision"][:, :, 0, -1],
-        people.image_ids,
-        {size: _ranked(records) for size, records in by_size.items()},
-        {people.annotations[number - 1]["id"]: found for number, found in _found(by_size["all"]).items()},
-    )
+    figures = names(tables, sizes) | {"n_detections": len(results)}
+    return CocoEvaluation(figures, tables["precision"][:, :, 0, -1], people, run)
 
 
 def _library(engine: Engine | None) -> tuple[Any, Any]:
@@ -115,14 +128,6 @@ def _datasets(dataset_class: Any, people: People, results: list[Record]) -> tupl
     nothing.dataset = dataset | {"annotations": []}
     nothing.createIndex()
     return truth, nothing
-
-
-def _by_size(run: Any, image_ids: list[int]) -> dict[str, list[dict[str, Any] | None]]:
-    """Match records a size, in the order of the images; None where an image has neither people nor detections."""
-    # The two libraries order their records differently, so each is found by what it says of itself.
-    found = {(tuple(record["aRng"]), record["image_id"]): record for record in run.evalImgs if record}
-    ranges = zip(run.params.areaRngLbl, run.params.areaRng, strict=True)
-    return {size: [found.get((tuple(limits), image)) for image in image_ids] for size, limits in ranges}
 
 
 def _ranked(records: list[dict[str, Any] | None]) -> Ranked:

@@ -44,8 +44,8 @@ def count(frames: list[Frame], sigmas: tuple[float, ...]) -> HotaCounts:
     """Count one sequence. Frames without annotated people are left out together with their predictions."""
     frames = [frame for frame in frames if len(frame.truth)]
     similarities = [oks(frame.truth, frame.points, frame.areas, sigmas) for frame in frames]
-    people, rows = _numbered([frame.truth_ids for frame in frames])
-    tracks, columns = _numbered([frame.point_ids for frame in frames])
+    people, rows = numbered([frame.truth_ids for frame in frames])
+    tracks, columns = numbered([frame.point_ids for frame in frames])
     seen, given, shared = np.zeros(people), np.zeros(tracks), np.zeros((people, tracks))
     for row, column, similarity in zip(rows, columns, similarities, strict=True):
         seen[row] += 1
@@ -64,7 +64,7 @@ def count(frames: list[Frame], sigmas: tuple[float, ...]) -> HotaCounts:
     return HotaCounts(found, seen.sum() - found, given.sum() - found, (matches * jaccard).sum(axis=(1, 2)))
 
 
-def _numbered(ids: list[Any]) -> tuple[int, list[Any]]:
+def numbered(ids: list[Any]) -> tuple[int, list[Any]]:
     """How many different ids there are, and each frame's ids as numbers from 0."""
     known, numbers = np.unique(np.concatenate(ids or [np.zeros(0, np.int64)]), return_inverse=True)
     return len(known), np.split(numbers, np.cumsum([len(row) for row in ids])[:-1]) if ids else []

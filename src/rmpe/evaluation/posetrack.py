@@ -44,7 +44,7 @@ def _tracking(footage: Footage, joints: int) -> dict[str, Any]:
     videos = {sequence.name: [frame.tracked for frame in sequence.frames] for sequence in footage.sequences}
     reference = {name: clear_mot.count(frames[:-1], joints, empty_as_one=True) for name, frames in videos.items()}
     clean = [clear_mot.count(frames, joints) for frames in videos.values()]
-    people = [hota.count(frames, _sigmas(footage)) for frames in videos.values()]
+    people = [hota.count(frames, sigmas_of(footage)) for frames in videos.values()]
     per_sequence = {name: counts.figures() for name, counts in reference.items()}
     return (
         sum(reference.values(), MotCounts.zero(joints)).figures()
@@ -54,7 +54,7 @@ def _tracking(footage: Footage, joints: int) -> dict[str, Any]:
     )
 
 
-def _sigmas(footage: Footage) -> tuple[float, ...]:
+def sigmas_of(footage: Footage) -> tuple[float, ...]:
     """OKS constants of the joints; PoseTrack's ``neck`` and ``head_bottom`` are the upper neck."""
     skeleton = load_skeleton("posetrack15")
     same = {"neck": "upper_neck", "head_bottom": "upper_neck"}
