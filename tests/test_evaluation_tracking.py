@@ -297,7 +297,9 @@ def test_frames_layout_reads_nulls_and_head_size():
         ({"pred": [{"joints": [[1, 2, 0.5]]}]}, "1 joints, there are 2"),
         ({"pred": [{"joints": [[1, 2], None]}]}, "not 3 finite numbers"),
         ({"pred": [{"joints": [[1, float("nan"), 1], None]}]}, "not 3 finite numbers"),
-        ({"gt": [{"joints": [[1, 2], None]}]}, "needs a head_box"),
+        ({"gt": [{"joints": [[1, 2], None]}]}, "a 'head_box' of 4 numbers"),
+        ({"pred": [{"track_id": 1}]}, "people need 'joints'"),
+        ({"pred": [{"joints": [["a", 2, 1], None]}]}, "people need 'joints'"),
         ({"pred": [{"joints": [None, None], "track_id": 3}] * 2}, "same track id"),
     ],
 )

@@ -153,12 +153,12 @@ def frames_layout(data: dict[str, Any], source: str) -> Footage:
 def _frame(raw: dict[str, Any], names: tuple[str, ...], where: str) -> Frame:
     if not {"gt", "pred"} <= set(raw):
         raise DataError(f"{where}: needs 'gt' and 'pred'")
-    truth = joint_array([person["joints"] for person in raw["gt"]], len(names), 2, f"{where}: gt")
-    found = joint_array([person["joints"] for person in raw["pred"]], len(names), 3, f"{where}: pred")
     try:
+        truth = joint_array([person["joints"] for person in raw["gt"]], len(names), 2, f"{where}: gt")
+        found = joint_array([person["joints"] for person in raw["pred"]], len(names), 3, f"{where}: pred")
         heads = np.array([head_size(person["head_box"]) for person in raw["gt"]], np.float64)
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{where}: every gt person needs a head_box of 4 numbers") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where}: people need 'joints', those of gt a 'head_box' of 4 numbers: {error!r}") from error
     areas = [person_area(joints, head) for joints, head in zip(truth, heads, strict=True)]
     ids = [
         track_ids([person.get("track_id", -1) for person in raw[side]], f"{where}: {side}") for side in ("gt", "pred")

@@ -51,6 +51,8 @@ def _sequences(path: Path, results: Path | None) -> tuple[list[Sequence], list[s
     names = tuple("neck" if name == "head_bottom" else name for name in data["categories"][0]["keypoints"])
     if missing := set(JOINTS) - set(names):
         raise DataError(f"{path}: the category's keypoints lack {sorted(missing)[0]!r}")
+    if without := [image for image in data["images"] if "id" not in image]:
+        raise DataError(f"{path}: {len(without)} images have no id")
     images = [image for image in data["images"] if image.get("is_labeled", True)]
     known = {image["id"] for image in data["images"]}
     truth = _by_image(data["annotations"], known, path)
