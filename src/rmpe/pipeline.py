@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ from rmpe.propose import propose
 from rmpe.runtime import Device
 from rmpe.skeletons import Skeleton
 from rmpe.suppress import Suppressor, suppressor
+
+if TYPE_CHECKING:
+    from rmpe.media.video import VideoFrame
+    from rmpe.track.interval import Every
 
 Image = NDArray[np.uint8]
 
@@ -60,6 +65,7 @@ class Estimator:
         stn: Stn | None = None,
         suppress: Suppressor | None = None,
         *,
+        min_score: float = 0.0,
         limit: int = 100,
         workers: int = 1,
     ) -> None:
@@ -70,12 +76,13 @@ class Estimator:
             pose: The single-person pose estimator.
             stn: Moves the crops onto the people before ``pose`` sees them.
             suppress: Removes redundant poses; parametric pose NMS if not given.
+            min_score: Poses below it are left out.
             limit: Most people in one image; the best boxes are kept.
             workers: Threads of `stream`.
         """
         self.detector, self.pose, self.stn = detector, pose, stn
         self.suppress = suppress or suppressor("parametric")
-        self.limit, self.workers = limit, max(1, workers)
+        self.min_score, self.limit, self.workers = min_score, limit, max(1, workers)
 
     @property
     def skeleton(self) -> Skeleton:
@@ -103,7 +110,7 @@ class Estimator:
         if not images:
             return []
         people = [
-            propose(found, (image.shape[0], image.shape[1]), self.limit)
+            propose(found, (image.shape[0], image.shape[1]), self.limit, self.min_score)
             for image, found in zip(images, boxes, strict=True)
         ]
         image_to_crop = (
@@ -115,10 +122,14 @@ class Estimator:
         points, joint_scores = self.pose(np.concatenate(crops))
         keypoints = apply(invert(np.concatenate(image_to_crop)), points)
         ends = np.cumsum([len(found) for found in people])[:-1]
-        return [
-            self.suppress(Poses(some, scores, pose_scores(found.scores, scores), found.xyxy, self.skeleton))
-            for some, scores, found in zip(np.split(keypoints, ends), np.split(joint_scores, ends), people, strict=True)
-        ]
+        each = zip(np.split(keypoints, ends), np.split(joint_scores, ends), people, strict=True)
+        return [self._finish(some, scores, found) for some, scores, found in each]
+
+    def _finish(self, keypoints: NDArray[np.float64], joint_scores: NDArray[np.float32], found: Boxes) -> Poses:
+        """Score the poses of one image, suppress the redundant ones, leave out the unlikely ones."""
+        scores = pose_scores(found.scores, joint_scores)
+        poses = self.suppress(Poses(keypoints, joint_scores, scores, found.xyxy, self.skeleton))
+        return poses[poses.scores >= self.min_score]
 
     def stream(
         self,
@@ -148,6 +159,36 @@ class Estimator:
             finally:  # also when the caller stops early: do not work through what nobody waits for
                 for future in pending:
                     future.cancel()
+
+    def track(
+        self,
+        source: str | Path,
+        tracker: str = "poseflow",
+        *,
+        detect_every: "Every" = 1,
+        smooth: bool = False,
+    ) -> "Iterator[tuple[VideoFrame, Poses]]":
+        """Follow everybody through a video: every frame with its people, who have track ids.
+
+        Args:
+            source: Video file, folder of images, or URL; for cameras see `rmpe.track.video.track`.
+            tracker: ``poseflow`` or ``oks``.
+            detect_every: Run the detector on every so many frames, or ``auto``.
+            smooth: Take the jitter out of the joints (one-euro filter).
+
+        Raises:
+            RmpeError: If the video cannot be read or an option is wrong.
+        """
+        from rmpe.media.video import Video  # PyAV is only needed for videos
+        from rmpe.track.interval import DetectionInterval
+        from rmpe.track.smooth import OneEuro
+        from rmpe.track.video import load_tracker, track
+
+        with Video(source) as video:
+            interval, filter_ = DetectionInterval(detect_every), OneEuro() if smooth else None
+            yield from track(
+                self, video, load_tracker(tracker, video.fps, live=video.live), interval=interval, smooth=filter_
+            )
 
     def _process(
         self, paths: list[Path], read: Callable[[Path], Image], each: Callable[[Result], None] | None
@@ -202,6 +243,7 @@ def load(
     workers: int = 1,
     batch: int = 16,
     flip_test: bool = False,
+    min_score: float = 0.05,
     limit: int = 100,
 ) -> Estimator:
     """Load models and put the pipeline together.
@@ -218,6 +260,7 @@ def load(
             as many as there are cores for many.
         batch: Most crops in one call of the pose model.
         flip_test: Also run every crop mirrored and average: slower, a little better.
+        min_score: Poses below it are left out, and boxes below it are not looked at; 0 for measuring AP.
         limit: Most people in one image.
 
     Raises:
@@ -233,6 +276,7 @@ def load(
         load_pose_model(pose_file, device, each, pose_card, flip_test=flip_test, batch=batch),
         load_stn(resolve_model(stn, "stn"), device, each) if stn else None,
         suppressor(nms),
+        min_score=min_score,
         limit=limit,
         workers=workers,
     )

@@ -54,7 +54,7 @@ class PoseFlowParameters:
     link_weight: float = 2.0
     stop: float = 0.2
     birth: float = 0.9
-    relink: float = 0.3
+    relink: float = 0.05
     shared: int = 10
     nms: PoseNmsParameters = field(default_factory=PoseNmsParameters)
 
