@@ -59,11 +59,9 @@ PLANES = (
     Plane(("sigma1", "sigma2"), (SIGMA1, SIGMA2), _with_sigmas),
     Plane(("lam", "eta / (1 + lam)"), (LAM, ETA), _with_threshold),
 )
-# At no point of the planes is a pair more similar than with one of these, as a share of 1 + lam.
-MOST_TOLERANT = (
-    PoseNmsParameters(sigma1=min(SIGMA1), lam=0, eta=min(ETA)),
-    PoseNmsParameters(sigma2=max(SIGMA2), lam=1e6, eta=min(ETA) * 1e6),
-)
+# More tolerant than any point of the planes: pairs that these do not call redundant are not looked at. K_Sim can be a
+# little larger than H_Sim, but not by a quarter where sigma2 is so large.
+TOLERANT = PoseNmsParameters(sigma2=max(SIGMA2), lam=1e6, eta=0.75 * min(ETA) * 1e6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,12 +124,8 @@ class Candidates:
         self.poses = Poses.merge(ranked)
         self.images = np.repeat(np.arange(len(ranked)), [len(poses) for poses in ranked])
         starts = np.searchsorted(self.images, np.arange(len(ranked)))
-        reach = MOST_TOLERANT[1]
-        found = [np.stack(near_pairs(poses, reach)) + start for poses, start in zip(ranked, starts, strict=True)]
-        rows, columns = np.concatenate(found, axis=1)
-        pairs = JointPairs.compare(self.poses, self.poses, rows, columns)
-        possible = np.any([pairs.similarity(parameters) > parameters.eta for parameters in MOST_TOLERANT], axis=0)
-        self.rows, self.columns = rows[possible], columns[possible]
+        pairs = [np.stack(near_pairs(poses, TOLERANT)) + start for poses, start in zip(ranked, starts, strict=True)]
+        self.rows, self.columns = np.concatenate(pairs, axis=1)
         self._pairs = JointPairs.compare(self.poses, self.poses, self.rows, self.columns)
         self._known: dict[PoseNmsParameters, Ranked] = {}
 

@@ -34,16 +34,19 @@ def leaders(rows: NDArray[np.int64], columns: NDArray[np.int64], count: int) -> 
         ``(N,)``, for every pose the index of the one that took it; its own index when it is kept.
     """
     leader = np.arange(count)
-    free = np.ones(count, bool)
+    eliminate(leader, rows, columns)
+    return leader
+
+
+def eliminate(leader: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
+    """One stretch of `leaders`, whose pairs may come in several; ``leader`` is updated."""
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
     for start, end in pairwise([*starts.tolist(), len(rows)]):
         row = rows[start]
-        if free[row]:
+        if leader[row] == row:
             taken = columns[start:end]
-            taken = taken[free[taken]]
+            taken = taken[leader[taken] == taken]
             leader[taken] = row
-            free[taken] = free[row] = False
-    return leader
 
 
 def merge_joints(
@@ -63,14 +66,18 @@ def merge_joints(
     Returns:
         ``(M, K, 2)``, of the M kept poses in order of index; a joint without any weight stays where it was.
     """
-    kept = np.flatnonzero(leader == np.arange(len(leader)))
-    offset = keypoints - keypoints[leader]
-    near = np.einsum("nkc,nkc->nk", offset, offset) <= np.square(radius[leader])[:, None]
-    weight = np.where(near, weights, 0)
-    # Members side by side, so that each kept pose is one slice of the sums; a kept pose leads its own slice.
-    order = np.argsort(leader, kind="stable")
-    starts = np.searchsorted(leader[order], kept)
-    weighted = np.where(near[..., None], offset, 0) * weight[..., None]
-    total = np.add.reduceat(weight[order], starts, axis=0)[..., None]
-    shift = np.add.reduceat(weighted[order], starts, axis=0) / np.where(total > 0, total, 1)
-    return (keypoints[kept] + shift).astype(np.float32)
+    own = np.arange(len(leader))
+    removed = np.flatnonzero(leader != own)
+    removed = removed[np.argsort(leader[removed], kind="stable")]  # those of one leader side by side
+    starts = np.flatnonzero(np.diff(leader[removed], prepend=-1))
+    gaining = leader[removed][starts]
+
+    offset = keypoints[removed] - keypoints[leader[removed]]
+    near = np.square(offset).sum(axis=2) <= np.square(radius[leader[removed]])[:, None]
+    weight = np.where(near, weights[removed], 0)
+    offset[~near] = 0
+    total = weights[gaining] + np.add.reduceat(weight, starts, axis=0)
+    shift = np.add.reduceat(offset * weight[..., None], starts, axis=0)
+    merged = keypoints.copy()
+    merged[gaining] += shift / np.where(total > 0, total, 1)[..., None]
+    return merged[leader == own]
