@@ -15,6 +15,7 @@ from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.media.images import save_image
 from rmpe.pipeline import CHUNK
+from rmpe.propose import propose
 from rmpe.runtime import Session, choose_providers
 
 JOINTS = [(60.0, 50.0), (75.0, 90.0), (52.0, 110.0)]
@@ -300,3 +301,12 @@ def test_broken_box_files_are_named(tmp_path, data, message):
 
 def test_whole_image():
     assert WholeImage()(BLANK).xyxy.tolist() == [[0, 0, 50, 50]]
+
+
+def test_boxes_that_cannot_reach_the_score_are_not_looked_at(photo, spot_model):
+    boxes = Boxes([[40, 30, 90, 130], [41, 31, 91, 131]], [0.9, 0.2])
+    assert len(propose(boxes, (160, 140), 100, min_score=0.3)) == 1
+    everybody = rmpe.load(found, spot_model, nms="none", min_score=0).estimate(photo, boxes)
+    likely = rmpe.load(found, spot_model, nms="none", min_score=0.3).estimate(photo, boxes)
+    assert len(everybody) == 2
+    np.testing.assert_array_equal(likely.scores, everybody.scores[everybody.scores >= 0.3])

@@ -9,8 +9,8 @@ from rmpe.boxes import Boxes
 SMALLEST_SIDE = 1.0
 
 
-def propose(boxes: Boxes, size: tuple[int, int], limit: int) -> Boxes:
-    """Clip boxes to the image, drop the empty ones, keep the ``limit`` best.
+def propose(boxes: Boxes, size: tuple[int, int], limit: int, min_score: float = 0.0) -> Boxes:
+    """Clip boxes to the image, drop the empty and the hopeless ones, keep the ``limit`` best.
 
     Growing comes later and once, by the factor on the pose model's card (`grow_proposals`).
 
@@ -18,12 +18,13 @@ def propose(boxes: Boxes, size: tuple[int, int], limit: int) -> Boxes:
         boxes: Image pixels; may reach over the border or be empty.
         size: (height, width) of the image.
         limit: Most people an image may have.
+        min_score: Boxes below it are dropped: a pose's score never exceeds its box's (`rmpe.estimate.score`).
 
     Returns:
         Boxes that cover at least a pixel, best first.
     """
     clipped = boxes.clip(size)
-    usable = np.flatnonzero((clipped.sides >= SMALLEST_SIDE).all(axis=1))
+    usable = np.flatnonzero((clipped.sides >= SMALLEST_SIDE).all(axis=1) & (clipped.scores >= min_score))
     order = usable[np.argsort(-clipped.scores[usable], kind="stable")]
     return clipped[order[:limit]]
 

@@ -140,7 +140,8 @@ def _tracks(options: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _load(options: dict[str, Any]) -> Estimator:
     names = ("detector", "pose", "stn", "card", "nms")
-    return load(**{name: options[name] for name in names}, workers=os.cpu_count() or 1)
+    # AP wants the unlikely poses, too.
+    return load(**{name: options[name] for name in names}, workers=os.cpu_count() or 1, min_score=0.0)
 
 
 def _coco_files(options: dict[str, Any]) -> dict[Path, Any]:

@@ -103,7 +103,7 @@ def predict(sources: tuple[str, ...], out: Path, **options: Any) -> None:
                 task = bar.add_task("people", total=len(todo), rate="")
                 for result in estimator.stream(list(todo), each=_drawer(todo, out, options)):
                     item = todo[result.path]
-                    journal.append([_entry(result, item, ids[item], options["min_score"])])
+                    journal.append([_entry(result, item, ids[item])])
                     people += _count(result, options["draw_min_score"])
                     bar.update(task, advance=1, rate=_rate(bar, task, people, len(journal.failures)))
         except KeyboardInterrupt:
@@ -146,6 +146,7 @@ def _load(options: dict[str, Any], *, many: bool) -> Estimator:
         workers=cores if many else 1,  # whole images side by side beat threads inside one small model
         batch=options["batch"],
         flip_test=options["flip_test"],
+        min_score=options["min_score"],
         limit=options["max_people"],
     )
 
@@ -186,12 +187,11 @@ def _drawer(items: dict[Path, ImageItem], out: Path, options: dict[str, Any]) ->
     return draw
 
 
-def _entry(result: Result, item: ImageItem, image_id: int, min_score: float) -> Record | Failure:
+def _entry(result: Result, item: ImageItem, image_id: int) -> Record | Failure:
     if result.image is None or result.poses is None:
         return Failure(item.file_name, result.error)
     size = (result.image.shape[0], result.image.shape[1])
-    kept = result.poses[result.poses.scores >= min_score]
-    return Record(image_id, item.file_name, item.name, str(item.path), size, kept)
+    return Record(image_id, item.file_name, item.name, str(item.path), size, result.poses)
 
 
 def _count(result: Result, min_score: float) -> int:
