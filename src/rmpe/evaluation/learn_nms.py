@@ -180,15 +180,13 @@ def climb(candidates: Candidates, start: PoseNmsParameters, weights: Weights) ->
     Differs: the mAP of a point is averaged with its neighbours' on the plane. Near the top the surface is flat but for
         noise of a few photos; the middle of the plateau does better on other photos than its highest point.
     """
-    parameters, best, moved = start, -1.0, True
-    while moved:
-        moved = False
+    parameters, seen = start, set[PoseNmsParameters]()
+    while parameters not in seen:
+        seen.add(parameters)
         for plane in PLANES:
             values = smoothed(surface(candidates, parameters, plane, weights))
-            if values.max() > best:
-                row, column = np.unravel_index(values.argmax(), values.shape)
-                parameters = plane.place(parameters, plane.axes[0][row], plane.axes[1][column])
-                best, moved = values.max(), True
+            row, column = np.unravel_index(values.argmax(), values.shape)
+            parameters = plane.place(parameters, plane.axes[0][row], plane.axes[1][column])
     return parameters
 
 

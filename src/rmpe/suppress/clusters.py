@@ -27,7 +27,7 @@ def leaders(rows: NDArray[np.int64], columns: NDArray[np.int64], count: int) -> 
 
     Args:
         rows: ``(P,)``, ascending: the pose of each redundant pair that would stay; poses in order of confidence.
-        columns: ``(P,)``, the pose of each pair that would go.
+        columns: ``(P,)``, the pose of each pair that would go; larger than its row.
         count: Number of poses.
 
     Returns:

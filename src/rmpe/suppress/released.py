@@ -161,7 +161,7 @@ def _similarity(distances: Array, scores: Array, sigma1: float, sigma2: float) -
 def _clusters(redundant: NDArray[np.bool_], scores: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Greedy clusters by mean joint score: the label of every pose ``(N,)`` and the pick of every cluster ``(C,)``."""
     order = np.argsort(-scores.mean(axis=1), kind="stable")
-    rows, columns = np.nonzero(redundant[np.ix_(order, order)])
+    rows, columns = np.nonzero(np.triu(redundant[np.ix_(order, order)], 1))
     leader = leaders(rows, columns, len(order))
     ranks, clusters = np.unique(leader, return_inverse=True)
     labels = np.empty(len(order), np.int64)
