@@ -56,7 +56,7 @@ def to_mapping(config: Any) -> Any:
         return [to_mapping(item) for item in config]
     if isinstance(config, Mapping):
         return {key: to_mapping(value) for key, value in config.items()}
-    return config
+    return str(config) if isinstance(config, Path) else config
 
 
 def _build(kind: Any, data: Any, source: str, where: str) -> Any:
@@ -89,7 +89,7 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
         return value
     if origin in (Union, types.UnionType):
         options = [argument for argument in arguments if argument is not type(None)]
-        return _convert(options[0], value, source, where)
+        return None if value is None else _convert(options[0], value, source, where)
     if origin is tuple and isinstance(value, list):
         items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(items) == len(value):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rmpe.datasets.persons import PersonReader, PersonSet, load_json
+from rmpe.datasets.persons import PersonReader, PersonSet
 from rmpe.errors import DataError
+from rmpe.files import read_json
 from rmpe.skeletons import Skeleton
 
 
@@ -24,7 +25,7 @@ def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> PersonSet:
     Raises:
         DataError: If the file is not such JSON or its joints are not those of ``skeleton``.
     """
-    data = load_json(annotations)
+    data = read_json(annotations)
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
         raise DataError(f"{annotations}: not COCO JSON: it needs the lists 'images' and 'annotations'")
     for category in data.get("categories", []):
@@ -58,4 +59,4 @@ def _same_joints(names: tuple[str, ...], skeleton: Skeleton) -> bool:
     A list that uses other words altogether (CrowdPose says ``top_head``) is let through if its length fits.
     """
     plain = tuple(name.strip().lower().replace(" ", "_") for name in names)
-    return plain == skeleton.joints or (len(plain) == len(skeleton) and not set(plain) == set(skeleton.joints))
+    return plain == skeleton.joints or (len(plain) == len(skeleton) and set(plain) != set(skeleton.joints))

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from rmpe.boxes import Boxes
-from rmpe.datasets.persons import PersonReader, PersonSet, load_json
+from rmpe.datasets.persons import PersonReader, PersonSet
 from rmpe.errors import DataError
+from rmpe.files import read_json
 from rmpe.skeletons import Skeleton, load_skeleton
 
-# The set has no boxes. The extent of the joints is too tight for a body outline: on coco-train's people with 15 joints or
+# The set has no boxes, and the extent of the joints is too tight for a body outline: on COCO people with 15 joints or
 # more the true box is 1.28 times as wide and 1.21 times as high (median), without a head top among the joints.
 EXTENT_TO_BOX = 1.2
 # Names that files of this set use for a joint of ``lsp14``.
@@ -27,7 +28,7 @@ def read_lsp(annotations: Path, images: Path) -> PersonSet:
     Raises:
         DataError: If the file is not such JSON.
     """
-    data = load_json(annotations)
+    data = read_json(annotations)
     if not isinstance(data, dict) or not {"keypoint_names", "samples"} <= set(data):
         raise DataError(f"{annotations}: not LSP JSON: it needs 'keypoint_names' and 'samples'")
     skeleton = load_skeleton("lsp14")

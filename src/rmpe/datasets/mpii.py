@@ -29,11 +29,12 @@ def read_mpii(annotations: Path, images: Path) -> PersonSet:
         DataError: If the file cannot be read or is not MPII's.
     """
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         release = loadmat(annotations, struct_as_record=False, squeeze_me=True)["RELEASE"]
         photos, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
-    except (OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+    except (MatReadError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise DataError(f"{annotations}: not MPII's official annotation file: {error!r}") from error
     skeleton = load_skeleton("mpii16")
     reader = PersonReader(skeleton)

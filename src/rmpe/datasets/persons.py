@@ -79,10 +79,6 @@ class PersonSet:
         banned = np.array([path.name in names for path in self.images], bool)
         return self[~banned[self.image_index]] if len(self) else self
 
-    def with_labels(self, minimum: int = 1) -> "PersonSet":
-        """The people with at least ``minimum`` labelled joints."""
-        return self[(self.visibility > ABSENT).sum(axis=1) >= minimum]
-
     def to_skeleton(self, target: Skeleton) -> "PersonSet":
         """The same people with the joints of ``target``; joints that this set does not have are not labelled."""
         source = self.skeleton.correspondence(target)
@@ -171,7 +167,7 @@ class PersonReader:
         labelled = points[:, 2] > 0
         outside = labelled & ~np.all((points[:, :2] >= -1) & (points[:, :2] <= [width, height]), axis=1)
         if outside.any():
-            self.problem("joint outside the image, taken as not labelled", f"{where}: {points[outside][0, :2].tolist()}")
+            self.problem("joint outside the image, taken as not labelled", f"{where}: {points[outside][0].tolist()}")
             labelled &= ~outside
         visibility = np.where(labelled, np.clip(points[:, 2], HIDDEN, VISIBLE), ABSENT).astype(np.uint8)
         xy = np.where(labelled[:, None], points[:, :2], np.nan).astype(np.float32)
@@ -180,7 +176,7 @@ class PersonReader:
     def finish(self) -> PersonSet:
         """The set."""
         joints = len(self.skeleton)
-        columns = list(zip(*self._rows, strict=True)) if self._rows else [[], [], [], [], []]
+        columns: list[Any] = list(zip(*self._rows, strict=True)) if self._rows else [[], [], [], [], []]
         return PersonSet(
             skeleton=self.skeleton,
             images=tuple(self._images),
@@ -191,17 +187,3 @@ class PersonReader:
             ids=np.array(columns[4], np.int64),
             problems=tuple(self.problems),
         )
-
-
-def load_json(path: Path) -> Any:
-    """The contents of a JSON file.
-
-    Raises:
-        DataError: If it cannot be read or is not JSON.
-    """
-    import json
-
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: cannot read the annotations: {error}") from error

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from rmpe.datasets.coco import read_coco
 from rmpe.datasets.lsp import read_lsp
 from rmpe.datasets.mpii import read_mpii
 from rmpe.datasets.packed import CropSpec, PackedCrops, pack
-from rmpe.datasets.persons import PersonSet, union
+from rmpe.datasets.persons import ABSENT, PersonSet, union
 from rmpe.errors import DataError
 from rmpe.skeletons import load_skeleton
 
@@ -45,6 +47,8 @@ class DataConfig:
         margin: Room around the crop in the stored one, see `CropSpec`.
         teacher: ONNX pose model whose answers stand in for missing labels.
         teacher_score: Its answers below this score are not used.
+        smallest_unlabelled: With a teacher, also people without any label whose box has a side of this many pixels;
+            0 = labelled people only.
     """
 
     sets: tuple[SetConfig, ...]
@@ -56,6 +60,11 @@ class DataConfig:
     margin: float = 1.5
     teacher: Path | None = None
     teacher_score: float = 0.4
+    smallest_unlabelled: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.smallest_unlabelled and self.teacher is None:
+            raise ValueError("smallest_unlabelled needs a teacher: nobody else knows the joints of these people")
 
 
 def read_set(config: SetConfig) -> PersonSet:
@@ -71,7 +80,7 @@ def read_set(config: SetConfig) -> PersonSet:
 
 
 def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
-    """Open all sets, report what is wrong with them, and pack everybody who has a labelled joint.
+    """Open all sets, report what is wrong with them, and pack everybody there is something to learn from.
 
     Raises:
         DataError: If a file cannot be read or nobody is left.
@@ -86,7 +95,11 @@ def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
         before = len(people)
         people = people.without_images(read_names(config.exclude))
         log(f"{config.exclude}: {before - len(people)} people left out")
-    people = people.with_labels()
+    useful = (people.visibility > ABSENT).any(axis=1)
+    if config.smallest_unlabelled:
+        sides = people.boxes[:, 2:] - people.boxes[:, :2]
+        useful |= (sides >= config.smallest_unlabelled).any(axis=1)
+    people = people[np.flatnonzero(useful)]
     spec = CropSpec(config.size, config.growth, config.margin)
     packed = pack(people, spec, config.cache, lambda done, total: log(f"packing: image {done} of {total}"))
     log(f"{len(packed)} people packed in {packed.folder}")

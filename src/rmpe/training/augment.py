@@ -17,6 +17,7 @@ from rmpe import affine
 from rmpe.boxes import Boxes
 from rmpe.datasets.packed import PackedCrops
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
+from rmpe.propose import grow_proposals
 from rmpe.training.box_policies import BoxPolicy, disturb, load_policy
 from rmpe.training.distill import PseudoLabels
 from rmpe.training.pgpg import Pgpg
@@ -223,8 +224,7 @@ class Augmenter:
         return np.concatenate([start, start + sides], axis=1)
 
     def _crop_maps(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> affine.Matrix:
-        center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) * (self.growth / 2)
-        return affine.boxes_to_crops(np.concatenate([center - half, center + half], axis=1), size, "center")
+        return affine.boxes_to_crops(grow_proposals(boxes.astype(np.float32), self.growth), size, "center")
 
     def _stored(self, people: NDArray[np.int64]) -> Tensor:
         """Stored crops ``(B, 3, H, W)`` float32 0..255, channels last in memory."""
@@ -254,8 +254,8 @@ class Augmenter:
         rows = (y >= patches[:, 1:2]) & (y < patches[:, 3:4])
         columns = (x >= patches[:, 0:1]) & (x < patches[:, 2:3])
         covered = (rows[:, :, None] & columns[:, None, :])[:, None]
-        images = torch.where(covered, colors[:, :, None, None], images)
-        return images.sub_(PIXEL_MEAN).div_(PIXEL_SD)
+        images = torch.where(covered, colors[:, :, None, None], images).sub_(PIXEL_MEAN).div_(PIXEL_SD)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def _tensor(self, array: NDArray[np.float64] | NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).to(self.device, non_blocking=True)

@@ -61,18 +61,16 @@ def pseudo_labels(
 def _ask(
     packed: PackedCrops, teacher: Path, progress: Callable[[int, int], None] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    model = load_pose_model(teacher, threads=1, flip_test=True)
+    model = load_pose_model(teacher, threads=1)
     source = model.skeleton.correspondence(packed.people.skeleton)
     keypoints = np.full((len(packed), len(source), 2), np.nan, np.float32)
     scores = np.zeros((len(packed), len(source)), np.float32)
     stored_to_crop = model.crop_maps(packed.boxes)
     for start in range(0, len(packed), BATCH):
-        maps = stored_to_crop[start : start + BATCH]
-        crops = np.concatenate(
-            [cut(image, one[None], model.size) for image, one in zip(packed.crops[start : start + BATCH], maps, strict=True)]
-        )
-        points, answers = model(crops)
-        stop = start + len(maps)
+        stop = min(start + BATCH, len(packed))
+        maps, images = stored_to_crop[start:stop], packed.crops[start:stop]
+        crops = [cut(image, one[None], model.size) for image, one in zip(images, maps, strict=True)]
+        points, answers = model(np.concatenate(crops))
         keypoints[start:stop] = affine.apply(affine.invert(maps), points)[:, source]
         scores[start:stop] = answers[:, source]
         if progress:

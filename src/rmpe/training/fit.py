@@ -1,7 +1,6 @@
 """The training loop: plain PyTorch, one process or several, resumable to the bit."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rmpe.config import to_mapping
 from rmpe.datasets.sets import DataConfig, open_data
-from rmpe.errors import DataError, ModelError, UsageError
+from rmpe.errors import DataError, ModelError
 from rmpe.nets.checkpoint import build_net, load_checkpoint, save_checkpoint
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.training.augment import AugmentConfig, Augmenter, Batch
@@ -33,6 +32,7 @@ from rmpe.training.optim import (
     set_learning_rate,
 )
 from rmpe.training.validate import ValidateConfig, Validation
+from rmpe.training.worker import Worker
 
 Log = Callable[[str], None]
 
@@ -99,45 +99,6 @@ class TrainConfig:
             raise ValueError(f"small_share = {self.small_share} must lie in [0, 1]")
         if self.stage == 2 and self.start is None:
             raise ValueError("stage 2 needs start = CHECKPOINT of a stage 1 run")
-
-
-@dataclass(frozen=True)
-class Worker:
-    """This process among all that train together (``torchrun`` sets the environment)."""
-
-    rank: int
-    count: int
-    device: str
-
-    @classmethod
-    def join(cls, device: str) -> "Worker":
-        """Join the others, if there are any.
-
-        Raises:
-            UsageError: If CUDA is asked for and not there.
-        """
-        rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        if device == "cuda" and not torch.cuda.is_available():
-            raise UsageError("device = cuda, but PyTorch finds no CUDA device; use device = cpu")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cuda":
-            device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}"
-            torch.cuda.set_device(device)
-        if count > 1 and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("gloo" if device == "cpu" else "nccl")
-        return cls(rank, count, device)
-
-    def share(self, batch: int) -> slice:
-        """Which rows of a batch are this process's.
-
-        Raises:
-            UsageError: If the batch cannot be shared evenly.
-        """
-        if batch % self.count:
-            raise UsageError(f"batch = {batch} cannot be shared evenly by {self.count} processes")
-        rows = batch // self.count
-        return slice(self.rank * rows, (self.rank + 1) * rows)
 
 
 class Trainer:
@@ -226,7 +187,7 @@ class Trainer:
             self._stop_on(batch, parts)
         self.optimizer.zero_grad(set_to_none=True)
         # DDP averages gradients over processes; each loss is already a share of the whole batch's.
-        (loss * self.worker.count).backward()
+        torch.autograd.backward(loss * self.worker.count)
         if config.optim.clip:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.optim.clip)
         self.optimizer.step()
@@ -237,7 +198,7 @@ class Trainer:
     def batch(self, step: int) -> Batch:
         """The batch of a step; depends on nothing but the configuration, so a resumed run sees the same."""
         config = self.config
-        positions = np.arange(step * config.batch, (step + 1) * config.batch)
+        positions = range(step * config.batch, (step + 1) * config.batch)
         people = np.array([self._order(place // len(self.packed))[place % len(self.packed)] for place in positions])
         size = config.small_size if step < config.small_share * config.steps else config.data.size
         generator = np.random.default_rng([config.seed, step])
@@ -333,8 +294,10 @@ class Trainer:
             self.model_config = {"name": "sstn_sppe", "sppe": self.model_config, "localisation": localisation}
         if config.stage == "stn":
             net, self.model_config = transformer, localisation
-        layout = {"device": self.worker.device, "memory_format": torch.channels_last}
-        return net.to(**layout), parallel.to(**layout) if parallel else None
+        for one in (net, parallel):
+            if one is not None:
+                one.to(self.worker.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return net, parallel
 
     def _objective(self, batch: Batch) -> Parts:
         if self.config.stage == "stn":
@@ -359,4 +322,4 @@ class Trainer:
 
 def to_json(config: TrainConfig) -> str:
     """A configuration as JSON, for checkpoints."""
-    return json.dumps(to_mapping(config), default=str, sort_keys=True)
+    return json.dumps(to_mapping(config), sort_keys=True)

@@ -35,7 +35,9 @@ def sppe_objective(net: nn.Module, batch: Batch, sigma: float) -> Parts:
     return {"pose": _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma)}
 
 
-def sstn_objective(net: nn.Module, parallel: ParallelSppe | None, batch: Batch, sigma: float, config: SstnConfig) -> Parts:
+def sstn_objective(
+    net: nn.Module, parallel: ParallelSppe | None, batch: Batch, sigma: float, config: SstnConfig
+) -> Parts:
     """Stage 2: SSTN and pose estimator joined; the parallel SPPE and the true transform teach the STN.
 
     Source: section 3.1: the main branch is compared after the SDTN, the parallel branch before it, in the crop of the

@@ -1,12 +1,15 @@
 """Optimiser, learning rate and moving average of the weights."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from rmpe.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,19 @@ class MovingAverage:
         for name in self.state.keys() - set(smooth):
             self.state[name].copy_(new[name])
 
+    @contextmanager
+    def applied(self, net: nn.Module) -> Iterator[nn.Module]:
+        """The net with the averaged weights for as long as the context lasts; itself without averaging."""
+        if not self.decay:
+            yield net
+            return
+        weights = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+        net.load_state_dict(self.state)
+        try:
+            yield net
+        finally:
+            net.load_state_dict(weights)
+
     def state_dict(self) -> dict[str, Any]:
         """For resuming."""
         return {"updates": self.updates, "state": self.state}
@@ -114,12 +130,13 @@ def frozen_modules(net: nn.Module, prefixes: Iterable[str]) -> list[nn.Module]:
     """Modules named by ``prefixes``, with their parameters frozen; keep them in evaluation mode.
 
     Raises:
-        ValueError: If a prefix names no module.
+        DataError: If a prefix names no module.
     """
     modules = dict(net.named_modules())
     for prefix in prefixes:
         if prefix not in modules:
-            raise ValueError(f"freeze: the net has no module {prefix!r}; it has {', '.join(dict(net.named_children()))}")
+            names = ", ".join(dict(net.named_children()))
+            raise DataError(f"freeze: the net has no module {prefix!r}; its parts are {names}")
         modules[prefix].requires_grad_(False)
     return [modules[prefix] for prefix in prefixes]
 
