@@ -50,8 +50,8 @@ class PoseFlowParameters:
 
     lookahead: int = 0
     memory: int = 60
-    link: float = 0.1
-    link_weight: float = 2.0
+    link: float = 0.2
+    link_weight: float = 4.0
     stop: float = 0.2
     birth: float = 0.9
     relink: float = 0.05

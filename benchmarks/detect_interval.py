@@ -1,0 +1,156 @@
+"""How often must the detector run? Speed of the whole command and AP, on videos with known truth.
+
+Every video goes through what ``rmpe track`` does: decode, detect or carry boxes, estimate, track, draw, write. Between
+detections people are looked for in the boxes of their last poses; with --stn a spatial transformer corrects them.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from record import record
+from sequences import COCO, cutouts, empty_photos, sequence
+from tracking import frame as scored_frame
+
+from rmpe.draw import draw_poses
+from rmpe.evaluation import coco, identity
+from rmpe.evaluation.submissions import check_people, check_results
+from rmpe.media.video import Video
+from rmpe.media.video_writer import VideoWriter
+from rmpe.pipeline import load
+from rmpe.track.interval import DetectionInterval
+from rmpe.track.video import load_tracker, track
+
+COLUMNS = ["people", "boxes corrected by", "detect every", "frames/s", "share of frames detected", "AP", "AP50", "IDF1"]
+
+
+class Counted:
+    """An estimator whose detector counts its calls."""
+
+    def __init__(self, estimator):
+        self.estimator, self.calls = estimator, 0
+
+    def detector(self, image):
+        self.calls += 1
+        return self.estimator.detector(image)
+
+    def estimate(self, image, boxes):
+        return self.estimator.estimate(image, boxes)
+
+
+def make_video(path, people, backgrounds, seed, actors, fps, seconds):
+    """A clip on disk and the truth of its frames."""
+    truth = []
+    with VideoWriter(path, fps=fps, crf=14) as writer:
+        for index, item in enumerate(sequence(people, backgrounds, seed=seed, actors=actors, fps=fps, seconds=seconds)):
+            writer.write(item.image, index / fps)
+            truth.append(item.truth)
+    return truth
+
+
+def run(estimator, videos, every, folder):
+    counted, seconds, found = Counted(estimator), 0.0, []
+    for path, _ in videos:
+        started = time.perf_counter()
+        with Video(path) as video, VideoWriter(folder / "drawn.mp4", fps=video.fps) as writer:
+            tracker = load_tracker("poseflow", video.fps)
+            for frame, poses in track(counted, video, tracker, interval=DetectionInterval(every)):
+                writer.write(draw_poses(frame.image, poses[poses.track_ids >= 0], show_ids=True), frame.seconds)
+                found.append(poses)
+        seconds += time.perf_counter() - started
+    return found, len(found) / seconds, counted.calls / len(found)
+
+
+def average_precision(truth, found):
+    images, annotations = [], []
+    for image_id, people in enumerate(truth):
+        images.append({"id": image_id, "width": 1280, "height": 720, "file_name": str(image_id)})
+        for row, box in zip(people.to_coco(image_id), people.boxes.tolist(), strict=True):
+            joints = np.reshape(row["keypoints"], (17, 3))
+            joints[:, 2] = 2 * (joints[:, 2] > 0)
+            area = 0.53 * (box[2] - box[0]) * (box[3] - box[1])
+            person = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0, "area": area}
+            person |= {"keypoints": joints.ravel().tolist(), "num_keypoints": int((joints[:, 2] > 0).sum())}
+            annotations.append(person | {"bbox": row["bbox"]})
+    categories = [{"id": 1, "name": "person", "keypoints": list(COCO.joints)}]
+    people = check_people({"images": images, "annotations": annotations, "categories": categories})
+    results = [row for image_id, poses in enumerate(found) for row in poses.to_coco(image_id)]
+    return coco.evaluate(people, check_results(results, people, "keypoints")[0]).figures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--detector", required=True)
+    parser.add_argument("--pose", required=True)
+    parser.add_argument("--stn", help="also measure with this spatial transformer")
+    parser.add_argument("--people", type=int, nargs="+", default=[2, 6])
+    parser.add_argument("--every", nargs="+", default=["1", "5", "10", "auto"])
+    parser.add_argument("--videos", type=int, default=4)
+    parser.add_argument("--fps", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--save", action="store_true")
+    arguments = parser.parse_args()
+    rows = []
+    people, backgrounds = (
+        cutouts(arguments.data / "coco-val", 180, 60, 0),
+        empty_photos(arguments.data / "coco-train", 30),
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for actors in arguments.people:
+            videos = []
+            for seed in range(200, 200 + arguments.videos):
+                path = folder / f"{actors}_{seed}.mp4"
+                truth = make_video(path, people, backgrounds, seed, actors, arguments.fps, arguments.seconds)
+                videos.append((path, truth))
+            truth = [poses for _, many in videos for poses in many]
+            for stn in [None, arguments.stn] if arguments.stn else [None]:
+                estimator = load(arguments.detector, arguments.pose, stn=stn)
+                for every in arguments.every:
+                    interval = every if every == "auto" else int(every)
+                    found, speed, detected = run(estimator, videos, interval, folder)
+                    figures = average_precision(truth, found)
+                    same = identities(videos, found)
+                    rows.append(
+                        [
+                            actors,
+                            "STN" if stn else "nothing",
+                            every,
+                            speed,
+                            detected,
+                            figures["AP"],
+                            figures["AP50"],
+                            same,
+                        ]
+                    )
+                    print(*(f"{c:.3f}" if isinstance(c, float) else c for c in rows[-1]), sep="\t", flush=True)
+    if arguments.save:
+        record(
+            "detect-interval",
+            title="Detecting only now and then",
+            command="python benchmarks/detect_interval.py " + " ".join(sys.argv[1:]),
+            data=f"{arguments.videos} videos of {arguments.seconds:g} s, {arguments.fps} frames a second, 1280x720, "
+            "made from coco-val people",
+            columns=COLUMNS,
+            rows=rows,
+            notes="Frames/s of decoding, estimating, tracking, drawing and encoding together. Cut-out people move as "
+            "stiff boards, so a box moves with them better than in real video.",
+        )
+
+
+def identities(videos, found):
+    """IDF1 over all videos."""
+    total, start = identity.PeopleCounts(), 0
+    for _, truth in videos:
+        pairs = zip(truth, found[start : start + len(truth)], strict=True)
+        total += identity.count([scored_frame(*pair) for pair in pairs], COCO.sigmas)
+        start += len(truth)
+    return total.figures()["IDF1"] / 100
+
+
+if __name__ == "__main__":
+    main()
