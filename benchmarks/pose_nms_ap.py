@@ -2,8 +2,8 @@
 
     python benchmarks/pose_nms_ap.py --data ../shared [--split coco-val] [--save]
 
-Boxes of YOLOX-nano, thinned out only at IoU 0.9, from score 0.02 on; poses of PP-TinyPose. The poses before NMS are kept
-in ``runs/pose_nms`` (also as COCO results, for ``rmpe learn nms``); ``--fresh`` makes them anew.
+Boxes of YOLOX-nano, thinned out only at IoU 0.9, from score 0.02 on; poses of PP-TinyPose. The poses before NMS are
+kept in ``runs/pose_nms`` as COCO results, as ``rmpe learn nms`` takes them; ``--fresh`` makes them anew.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def main() -> None:
             f"pose_nms_ap_{arguments.split}".replace("-", "_"),
             title=f"Pose NMS on redundant proposals, {arguments.split}",
             command=f"python benchmarks/pose_nms_ap.py --split {arguments.split} --save",
-            data=f"{arguments.split} ({len(people.images)} photos); YOLOX-nano, box NMS 0.9, score >= 0.02; PP-TinyPose",
+            data=f"{arguments.split} ({len(people.images)} photos); YOLOX-nano (NMS 0.9, score >= 0.02), PP-TinyPose",
             columns=["pose NMS", "AP", "ours - this", "95 % interval, paired by photo"],
             rows=rows,
             notes=counts,
