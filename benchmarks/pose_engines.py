@@ -1,0 +1,178 @@
+"""Milliseconds a person of the exported pose graphs, by engine and precision, and the share of the machine's fp32 peak.
+
+    python benchmarks/pose_engines.py [--save] [--rounds 5] [--only lite]
+
+Weights are random: they change no time. The peak is the best that a 2048 x 2048 fp32 matrix product reached in the
+same run, on the same threads. ``composed`` runs stn.onnx, cuts the centred crop out of a 1280 x 720 photo and runs
+sppe.onnx; ``in crop`` is the paper's way, everything in one graph.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import openvino
+import torch
+from record import record
+from torch.utils.flop_counter import FlopCounterMode
+
+from rmpe.affine import boxes_to_crops
+from rmpe.estimate.crops import cut
+from rmpe.export import export_checkpoint
+from rmpe.nets import PIXEL_MEAN, PIXEL_SD
+from rmpe.nets.checkpoint import build_net, save_checkpoint
+from rmpe.quantise import quantise
+
+LITE = {"name": "lite", "joints": 17}
+HOURGLASS = {"name": "hourglass", "joints": 16, "stacks": 4}
+ESTIMATORS = {
+    "lite 256x192": (LITE, (256, 192)),
+    "lite 192x144": (LITE, (192, 144)),
+    "lite 128x96": (LITE, (128, 96)),
+    "hourglass-4 256x256": (HOURGLASS, (256, 256)),
+}
+BATCHES = (1, 8)
+COLUMNS = ["estimator", "SSTN", "engine", "precision", "ms a person, batch 1", "ms a person, batch 8"]
+COLUMNS += ["GFLOP a person", "share of the fp32 peak, batch 1"]
+Run = Callable[[np.ndarray], object]
+
+
+def localisations(sppe: dict, size: tuple[int, int]) -> dict[str, dict]:
+    return {
+        "tiny": {"name": "tiny_localisation", "size": size},
+        "early blocks, shrunk": {"name": "early_localisation", "size": size, "sppe": sppe, "shrink": 2},
+        "early blocks": {"name": "early_localisation", "size": size, "sppe": sppe},
+        "ResNet-18": {"name": "resnet18_localisation", "size": size},
+    }
+
+
+def onnx_runtime(path: Path, threads: int) -> Run:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"images": images})
+
+
+def open_vino(path: Path, threads: int) -> Run:
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(path, "CPU", settings)
+
+
+ENGINES = {"ONNX Runtime": onnx_runtime, "OpenVINO": open_vino}
+
+
+def composed(stn: Run, sppe: Run, size: tuple[int, int]) -> Run:
+    photo = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
+    maps = boxes_to_crops(np.tile([400.0, 100, 700, 700], (max(BATCHES), 1)), size, "center")
+
+    def run(images: np.ndarray) -> object:
+        stn(images)
+        crops = cut(photo, maps[: len(images)], size)
+        return sppe(cv2.dnn.blobFromImages(list(crops), 1 / PIXEL_SD, mean=(PIXEL_MEAN,) * 3))
+
+    return run
+
+
+def exported(model: dict, size: tuple[int, int], way: str, folder: Path) -> tuple[dict[str, Path], float]:
+    """The one ONNX file of a net by precision, and its GFLOP a person."""
+    net = build_net(model).eval()
+    skeleton = "mpii16" if "hourglass" in str(model) else "coco17"
+    folder.mkdir()
+    save_checkpoint(folder / "net.safetensors", net, {"model": model, "skeleton": skeleton, "size": size})
+    (file,) = export_checkpoint(folder / "net.safetensors", folder, way)
+    inputs = [np.random.default_rng(0).normal(size=(4, 3, *size)).astype(np.float32)]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.zeros(1, 3, *size))
+    print(f"exported {folder.name}", flush=True)
+    return {"fp32": file, "int8": quantise(file, inputs, folder / "int8.onnx")}, counter.get_total_flops() / 1e9
+
+
+def candidates(only: str, threads: int, folder: Path) -> dict[tuple[str, ...], tuple[Run, tuple[int, int], float]]:
+    """(estimator, SSTN, engine, precision) to what runs it, its crop size and GFLOP a person."""
+    found = {}
+    for estimator, (sppe, size) in ESTIMATORS.items():
+        if only not in estimator:
+            continue
+        alone = exported(sppe, size, "composed", folder / estimator)
+        ways = {"none": [alone]}
+        for name, localisation in localisations(sppe, size).items():
+            stn = exported(localisation, size, "composed", folder / f"{estimator}, {name}")
+            ways[f"composed, {name}"] = [stn, alone]
+        for name in ("tiny", "ResNet-18"):
+            joined = {"name": "sstn_sppe", "sppe": sppe, "localisation": localisations(sppe, size)[name]}
+            ways[f"in crop, {name}"] = [exported(joined, size, "crop", folder / f"{estimator}, in crop, {name}")]
+        for way, parts in ways.items():
+            gflop = sum(cost for _, cost in parts)
+            for (engine, load), precision in product(ENGINES.items(), ("fp32", "int8")):
+                runs = [load(files[precision], threads) for files, _ in parts]
+                run = composed(*runs, size) if len(runs) == 2 else runs[0]
+                found[estimator, way, engine, precision] = (run, size, gflop)
+    return found
+
+
+def milliseconds(run: Callable[[], object], least: float = 0.2) -> float:
+    """The median of at least three calls and ``least`` seconds, after a call to warm up."""
+    run()
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < least:
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
+
+
+def peak_gflops(threads: int) -> float:
+    torch.set_num_threads(threads)
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    return max(2 * 2.048**3 * 1000 / milliseconds(lambda: a @ b, 0.5) for _ in range(3))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--save", action="store_true", help="keep the table in docs/results")
+    parser.add_argument("--rounds", type=int, default=5, help="all candidates are timed in turn, this many times")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="only estimators with this in their name")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = candidates(options.only, options.threads, Path(folder))
+        peak = peak_gflops(options.threads)
+        times: dict[tuple, list[float]] = {}
+        for _ in range(options.rounds):  # in turn, so that a disturbance hits all alike
+            for key, (run, size, _) in runs.items():
+                for batch in BATCHES:
+                    images = rng.normal(size=(batch, 3, *size)).astype(np.float32)
+                    taken = milliseconds(lambda run=run, images=images: run(images)) / batch
+                    times.setdefault((*key, batch), []).append(taken)
+    rows = []
+    for key, (_, _, gflop) in runs.items():
+        one, eight = (statistics.median(times[(*key, batch)]) for batch in BATCHES)
+        rows.append([*key, one, eight, gflop, gflop / one * 1000 / peak])
+    print(f"fp32 peak {peak:.0f} GFLOP/s on {options.threads} threads")
+    print(" | ".join(COLUMNS))
+    for row in rows:
+        print(" | ".join(f"{cell:.3g}" if isinstance(cell, float) else cell for cell in row))
+    if options.save:
+        record(
+            "pose-engines",
+            title="Exported pose graphs: time a person",
+            command="python benchmarks/pose_engines.py --save",
+            data="random weights and inputs",
+            columns=COLUMNS,
+            rows=rows,
+            notes=f"{options.threads} threads; median of {options.rounds} rounds in turn; peak {peak:.0f} GFLOP/s (a "
+            "2048 x 2048 fp32 matrix product in the same run); int8 rows are set against the fp32 peak too. composed "
+            "includes the second crop, cut from a 1280 x 720 photo. Decoding is included in crop only.",
+        )
+
+
+if __name__ == "__main__":
+    main()
