@@ -27,8 +27,8 @@ SURE = 0.35
 SAME = 0.5
 # Side in pixels up to which a box that may be a crowd is believed to be one small person.
 SMALL = 40.0
-# How complete a photo's annotation is (the field ``annotation`` of its entry), and what photos without it are.
-OFFICIAL, LABELS, PARTIAL = "official", "labels", "labels-kp-persons-only"
+# What the field ``annotation`` of a photo's entry says if only people with keypoints are listed.
+PARTIAL = "labels-kp-persons-only"
 
 Teacher = Callable[[NDArray[np.uint8]], Boxes]
 
@@ -74,40 +74,41 @@ class Photo:
     crowds: NDArray[np.float32]
 
 
-def read_photos(annotations: Path, images: Path, everybody_listed: bool, without: Collection[str] = ()) -> list[Photo]:
+def read_photos(annotations: Path, images: Path, complete: bool, without: Collection[str] = ()) -> list[Photo]:
     """Read photos from COCO JSON.
 
     Args:
-        annotations: COCO JSON; an image's ``annotation`` says how complete it is, if it is there.
+        annotations: COCO JSON.
         images: Folder with the image files.
-        everybody_listed: Whether photos that do not say so themselves list all their people.
+        complete: Whether the photos list everybody in them; those whose entry says that they do not are left out.
         without: File names to leave out.
 
     Raises:
-        DataError: If the file is not such JSON or names no photo.
+        DataError: If the file is not such JSON or no photo is left.
     """
     data = read_json(annotations)
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
         raise DataError(f"{annotations}: not COCO JSON: it needs the lists 'images' and 'annotations'")
     rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in data["images"]}
     for row in data["annotations"]:
-        rows[row["image_id"]].append(row)
+        if row["image_id"] in rows:
+            rows[row["image_id"]].append(row)
     photos = [
-        _photo(images / image["file_name"], image.get("annotation", LABELS if everybody_listed else PARTIAL), found)
+        _photo(images / image["file_name"], complete, found)
         for image, found in zip(data["images"], rows.values(), strict=True)
-        if image["file_name"] not in without
+        if image["file_name"] not in without and not (complete and image.get("annotation") == PARTIAL)
     ]
     if not photos:
         raise DataError(f"{annotations}: no photos to train from")
     return photos
 
 
-def _photo(path: Path, annotation: str, rows: list[dict[str, Any]]) -> Photo:
+def _photo(path: Path, complete: bool, rows: list[dict[str, Any]]) -> Photo:
     boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     crowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
     maybe = np.array([bool(row.get("iscrowd_unknown", False)) for row in rows], bool)
-    return Photo(path, annotation != PARTIAL, boxes[~crowd], maybe[~crowd], boxes[crowd])
+    return Photo(path, complete, boxes[~crowd], maybe[~crowd], boxes[crowd])
 
 
 def label(photo: Photo, teacher: Boxes) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

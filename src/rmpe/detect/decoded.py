@@ -9,6 +9,9 @@ from rmpe.detect.letterbox import letterbox
 from rmpe.errors import ModelError
 from rmpe.runtime import Session
 
+# Suppression compares all pairs, and an untrained model is sure of every box: only the best of them are looked at.
+CANDIDATES = 1000
+
 
 class DecodedDetector:
     """Finds people with a model that gives boxes ``(1, A, 4)`` xyxy input pixels and scores ``(1, A)`` in [0, 1]."""
@@ -37,8 +40,10 @@ class DecodedDetector:
         """Find the people of one RGB image; boxes in image pixels, best first."""
         canvas, scale = letterbox(image, self.size)
         channels = canvas[..., ::-1] if self.card.color == "bgr" else canvas
-        blob = (channels.astype(np.float32) - np.float32(self.card.mean)) / np.float32(self.card.sd)
+        mean, sd = (np.array(values, np.float32) for values in (self.card.mean, self.card.sd))
+        blob = (channels.astype(np.float32) - mean) / sd
         xyxy, scores = self.session(np.ascontiguousarray(blob.transpose(2, 0, 1)[None]))[:2]
-        sure = scores[0] >= self.card.score_threshold
-        boxes = Boxes(xyxy[0, sure] / scale, scores[0, sure].clip(0, 1)).clip((image.shape[0], image.shape[1]))
+        best = np.argsort(-scores[0], kind="stable")[:CANDIDATES]
+        best = best[scores[0, best] >= self.card.score_threshold]
+        boxes = Boxes(xyxy[0, best] / scale, scores[0, best].clip(0, 1)).clip((image.shape[0], image.shape[1]))
         return boxes[box_nms(boxes, self.card.nms)]

@@ -92,9 +92,11 @@ class Ssd512(nn.Module):
         )
         self.defaults: Tensor
         self.register_buffer("defaults", default_boxes(), persistent=False)
+        heads = {*self.box_heads, *self.class_heads}
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight)
+                # Xavier as published where a linear output follows; it would fade out in a random trunk of rectifiers.
+                (nn.init.xavier_uniform_ if module in heads else nn.init.kaiming_normal_)(module.weight)
                 module.bias = nn.Parameter(torch.zeros(module.out_channels))
 
     def forward(self, images: Tensor) -> SsdOutput:
@@ -136,7 +138,7 @@ class L2Norm(nn.Module):
 
 def _rows(prediction: Tensor, values: int) -> Tensor:
     """``(B, boxes * values, h, w)`` to ``(B, h * w * boxes, values)``, in the order of `default_boxes`."""
-    return prediction.permute(0, 2, 3, 1).reshape(len(prediction), -1, values)
+    return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, values)
 
 
 def default_boxes() -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rmpe.nets.person_detector import Detections, cells
+from rmpe.nets.ssd512 import SsdOutput, ssd_loss
 from rmpe.training.assignment import assign, inside
 
 BOX_WEIGHT: Final = 2.0
@@ -70,6 +71,17 @@ def distillation_loss(found: Detections, teacher_boxes: Tensor, teacher_scores: 
     seen = teacher_scores > TEACHER_BOX
     fit = 1 - paired_giou(found.boxes[seen], teacher_boxes[seen])
     return {"teacher_score": entropy / total, "teacher_box": BOX_WEIGHT * (fit * teacher_scores[seen]).sum() / total}
+
+
+def ssd_objective(
+    output: SsdOutput, defaults: Tensor, size: tuple[int, int], targets: DetectionTargets
+) -> dict[str, Tensor]:
+    """`ssd_loss` for padded targets in input pixels."""
+    scale = defaults.new_tensor([*size[::-1], *size[::-1]])
+    shares = targets.people / scale
+    people = [boxes[real] for boxes, real in zip(shares, targets.real, strict=True)]
+    ignored = [boxes[region] for boxes, region in zip(shares, targets.ignored, strict=True)]
+    return ssd_loss(output, defaults, people, ignored)
 
 
 def paired_giou(a: Tensor, b: Tensor) -> Tensor:

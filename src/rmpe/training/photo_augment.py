@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rmpe.datasets.photos import IGNORED, NOTHING, PERSON
+from rmpe.nets.ssd512 import sample_patch
 from rmpe.training.detection import DetectionTargets
 
 GREY: Final = 114.0
@@ -85,6 +86,35 @@ def draw_inputs(
     return _color(placed.images, how.color, generator), targets
 
 
+def draw_patches(
+    photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generator
+) -> tuple[Tensor, DetectionTargets]:
+    """SSD's way: one sampled patch of each photo, stretched to the input and perhaps flipped.
+
+    Args:
+        photos: One photo an input.
+        how: Only ``size`` and ``color`` matter.
+        generator: Source of randomness, on the CPU.
+
+    Source: SSD, section 2.2; see `rmpe.nets.ssd512.sample_patch`.
+    Differs: who is cut off too much is ignored, by the rule of `draw_inputs`, instead of whoever's middle is outside.
+    """
+    device = photos.canvases.device
+    extent = photos.sizes.flip(1)
+    shares = (photos.boxes / extent.repeat(1, 2)[:, None]).cpu()
+    people = [boxes[kinds == PERSON] for boxes, kinds in zip(shares, photos.kinds.cpu(), strict=True)]
+    patches = torch.stack([sample_patch(boxes, generator) for boxes in people]).to(device) * extent.repeat(1, 2)
+    target = extent.new_tensor(how.size[::-1])
+    slope = target / (patches[:, 2:] - patches[:, :2])
+    offset = -patches[:, :2] * slope
+    flipped = torch.rand(len(patches), generator=generator).to(device) < 0.5
+    slope[flipped, 0] *= -1
+    offset[flipped, 0] = target[0] - offset[flipped, 0]
+    placed = _move(photos, slope, offset, how.size)
+    targets = DetectionTargets(placed.boxes, placed.kinds == PERSON, placed.kinds == IGNORED)
+    return _color(placed.images, how.color, generator), targets
+
+
 def _mosaic(photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generator) -> Placed:
     """Four photos an input. All inputs share one middle, so that a quarter has the same shape in each of them."""
     height, width = how.size
@@ -115,11 +145,16 @@ def _place(
     scale = torch.stack([size + stretch, size - stretch], dim=1).exp()
     extent = photos.sizes.flip(1) * scale  # width, height of the photo as placed
     shift = (extent.new_tensor(rectangle[::-1]) - extent) * uniform(0, 1, count, 2)
-    flipped = uniform(0, 1, count) < 0.5
     # canvas x to rectangle x: slope x + offset; a flipped photo runs backwards from its right edge.
+    flipped = uniform(0, 1, count) < 0.5
     slope, offset = scale.clone(), shift.clone()
     slope[flipped, 0] *= -1
     offset[flipped, 0] += extent[flipped, 0]
+    return _move(photos, slope, offset, rectangle)
+
+
+def _move(photos: PhotoBatch, slope: Tensor, offset: Tensor, rectangle: tuple[int, int]) -> Placed:
+    """Photos and boxes moved by ``x' = slope x + offset``, both ``(N, 2)``."""
     boxes, kinds = _moved(photos.boxes, photos.kinds, slope, offset, rectangle)
     return Placed(warp(photos.canvases, slope, offset, rectangle), boxes, kinds)
 
