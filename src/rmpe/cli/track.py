@@ -185,7 +185,8 @@ def _settings(video: Video, options: dict[str, Any], estimator: Estimator) -> di
         for value in [options[name]]
     }
     names = ("nms", "min_score", "detect_every")
-    return models | {name: options[name] for name in names} | {"skeleton": estimator.skeleton.name, "video": video.name}
+    source = {"video": video.name, "frames": video.total, "skeleton": estimator.skeleton.name}
+    return models | {name: options[name] for name in names} | source
 
 
 def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:

@@ -19,19 +19,31 @@ COLOR_MEMORY = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """Limb colours of N people: Lab ``(N, L, 3)`` and how far to trust each ``(N, L)``."""
+class Sightings:
+    """What flows need to know of the N poses of a frame.
 
+    Attributes:
+        places: Centres and sizes ``(N, 3)``, see `rmpe.track.motion.places`.
+        scores: Pose scores ``(N,)``.
+        colors: Limb colours ``(N, L, 3)``, Lab.
+        trust: How far to trust each colour ``(N, L)``.
+    """
+
+    places: NDArray[np.float64]
+    scores: NDArray[np.float32]
     colors: NDArray[np.float32]
     trust: NDArray[np.float32]
 
     @classmethod
-    def of(cls, image: NDArray[np.uint8], poses: Poses) -> "Look":
-        """The looks of the people of one image."""
-        return cls(*limb_colors(image, poses))
+    def of(cls, image: NDArray[np.uint8], poses: Poses) -> "Sightings":
+        """Those of the people of one image."""
+        return cls(places(poses), poses.scores, *limb_colors(image, poses))
 
-    def __getitem__(self, index: Index) -> "Look":
-        return Look(self.colors[index], self.trust[index])
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Index) -> "Sightings":
+        return Sightings(self.places[index], self.scores[index], self.colors[index], self.trust[index])
 
 
 @dataclass(eq=False)
@@ -57,46 +69,46 @@ class Flow:
     unseen: int = 0
 
     @classmethod
-    def begin(cls, track_id: int, poses: Poses, index: int, look: Look) -> "Flow":
+    def begin(cls, track_id: int, seen: Sightings, index: int) -> "Flow":
         """A flow that begins with pose ``index``."""
-        place = places(poses[index])[0]
-        return cls(track_id, Motion(place), look.colors[index], look.trust[index], float(poses.scores[index]))
+        motion = Motion(seen.places[index])
+        return cls(track_id, motion, seen.colors[index], seen.trust[index], float(seen.scores[index]))
 
     def wait(self) -> None:
         """A frame goes by; `see` undoes the waiting."""
         self.motion.step()
         self.unseen += 1
 
-    def see(self, poses: Poses, index: int, look: Look) -> "Flow":
+    def see(self, seen: Sightings, index: int) -> "Flow":
         """The flow goes on in pose ``index``."""
-        self.motion.correct(places(poses[index])[0])
+        self.motion.correct(seen.places[index])
         self.unseen = 0
         self.length += 1
-        self.confidence += (float(poses.scores[index]) - self.confidence) / self.length
-        old, new = self.trust * COLOR_MEMORY, look.trust[index] * (1 - COLOR_MEMORY)
+        self.confidence += (float(seen.scores[index]) - self.confidence) / self.length
+        old, new = self.trust * COLOR_MEMORY, seen.trust[index] * (1 - COLOR_MEMORY)
         total = old + new
         share = np.divide(new, total, out=np.zeros_like(total), where=total > 0)[:, None]
-        self.colors = self.colors + share * (look.colors[index] - self.colors)
+        self.colors = self.colors + share * (seen.colors[index] - self.colors)
         self.trust = total
         return self
 
 
-def relink_similarity(flows: Sequence[Flow], poses: Poses, look: Look) -> NDArray[np.float64]:
+def relink_similarity(flows: Sequence[Flow], seen: Sightings) -> NDArray[np.float64]:
     """How likely each pose is the person of each broken flow, ``(F, N)`` in [0, 1].
 
     Product of three: is it where the flow would be by now (the longer unseen, the wider), has it the size, has it the
     colours.
     """
-    if not flows or not len(poses):
-        return np.zeros((len(flows), len(poses)))
+    if not flows or not len(seen):
+        return np.zeros((len(flows), len(seen)))
     predicted = np.array([flow.motion.place for flow in flows])
     spread = np.array([flow.motion.spread for flow in flows])[:, None]
-    error = places(poses)[None] - predicted[:, None]
+    error = seen.places[None] - predicted[:, None]
     away = np.square(error[..., :2] / np.exp(predicted[:, None, 2:])).sum(axis=2)
     place = np.exp(-away / (2 * (np.square(spread) + PLACE_SLACK**2)))
     size = np.exp(-np.square(error[..., 2] / SIZE_SLACK) / 2)
-    trust = np.array([flow.trust for flow in flows])[:, None] * look.trust[None]
-    unlike = np.linalg.norm(np.array([flow.colors for flow in flows])[:, None] - look.colors[None], axis=3)
+    trust = np.array([flow.trust for flow in flows])[:, None] * seen.trust[None]
+    unlike = np.linalg.norm(np.array([flow.colors for flow in flows])[:, None] - seen.colors[None], axis=3)
     total = trust.sum(axis=2)
     mean = np.divide((unlike * trust).sum(axis=2), total, out=np.full_like(total, COLOR_SPREAD), where=total > 0)
     return place * size * np.exp(-mean / COLOR_SPREAD)

@@ -27,7 +27,7 @@ from rmpe.track.features import (
     person_size,
     shrink,
 )
-from rmpe.track.flow import Flow, Look, relink_similarity
+from rmpe.track.flow import Flow, Sightings, relink_similarity
 
 Array = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ class _Frame:
     Attributes:
         poses: N poses.
         worth: s(Q) of each, ``(N,)``.
-        look: What the people look like.
+        seen: Their places and looks.
         links: Matched share with the poses of the next frame, ``(N, M)``; not there for the newest frame.
         flows: After the decision, the flow of each pose.
         similarity: After the decision, intra-frame similarity ``(N, N)``.
@@ -78,7 +78,7 @@ class _Frame:
 
     poses: Poses
     worth: Array
-    look: Look
+    seen: Sightings
     links: Array | None = None
     flows: list[Flow | None] = field(default_factory=list)
     similarity: NDArray[np.float32] | None = None
@@ -116,7 +116,7 @@ class PoseFlow:
             followed = follow(self._grey, grey, joint_features(newest.poses), scale)
             newest.links = matched_share(newest.poses, followed, poses)
         self._grey = grey
-        self._pending.append(_Frame(poses, worth(poses), Look.of(image, poses)))
+        self._pending.append(_Frame(poses, worth(poses), Sightings.of(image, poses)))
         return [self._decide()] if len(self._pending) > self.latency else []
 
     def flush(self) -> list[Poses]:
@@ -136,7 +136,7 @@ class PoseFlow:
         born = np.minimum(frame.worth, ahead / frames) >= self.parameters.birth
         for index, flow in enumerate(frame.flows):
             if flow is None and born[index]:
-                frame.flows[index] = Flow.begin(self._next_id, frame.poses, index, frame.look)
+                frame.flows[index] = Flow.begin(self._next_id, frame.seen, index)
                 self._next_id += 1
         poses = self._suppress(frame)
         self._decided.append(frame)
@@ -156,7 +156,7 @@ class PoseFlow:
         for row, (_, flow) in enumerate(heads):
             flow.wait()
             if row in taken:
-                frame.flows[taken[row]] = flow.see(frame.poses, int(taken[row]), frame.look)
+                frame.flows[taken[row]] = flow.see(frame.seen, int(taken[row]))
             else:
                 self._broken.append(flow)
 
@@ -164,11 +164,11 @@ class PoseFlow:
         """Broken flows go on in poses that nobody continued in."""
         self._broken = [flow for flow in self._broken if flow.unseen <= self.parameters.memory]
         free = np.array([index for index, flow in enumerate(frame.flows) if flow is None], np.int64)
-        similarity = relink_similarity(self._broken, frame.poses[free], frame.look[free])
+        similarity = relink_similarity(self._broken, frame.seen[free])
         linked = {}
         for row, column in zip(*match(similarity - self.parameters.relink), strict=True):
             linked[row] = index = int(free[column])
-            frame.flows[index] = self._broken[row].see(frame.poses, index, frame.look)
+            frame.flows[index] = self._broken[row].see(frame.seen, index)
         self._broken = [flow for row, flow in enumerate(self._broken) if row not in linked]
 
     def _suppress(self, frame: _Frame) -> Poses:
