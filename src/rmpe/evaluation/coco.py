@@ -5,6 +5,7 @@ The library matches; we read its match lists, so that subsets and bootstrap samp
 
 import contextlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -31,13 +32,17 @@ class CocoEvaluation:
         figures: COCO's numbers in [0, 1], -1 where not defined.
         precision: ``(10, 101)`` interpolated precision a threshold, all sizes.
         people: The annotations.
-        run: The library's own evaluation. Its match lists are slow to read, so they are only read when asked for.
+        run_on: The library's own evaluation of some of the images, by their ids.
     """
 
     figures: dict[str, Any]
     precision: NDArray[np.float64]
     people: People
-    run: Any
+    run_on: Callable[[list[int]], Any]
+
+    def ap_of(self, image_ids: list[int]) -> float:
+        """AP over some of the images; -1 where nobody is to be found in them."""
+        return _mean(np.asarray(self.run_on(image_ids).eval["precision"])[..., 0, 0, -1]) if image_ids else -1.0
 
     @cached_property
     def ranked(self) -> dict[str, Ranked]:
@@ -52,11 +57,15 @@ class CocoEvaluation:
 
     @cached_property
     def _by_size(self) -> dict[str, list[dict[str, Any] | None]]:
-        """Match records a size, in the order of the images; None where an image has neither people nor detections."""
-        # The two libraries order their records differently, so each is found by what it says of itself.
-        found = {(tuple(record["aRng"]), record["image_id"]): record for record in self.run.evalImgs if record}
-        ranges = zip(self.run.params.areaRngLbl, self.run.params.areaRng, strict=True)
+        """Match records a size, in the order of the images; None where an image has neither people nor detections.
+
+        Slow with hotcoco, which has to turn its records into Python's: so they are only read when asked for.
+        """
         images = self.people.image_ids
+        run = self.run_on(images)
+        # The two libraries order their records differently, so each is found by what it says of itself.
+        found = {(tuple(record["aRng"]), record["image_id"]): record for record in run.evalImgs if record}
+        ranges = zip(run.params.areaRngLbl, run.params.areaRng, strict=True)
         return {size: [found.get((tuple(limits), image)) for image in images] for size, limits in ranges}
 
 
@@ -80,19 +89,29 @@ def evaluate(
         RmpeError: If neither library is installed.
     """
     dataset_class, evaluation_class = _library(engine)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        run = evaluation_class(*_datasets(dataset_class, people, _bare(results, kind)), kind)
-        run.params.catIds = [people.category_id]
-        run.params.imgIds = people.image_ids
-        if sigmas is not None:
-            run.params.kpt_oks_sigmas = np.array(sigmas, np.float64)
-        run.evaluate()
-        run.accumulate()
-    sizes = list(run.params.areaRngLbl)
+    with _silence():
+        datasets = _datasets(dataset_class, people, _bare(results, kind))
+
+    def run_on(image_ids: list[int]) -> Any:
+        with _silence():
+            run = evaluation_class(*datasets, kind)
+            run.params.catIds, run.params.imgIds = [people.category_id], image_ids
+            if sigmas is not None:
+                run.params.kpt_oks_sigmas = np.array(sigmas, np.float64)
+            run.evaluate()
+            run.accumulate()
+        return run
+
+    run = run_on(people.image_ids)
     tables = {name: np.asarray(run.eval[name])[..., 0, :, :] for name in ("precision", "recall")}
-    names = _keypoint_figures if kind == "keypoints" else _box_figures
-    figures = names(tables, sizes) | {"n_detections": len(results)}
-    return CocoEvaluation(figures, tables["precision"][:, :, 0, -1], people, run)
+    figures_of = _keypoint_figures if kind == "keypoints" else _box_figures
+    figures = figures_of(tables, list(run.params.areaRngLbl)) | {"n_detections": len(results)}
+    return CocoEvaluation(figures, tables["precision"][:, :, 0, -1], people, run_on)
+
+
+def _silence() -> contextlib.AbstractContextManager[Any]:
+    """Pycocotools prints its progress."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def _library(engine: Engine | None) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.evaluation.ranked import Ranked
+from rmpe.evaluation.coco import CocoEvaluation
 from rmpe.evaluation.submissions import People, Record
 
 # Crowd index from (included) to (left out): CrowdPose's own three levels.
@@ -56,6 +56,7 @@ def levels(crowding: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     return {name: (crowding >= low) & (crowding < high) for name, (low, high) in LEVELS.items()}
 
 
-def ap_by_crowding(ranked: Ranked, crowding: NDArray[np.float64]) -> dict[str, float]:
+def ap_by_crowding(evaluation: CocoEvaluation, crowding: NDArray[np.float64]) -> dict[str, float]:
     """AP over the easy, the medium and the hard images only; -1 where a level has nobody."""
-    return {name: ranked.coco_ap(chosen) for name, chosen in levels(crowding).items()}
+    images = np.array(evaluation.people.image_ids)
+    return {name: evaluation.ap_of(images[chosen].tolist()) for name, chosen in levels(crowding).items()}

@@ -34,7 +34,7 @@ def evaluate(
     evaluation = coco.evaluate(with_box_areas(people), results, "keypoints", skeleton.sigmas, engine)
     crowding = image_crowding(people)
     figures = {name: evaluation.figures[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
-    by_level = {f"AP_{name}": value for name, value in ap_by_crowding(evaluation.ranked["all"], crowding).items()}
+    by_level = {f"AP_{name}": value for name, value in ap_by_crowding(evaluation, crowding).items()}
     figures |= by_level | {f"{name}_rounded4": round(value, 4) for name, value in by_level.items()}
     figures |= {name: evaluation.figures[name] for name in ("AP_per_threshold", "AR_per_threshold")}
     figures |= {"n_images": len(people.images)}

@@ -52,7 +52,7 @@ def coco_keypoints(annotations: Path, results: Path | None) -> Measured:
     skeleton = _skeleton(people, "coco17", annotations)
     evaluation = coco.evaluate(people, detections)
     crowding = image_crowding(people)
-    by_crowding = ap_by_crowding(evaluation.ranked["all"], crowding)
+    by_crowding = ap_by_crowding(evaluation, crowding)
     counts = {level: int(chosen.sum()) for level, chosen in levels(crowding).items()}
     # Nested, because COCO's own AP_medium is that of people of medium size.
     figures = evaluation.figures | _sizes(people) | {"by_crowding": {"AP": by_crowding, "n_images": counts}}
@@ -83,8 +83,7 @@ def coco_boxes(annotations: Path, results: Path | None) -> Measured:
         ]
 
     figures = evaluation.figures | recall | _sizes(people)
-    ranked = evaluation.ranked["all"]
-    return Measured(figures, warnings, "AP", ranked.coco_ap, len(ranked.truths), draw)
+    return _coco_measured(figures, warnings, evaluation, draw)
 
 
 def mpii_multi_person(annotations: Path, results: Path | None) -> Measured:
@@ -202,9 +201,19 @@ def _keypoints_measured(
             drawn.append(plots.bars(means, title, "mean OKS", folder / "by_box_iou.png", counts))
         return drawn
 
-    ranked = evaluation.ranked["all"]
-    figures |= {"error_kinds": errors}
-    return Measured(figures, warnings, "AP", ranked.coco_ap, len(ranked.truths), draw)
+    return _coco_measured(figures | {"error_kinds": errors}, warnings, evaluation, draw)
+
+
+def _coco_measured(
+    figures: dict[str, Any],
+    warnings: list[str],
+    evaluation: coco.CocoEvaluation,
+    draw: Callable[[Path], list[Path]],
+) -> Measured:
+    def headline(weights: NDArray[np.float64]) -> float:
+        return evaluation.ranked["all"].coco_ap(weights)
+
+    return Measured(figures, warnings, "AP", headline, len(evaluation.people.images), draw)
 
 
 def _footage(annotations: Path, results: Path | None, read: Callable[[Path, Path], Footage]) -> Footage:
