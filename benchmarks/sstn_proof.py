@@ -122,32 +122,28 @@ def zoom_maps(parameters: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def methods(folder: Path) -> list[Method]:
-    """A row for everything that is finished, controls first."""
-    rows = []
+    """A row for everything that is finished."""
+    rows, alone = [], exported(folder / "stn")
     for stage1 in sorted(folder.glob("stage1-*")):
-        policy = stage1.name.removeprefix("stage1-")
-        control, prefix = exported(folder / f"stage2-{policy}-control"), f"{policy}: "
-        if not control:
+        if not (base := exported(stage1)):
             continue
-        against = f"{prefix}control"
-        rows.append(Method(f"{prefix}stage 1", lambda s=stage1: estimator(exported(s) / "sppe.onnx"), against))
-        rows.append(Method(against, lambda c=control: estimator(c / "sppe.onnx"), None))
+        policy = stage1.name.removeprefix("stage1-")
+        first, against = f"{policy}: stage 1", f"{policy}: control"
+        rows.append(Method(first, lambda f=base: estimator(f / "sppe.onnx"), None))
+        rows.append(Method(f"{first}, two passes", lambda f=base: two_pass(f / "sppe.onnx"), first))
+        if alone:
+            rows.append(Method(f"{first} behind the STN alone", lambda f=base: behind(alone, f / "sppe.onnx"), first))
+        if control := exported(folder / f"stage2-{policy}-control"):
+            rows.append(Method(against, lambda f=control: estimator(f / "sppe.onnx"), None))
         for variant in VARIANTS:
             if files := exported(folder / f"stage2-{policy}-{variant}"):
-                name = prefix + NAMES[variant]
+                name = f"{policy}: {NAMES[variant]}"
                 rows.append(Method(f"{name}, in the crop", lambda f=files: estimator(f / "sstn_sppe.onnx"), against))
-                composed = lambda f=files: estimator(f / "sppe.onnx", load_stn(f / "stn.onnx", threads=1))  # noqa: E731
-                rows.append(Method(f"{name}, composed", composed, against))
-        if policy == "pgpg":
-            rows.append(Method(f"{prefix}two passes", lambda c=control: two_pass(c / "sppe.onnx"), against))
-            if stn := exported(folder / "stn"):
-                alone = lambda c=control, s=stn: estimator(c / "sppe.onnx", load_stn(s / "stn.onnx", threads=1))  # noqa: E731
-                rows.append(Method(f"{prefix}control behind the STN alone", alone, against))
+                rows.append(Method(f"{name}, composed", lambda f=files: behind(f, f / "sppe.onnx"), against))
     rows.append(Method("TinyPose", lambda: estimator(TINYPOSE), None))
     for run, name in {"stn": "STN alone", "stage2-pgpg-all": "STN of SSTN + parallel + theta"}.items():
-        if stn := exported(folder / run):
-            made = lambda s=stn: estimator(TINYPOSE, load_stn(s / "stn.onnx", threads=1))  # noqa: E731
-            rows.append(Method(f"TinyPose behind the {name}", made, "TinyPose"))
+        if files := exported(folder / run):
+            rows.append(Method(f"TinyPose behind the {name}", lambda f=files: behind(f, TINYPOSE), "TinyPose"))
     return rows
 
 
@@ -155,7 +151,7 @@ def exported(run: Path) -> Path | None:
     """The folder with a finished run's ONNX files, made if needed; None if the run is not finished."""
     from sstn_proof_train import finished, planned_steps
 
-    if not finished(run, planned_steps(run)):
+    if not (run / "state.pt").is_file() or not finished(run, planned_steps(run)):
         return None
     out = run / "onnx"
     if not any(out.glob("*.onnx")):
@@ -173,6 +169,11 @@ def exported(run: Path) -> Path | None:
 def estimator(pose: Path, stn: object = None) -> Estimator:
     """Single-person estimation without pose NMS: every box has its person."""
     return Estimator(WholeImage(), load_pose_model(pose, threads=1), stn, lambda poses: poses)
+
+
+def behind(stn: Path, pose: Path) -> Estimator:
+    """A pose model behind the STN in a folder, composed."""
+    return estimator(pose, load_stn(stn / "stn.onnx", threads=1))
 
 
 def two_pass(pose: Path) -> Estimator:

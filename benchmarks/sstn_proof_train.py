@@ -27,7 +27,7 @@ VARIANTS = {
     "sstn": ["sstn.parallel=0.0", "sstn.theta=0.0"],
 }
 # An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets more of them.
-ALONE = ["stage=stn", "steps=300"]
+ALONE = ["stage=stn", "steps=400", "freeze=['features']"]
 # glibc otherwise returns every tensor's memory to the system: up to twice as slow.
 TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 
@@ -41,7 +41,8 @@ def runs(folder: Path) -> dict[str, tuple[str, list[str]]]:
         if policy == "pgpg":
             table["stn"] = (STAGE2, [start, *ALONE])
         for variant, overrides in VARIANTS.items():
-            frozen = EARLY if variant == "control" else [f"sppe.{part}" for part in EARLY]
+            joined = [*(f"sppe.{part}" for part in EARLY), "localisation.features"]
+            frozen = EARLY if variant == "control" else joined
             table[f"stage2-{policy}-{variant}"] = (STAGE2, [start, f"freeze={frozen}", *overrides])
     return table
 

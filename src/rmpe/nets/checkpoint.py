@@ -17,7 +17,7 @@ from torch import nn
 from rmpe.errors import ModelError
 from rmpe.nets.hourglass import StackedHourglass
 from rmpe.nets.lite import LiteSppe
-from rmpe.nets.localisation import EarlyLocalisation, ResNet18Localisation, TinyLocalisation
+from rmpe.nets.localisation import BackboneLocalisation, EarlyLocalisation, ResNet18Localisation, TinyLocalisation
 from rmpe.nets.parallel_sppe import SstnSppe
 from rmpe.nets.person_detector import PersonDetector
 from rmpe.nets.ssd512 import Ssd512
@@ -27,6 +27,7 @@ NETS: Final[dict[str, type[nn.Module]]] = {
     "lite": LiteSppe,
     "resnet18_localisation": ResNet18Localisation,
     "early_localisation": EarlyLocalisation,
+    "backbone_localisation": BackboneLocalisation,
     "tiny_localisation": TinyLocalisation,
     "sstn_sppe": SstnSppe,
     "person_detector": PersonDetector,

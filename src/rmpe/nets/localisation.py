@@ -111,6 +111,36 @@ class EarlyLocalisation(Localisation):
         super().__init__(nn.Sequential(*layers), _flat(width), size, motion, shrink)
 
 
+class BackboneLocalisation(Localisation):
+    """A copy of a pose estimator's whole backbone and a small head: knows people from the start, so it learns fastest.
+
+    Frozen (``freeze = ["features"]``) only the head learns and a step costs a forward pass.
+
+    Args:
+        sppe: Pose estimator to start from; the weights of its backbone are copied.
+        size: (height, width) of the images.
+        motion: The family of maps.
+        cells: Channels that the coarsest features are squeezed to, position by position.
+    """
+
+    def __init__(self, sppe: LiteSppe, size: Size, motion: Motion = "zoom", cells: int = 32) -> None:
+        channels = sppe.backbone.channels[-1]
+        super().__init__(Coarsest(sppe.backbone), _flat(channels, cells), size, motion)
+
+
+class Coarsest(nn.Module):
+    """The last level of a copy of a backbone."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = copy.deepcopy(backbone)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(B, 3, H, W)`` to features ``(B, C, h, w)``."""
+        features: Tensor = self.backbone(images)[-1]
+        return features
+
+
 class TinyLocalisation(Localisation):
     """A small residual net on a shrunken crop, for CPUs.
 

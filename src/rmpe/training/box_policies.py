@@ -99,6 +99,7 @@ class RandomJitter(PoseBlind):
         iou: Smallest IoU with the true box.
         shift: Largest shift, as a share of the side.
         scale: Largest factor of a side.
+        power: The weakening number is raised to it; below 1 large errors become common.
 
     Source:
         Section 5.3, "random jitter" (boxes jittered at random with IoU > 0.5). The paper gives no distribution.
@@ -107,12 +108,13 @@ class RandomJitter(PoseBlind):
     iou: float = 0.5
     shift: float = 0.5
     scale: float = 2.0
+    power: float = 1.0
 
     def sample(self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator) -> Offsets:
         """Offsets ``(N, count, 4)``, none below an IoU of ``iou``."""
 
         def draw(atoms: NDArray[np.int64]) -> Offsets:
-            strength = generator.uniform(0, 1, (len(atoms), 1))
+            strength = generator.uniform(0, 1, (len(atoms), 1)) ** self.power
             shift = strength * self.shift * generator.uniform(-1, 1, (len(atoms), 2))
             growth = self.scale ** (strength * generator.uniform(-1, 1, (len(atoms), 2))) - 1
             return np.concatenate([shift - growth / 2, shift + growth / 2], axis=1)
@@ -121,17 +123,23 @@ class RandomJitter(PoseBlind):
 
 
 def load_policy(name_or_path: str) -> BoxPolicy:
-    """A policy by name: ``true``, ``jitter``, or the path of a file that ``rmpe learn pgpg`` wrote.
+    """A policy by name: ``true``, ``jitter``, ``strong_jitter``, or the path of a file that ``rmpe learn pgpg`` wrote.
+
+    Strong jitter is for spatial transformers: they learn little from boxes that are nearly right.
 
     Raises:
         UsageError: If it is neither a known name nor a TOML file.
         DataError: If the file is not one that ``rmpe learn pgpg`` wrote.
     """
-    named: dict[str, BoxPolicy] = {"true": TrueBoxes(), "jitter": RandomJitter()}
+    named: dict[str, BoxPolicy] = {
+        "true": TrueBoxes(),
+        "jitter": RandomJitter(),
+        "strong_jitter": RandomJitter(iou=0.45, power=1 / 3),
+    }
     if name_or_path in named:
         return named[name_or_path]
     if not name_or_path.endswith(".toml"):
-        raise UsageError(f"unknown box policy {name_or_path!r}; known: true, jitter, or a PGPG file (.toml)")
+        raise UsageError(f"unknown box policy {name_or_path!r}; known: {', '.join(named)}, or a PGPG file (.toml)")
     from rmpe.training.pgpg import Pgpg
 
     return Pgpg.load(Path(name_or_path))

@@ -282,7 +282,7 @@ class Trainer:
             net = build_net(self.model_config)
         if config.stage != 1:
             localisation = {"size": list(config.data.size), **config.sstn.localisation}
-            if localisation["name"] == "early_localisation":
+            if localisation["name"] in ("early_localisation", "backbone_localisation"):
                 localisation["sppe"] = net
             transformer = build_net(localisation)
             if "sppe" in localisation:
