@@ -30,6 +30,7 @@ from rmpe.skeletons import load_skeleton
 
 Way: TypeAlias = Literal["composed", "crop"]
 WAYS: tuple[str, ...] = get_args(Way)
+Kind: TypeAlias = Literal["pose", "detector", "stn"]
 OPSET = 18  # the first whose GridSample both ONNX Runtime and OpenVINO run
 
 
@@ -138,7 +139,7 @@ def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
     return export_onnx(LastHeatmaps(net), ["heatmaps"], model_card(config, "pose", "dark"), out / "sppe.onnx")
 
 
-def model_card(config: dict[str, Any], kind: str, decoder: str) -> ModelCard:
+def model_card(config: dict[str, Any], kind: Kind, decoder: str) -> ModelCard:
     """The card of one part of a checkpoint, from the checkpoint's configuration."""
     known = {key: config[key] for key in ("growth", "license", "source", "notes") if key in config}
     return ModelCard(

@@ -24,6 +24,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 def export(checkpoint: Path, out: Path, way: str, extra: bool, int8: Path | None, images: Path | None) -> None:
     """Export CHECKPOINT (.safetensors) for `rmpe predict --pose sppe.onnx --stn stn.onnx` and other engines."""
     from rmpe.cards import find_card
+    from rmpe.errors import UsageError
     from rmpe.export import calibration_batches, export_checkpoint
     from rmpe.quantise import quantise
     from rmpe.runtime import Session
@@ -32,5 +33,8 @@ def export(checkpoint: Path, out: Path, way: str, extra: bool, int8: Path | None
     for file in files:
         click.echo(f"wrote {file}")
         if int8:
-            batches = calibration_batches(int8, images or int8.parent / "images", find_card(Session(file)))
+            card = find_card(Session(file))
+            if card.kind == "detector":
+                raise UsageError("--int8 calibrates on crops of people: it is for pose models and STNs, not detectors")
+            batches = calibration_batches(int8, images or int8.parent / "images", card)
             click.echo(f"wrote {quantise(file, batches, file.with_stem(file.stem + '_int8'))}")
