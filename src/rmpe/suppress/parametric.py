@@ -46,7 +46,7 @@ HALF_SIDE = np.float32(0.05)
 # exp of less is as good as 0, and beyond 87 float32 slows down by an order of magnitude.
 LOWEST = np.float32(-80)
 # Pairs compared at a time, and the number from which a first look at H_Sim alone pays.
-STRETCH, FEW = 4096, 256
+STRETCH, FEW = 4096, 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +114,6 @@ class FirstLook:
 
     def possible(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the pairs ``(P,)`` may be redundant; the rest certainly are not."""
-        if len(rows) < FEW:
-            return np.ones(len(rows), bool)
         x, y = _offsets(self._first, self._second, rows, columns)
         x *= x
         y *= y
@@ -152,13 +150,14 @@ def parametric_nms(poses: Poses, parameters: PoseNmsParameters = DEFAULT) -> Pos
     poses = poses[ranking(poses)]
     leader = np.arange(len(poses))
     rows, columns = near_pairs(poses, parameters)
-    first_look = FirstLook(poses, parameters)
+    first_look = FirstLook(poses, parameters) if len(rows) >= FEW else None
     # Some pairs at a time: they fit into the processor's cache, and what the first ones remove need not be compared.
     for start in range(0, len(rows), STRETCH):
         some = slice(start, start + STRETCH)
         kept = leader == np.arange(len(poses))
         worth = np.flatnonzero(kept[rows[some]] & kept[columns[some]]) + start
-        worth = worth[first_look.possible(rows[worth], columns[worth])]
+        if first_look:
+            worth = worth[first_look.possible(rows[worth], columns[worth])]
         if not len(worth):
             continue
         pairs = JointPairs.compare(poses, poses, rows[worth], columns[worth])
@@ -195,7 +194,7 @@ def near_pairs(poses: Poses, parameters: PoseNmsParameters) -> tuple[NDArray[np.
     spread = parameters.sigma2 * np.log(max(parameters.lam / max(parameters.eta, 1e-6), 1))
     reach = sizes(poses) * np.float32(1.001 * max(np.sqrt(spread), HALF_SIDE))
     lows, highs = _coordinates(poses, np.inf).min(axis=2), _coordinates(poses, -np.inf).max(axis=2)
-    near = np.tri(len(poses), k=-1, dtype=bool).T
+    near = ~np.tri(len(poses), dtype=bool)
     for low, high in zip(lows, highs, strict=True):
         near &= (low - reach)[:, None] <= high
         near &= low <= (high + reach)[:, None]
