@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import simcc_model, spot_pose_model, spots, yolox_model
 
 import rmpe
@@ -13,6 +15,7 @@ from rmpe.cards import ModelCard, find_card, shipped_cards
 from rmpe.detect import RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.estimate.pose_model import load_pose_model
+from rmpe.estimate.score import box_scores, lowest_box_score, pose_scores
 from rmpe.media.images import save_image
 from rmpe.pipeline import CHUNK
 from rmpe.propose import propose
@@ -304,9 +307,19 @@ def test_whole_image():
 
 
 def test_boxes_that_cannot_reach_the_score_are_not_looked_at(photo, spot_model):
-    boxes = Boxes([[40, 30, 90, 130], [41, 31, 91, 131]], [0.9, 0.2])
-    assert len(propose(boxes, (160, 140), 100, min_score=0.3)) == 1
+    boxes = Boxes([[40, 30, 90, 130], [41, 31, 91, 131]], [0.9, 0.02])
+    assert len(propose(boxes, (160, 140), 100, min_score=lowest_box_score(0.3))) == 1
     everybody = rmpe.load(found, spot_model, nms="none", min_score=0).estimate(photo, boxes)
     likely = rmpe.load(found, spot_model, nms="none", min_score=0.3).estimate(photo, boxes)
     assert len(everybody) == 2
     np.testing.assert_array_equal(likely.scores, everybody.scores[everybody.scores >= 0.3])
+
+
+@given(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=3, max_size=3))
+def test_pose_scores_lie_between_nothing_and_the_root_of_the_box_score(box, joints):
+    score = pose_scores(np.array([box], np.float32), np.array([joints], np.float32))
+    assert 0 <= score[0] <= 1
+    assert lowest_box_score(float(score[0])) <= box + 1e-6
+    if score[0] > 1e-3:
+        assert box_scores(score, np.array([joints], np.float32))[0] == pytest.approx(box, abs=1e-3)
+    assert pose_scores(np.zeros(0, np.float32), np.zeros((0, 3), np.float32)).shape == (0,)

@@ -18,7 +18,7 @@ from rmpe.detect import Detector, RecordedBoxes, load_detector
 from rmpe.errors import RmpeError
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
-from rmpe.estimate.score import pose_scores
+from rmpe.estimate.score import lowest_box_score, pose_scores
 from rmpe.estimate.stn import Stn, load_stn
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
@@ -109,8 +109,9 @@ class Estimator:
         """`estimate` for several images, whose people share the pose model's batches."""
         if not images:
             return []
+        enough = lowest_box_score(self.min_score)
         people = [
-            propose(found, (image.shape[0], image.shape[1]), self.limit, self.min_score)
+            propose(found, (image.shape[0], image.shape[1]), self.limit, enough)
             for image, found in zip(images, boxes, strict=True)
         ]
         image_to_crop = (
@@ -260,7 +261,7 @@ def load(
             as many as there are cores for many.
         batch: Most crops in one call of the pose model.
         flip_test: Also run every crop mirrored and average: slower, a little better.
-        min_score: Poses below it are left out, and boxes below it are not looked at; 0 for measuring AP.
+        min_score: Poses below it are left out, and boxes too poor to reach it are not looked at; 0 for measuring AP.
         limit: Most people in one image.
 
     Raises:

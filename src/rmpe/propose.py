@@ -18,7 +18,7 @@ def propose(boxes: Boxes, size: tuple[int, int], limit: int, min_score: float = 
         boxes: Image pixels; may reach over the border or be empty.
         size: (height, width) of the image.
         limit: Most people an image may have.
-        min_score: Boxes below it are dropped: a pose's score never exceeds its box's (`rmpe.estimate.score`).
+        min_score: Boxes below it are dropped.
 
     Returns:
         Boxes that cover at least a pixel, best first.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.boxes import Boxes
-from rmpe.estimate.score import VISIBLE, pose_scores
+from rmpe.estimate.score import box_scores
 from rmpe.poses import Poses
 from rmpe.track.features import follow, joint_features, shrink
 
@@ -104,9 +104,7 @@ def carry(poses: Poses, before: NDArray[np.uint8], after: NDArray[np.uint8], sca
     shift = np.zeros((len(kept), 2), np.float32)
     shift[known] = np.nanmedian(motion[known], axis=1)
     center, half = (low + high) / 2 + shift, np.maximum((high - low) / 2 * BODY, 1)
-    whole = pose_scores(np.ones(len(kept), np.float32), kept.keypoint_scores)
-    scores = np.clip(kept.scores / np.maximum(whole, VISIBLE), 0, 1)
-    return Boxes(np.concatenate([center - half, center + half], axis=1), scores)
+    return Boxes(np.concatenate([center - half, center + half], axis=1), box_scores(kept.scores, kept.keypoint_scores))
 
 
 def _confidence(poses: Poses) -> float:
