@@ -216,13 +216,15 @@ def worth(poses: Poses) -> Array:
 def window_values(frames: Iterable[_Frame], parameters: PoseFlowParameters) -> Array:
     """What every pose of the first frame is worth with the best that can follow it, ``(N,)``.
 
-    ``V(Q) = s(Q) - stop + max(0, max over linked P of (link_weight * link(Q, P) + V(P)))``, from the last frame back.
+    ``V(Q) = s(Q) - stop + max(0, max over linked P of (link_weight * link(Q, P) + V(P)))``, from the last frame back. A
+    pose counts only for the one that it is linked with best, or a ghost would live on in the person beside it.
     """
     later = np.zeros(0)
     for frame in reversed(list(frames)):
         onward = np.zeros(len(frame.poses))
-        if frame.links is not None and len(later):
+        if frame.links is not None and frame.links.size:
             gain = parameters.link_weight * frame.links + later
-            onward = np.where(frame.links >= parameters.link, gain, 0).max(axis=1, initial=0)
+            own = (frame.links >= parameters.link) & (frame.links == frame.links.max(axis=0))
+            onward = np.where(own, gain, 0).max(axis=1, initial=0)
         later = frame.worth - parameters.stop + np.maximum(onward, 0)
     return later
