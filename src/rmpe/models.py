@@ -8,7 +8,7 @@ from rmpe.errors import ModelError
 KINDS = ("detector", "pose", "stn")
 
 
-def resolve_model(name_or_path: str | None, kind: str) -> Path:
+def resolve_model(name_or_path: str | Path | None, kind: str) -> Path:
     """The file of a model.
 
     Args:
@@ -23,8 +23,8 @@ def resolve_model(name_or_path: str | None, kind: str) -> Path:
         name_or_path = next((name for name in shipped if name.startswith(kind)), None)
         if name_or_path is None:
             raise ModelError(f"no default {kind} model is installed: name an ONNX file with --{kind} FILE")
-    if name_or_path in shipped:
-        return shipped[name_or_path]
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
     path = Path(name_or_path)
     if path.is_file():
         return path
