@@ -1,0 +1,268 @@
+"""The training loop, whatever learns: plain PyTorch, one process or several, resumable to the bit."""
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rmpe.config import to_mapping
+from rmpe.errors import DataError, ModelError
+from rmpe.nets.checkpoint import save_checkpoint
+from rmpe.training.meter import Meter
+from rmpe.training.objectives import Parts
+from rmpe.training.optim import (
+    MovingAverage,
+    OptimConfig,
+    frozen_modules,
+    learning_rate,
+    make_optimizer,
+    norms,
+    set_learning_rate,
+)
+from rmpe.training.validate import ValidateConfig
+from rmpe.training.worker import Worker
+
+Log = Callable[[str], None]
+Validate = Callable[[nn.Module, str], dict[str, float]]
+
+
+class Task(Protocol):
+    """What a run trains and on what.
+
+    Attributes:
+        net: The net that learns.
+        items: How many things (people, photos) an epoch goes through.
+        validation: Figures of a net on a device, in the first process of a run that measures itself.
+    """
+
+    net: nn.Module
+    items: int
+    validation: Validate | None
+
+    def batch(self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice) -> Any:
+        """An augmented batch, an object with attributes.
+
+        Args:
+            items: Indices of the whole batch's things.
+            generator: Source of randomness, the same in all processes.
+            done: Share of the run that is behind, in [0, 1).
+            share: Which rows are this process's.
+        """
+        ...
+
+    def losses(self, net: nn.Module, batch: Any) -> Parts:
+        """The parts of the loss of ``net``, which is `net` or its replica in several processes."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What the checkpoint says about the net; see `rmpe.nets.checkpoint`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(ABC):
+    """One training run, whatever learns.
+
+    Attributes:
+        run: Folder for the log, the state to resume from, and the result ``model.safetensors``.
+        steps: Updates of the weights.
+        batch: People or photos an update, over all processes.
+        freeze: Modules whose weights and batch-norm statistics stay as they are.
+        freeze_norms: Keep the statistics of all batch norms (their weights still learn).
+        optim: How weights move.
+        validate: Photos to measure the run on as it goes.
+        device: ``cpu``, ``cuda``, or ``auto``.
+        precision: ``bfloat16`` runs the nets in mixed precision; it gains nothing on CPUs.
+        threads: CPU threads of a process; 0 = PyTorch's choice.
+        seed: Of weights, order and augmentation.
+        log_every: Seconds between log lines.
+        save_every: Seconds between saved states.
+        tensorboard: Also write TensorBoard events into ``run``.
+    """
+
+    run: Path
+    steps: int
+    batch: int = 64
+    freeze: tuple[str, ...] = ()
+    freeze_norms: bool = False
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    validate: ValidateConfig | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int = 0
+    seed: int = 0
+    log_every: float = 20.0
+    save_every: float = 180.0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1:
+            raise ValueError(f"steps = {self.steps} and batch = {self.batch} must be at least 1")
+
+    @abstractmethod
+    def open(self, worker: Worker, log: Log) -> Task:
+        """Open data and nets on the worker's device."""
+
+
+class Trainer:
+    """A run: a task and the state of its training.
+
+    Args:
+        config: What to do.
+        log: Takes one line of progress.
+
+    Raises:
+        RmpeError: If data, checkpoint or options are not usable.
+    """
+
+    def __init__(self, config: RunConfig, log: Log) -> None:
+        self.config, self.worker = config, Worker.join(config.device)
+        self.log: Log = log if self.worker.rank == 0 else lambda line: None  # noqa: ARG005
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self.share = self.worker.share(config.batch)
+        self.task = config.open(self.worker, self.log)
+        self.net = self.task.net
+        self.frozen = frozen_modules(self.net, config.freeze) + (norms(self.net) if config.freeze_norms else [])
+        self.optimizer = make_optimizer(self.net, config.optim)
+        self.average = MovingAverage(self.net, config.optim.ema)
+        self.replica = DistributedDataParallel(self.net) if self.worker.count > 1 else self.net
+        self.step = 0
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def fit(self) -> Path:
+        """Train from the current step to the last; returns the checkpoint.
+
+        Raises:
+            ModelError: If the loss is not finite; the batch is saved beside the state.
+        """
+        config = self.config
+        if self.worker.rank:
+            return self._follow()
+        config.run.mkdir(parents=True, exist_ok=True)
+        meter = Meter(config.run, config.steps, config.batch, config.log_every, config.tensorboard, self.log)
+        saved = validated = time.monotonic()
+        while self.step < config.steps:
+            parts = self.update()
+            meter.add(self.step, parts)
+            if time.monotonic() - saved > config.save_every:
+                self.save()
+                saved = time.monotonic()
+            if config.validate and time.monotonic() - validated > config.validate.every:
+                meter.measure(self.step, self.validate())
+                validated = time.monotonic()
+        self.save()
+        if config.validate:
+            meter.measure(self.step, self.validate())
+        meter.close()
+        return config.run / "model.safetensors"
+
+    def _follow(self) -> Path:
+        """What the processes beside the first do: the same steps, no files."""
+        while self.step < self.config.steps:
+            self.update()
+        return self.config.run / "model.safetensors"
+
+    def validate(self) -> dict[str, float]:
+        """AP of the averaged weights on the validation photos; nothing without them, or in other processes."""
+        if self.task.validation is None:
+            return {}
+        with self.average.applied(self.net) as net:
+            return self.task.validation(net, self.worker.device)
+
+    def update(self) -> dict[str, float]:
+        """One step; the parts of the loss."""
+        config = self.config
+        self.replica.train()
+        for module in self.frozen:
+            module.eval()
+        batch = self.batch(self.step)
+        rate = learning_rate(config.optim, self.step, config.steps)
+        set_learning_rate(self.optimizer, rate)
+        kind = self.worker.device.partition(":")[0]
+        with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            parts = self.task.losses(self.replica, batch)
+        loss = torch.stack(list(parts.values())).sum()
+        if not torch.isfinite(loss):
+            self._stop_on(batch, parts)
+        self.optimizer.zero_grad(set_to_none=True)
+        # DDP averages gradients over processes; each loss is already a share of the whole batch's.
+        torch.autograd.backward(loss * self.worker.count)
+        if config.optim.clip:
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.optim.clip)
+        self.optimizer.step()
+        self.average.update(self.net)
+        self.step += 1
+        return {name: part.item() for name, part in parts.items()} | {"lr": rate}
+
+    def batch(self, step: int) -> Any:
+        """The batch of a step; depends on nothing but the configuration, so a resumed run sees the same."""
+        config, count = self.config, self.task.items
+        places = range(step * config.batch, (step + 1) * config.batch)
+        items = np.array([self._order(place // count)[place % count] for place in places])
+        generator = np.random.default_rng([config.seed, step])
+        return self.task.batch(items, generator, step / config.steps, self.share)
+
+    def save(self) -> None:
+        """Write the state to resume from and the checkpoint, each atomically."""
+        state = {
+            "step": self.step,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "config": to_json(self.config),
+        }
+        partial = self.config.run / "state.pt.partial"
+        torch.save(state, partial)
+        partial.replace(self.config.run / "state.pt")
+        with self.average.applied(self.net) as net:
+            training = {"training": json.loads(to_json(self.config)), "steps": self.step}
+            save_checkpoint(self.config.run / "model.safetensors", net, self.task.describe() | training)
+
+    def resume(self) -> None:
+        """Go on from the state in the run's folder.
+
+        Raises:
+            DataError: If there is none, or it belongs to another net.
+        """
+        path = self.config.run / "state.pt"
+        try:
+            state = torch.load(path, map_location=self.worker.device, weights_only=True)
+            self.net.load_state_dict(state["net"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.load_state_dict(state["average"])
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: nothing to resume; leave --resume out to start") from error
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise DataError(f"{path}: belongs to another net or optimiser: {error}") from error
+        self.step = state["step"]
+        if state["config"] != to_json(self.config):
+            self.log("resuming with a configuration that differs from the one the run began with")
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The order of things in an epoch."""
+        if epoch not in self._orders:
+            self._orders = {key: order for key, order in self._orders.items() if key == epoch - 1}
+            self._orders[epoch] = np.random.default_rng([self.config.seed, epoch, 1]).permutation(self.task.items)
+        return self._orders[epoch]
+
+    def _stop_on(self, batch: Any, parts: dict[str, Tensor]) -> None:
+        path = self.config.run / f"bad_batch_{self.step}.{self.worker.rank}.pt"
+        torch.save({"batch": vars(batch), "net": self.net.state_dict()}, path)
+        values = ", ".join(f"{name} {part.item()}" for name, part in parts.items())
+        raise ModelError(f"the loss of step {self.step} is not finite ({values}); batch and weights are in {path}")
+
+
+def to_json(config: RunConfig) -> str:
+    """A configuration as JSON, for checkpoints."""
+    return json.dumps(to_mapping(config), sort_keys=True)
