@@ -52,7 +52,9 @@ def test_plain_crop_is_what_inference_cuts(packed):
     )
     seen = batch.images.permute(0, 2, 3, 1).numpy() * PIXEL_SD + PIXEL_MEAN
     for row in range(len(packed)):
-        stored = cut(packed.crops[row], affine.compose(maps[row], affine.invert(packed.image_to_stored[row]))[None], SIZE)
+        stored = cut(
+            packed.crops[row], affine.compose(maps[row], affine.invert(packed.image_to_stored[row]))[None], SIZE
+        )
         assert np.abs(seen[row] - stored[0]).max() < 12  # OpenCV rounds positions to 1/32 pixel
         assert np.abs(seen[row] - stored[0]).mean() < 0.5
     assert_allclose(batch.theta, np.tile(np.eye(2, 3), (16, 1, 1)), atol=1e-5)

@@ -25,16 +25,25 @@ def load_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         DataError: If the file cannot be read, or a key or value in it is wrong; the message names the key.
         UsageError: If an override has no ``=``.
     """
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: cannot read the configuration: {error}") from error
+    data = read_toml(path)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
             raise UsageError(f"--set {override}: write key=value, e.g. --set optim.lr=1e-3")
         _place(data, key.strip().split("."), _value(text.strip()), f"--set {override}")
     return from_mapping(kind, data, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The contents of a TOML file.
+
+    Raises:
+        DataError: If it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: cannot read the configuration: {error}") from error
 
 
 def from_mapping(kind: type[T], data: Mapping[str, Any], source: str) -> T:

@@ -10,11 +10,20 @@ import click
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. optim.lr=1e-3.")
 @click.option("--resume", is_flag=True, help="Go on from the state in the run's folder.")
 def train(config: Path, overrides: tuple[str, ...], resume: bool) -> None:
-    """Train a pose estimator, or SSTN and pose estimator, as CONFIG (TOML) says. See docs/training.md."""
-    from rmpe.config import load_config
-    from rmpe.training.fit import TrainConfig, Trainer
+    """Train a pose estimator, SSTN and pose estimator, or a person detector, as CONFIG (TOML) says.
 
-    trainer = Trainer(load_config(TrainConfig, config, overrides), click.echo)
+    A CONFIG with a table ``[photos]`` trains a detector. See docs/training.md and docs/detectors.md.
+    """
+    from rmpe.config import load_config, read_toml
+    from rmpe.training.fit import TrainConfig
+    from rmpe.training.fit_detector import DetectorConfig
+    from rmpe.training.loop import RunConfig, Trainer
+
+    kind: type[RunConfig] = DetectorConfig if "photos" in read_toml(config) else TrainConfig
+    trainer = Trainer(load_config(kind, config, overrides), click.echo)
     if resume:
         trainer.resume()
-    click.echo(f"wrote {trainer.fit()}")
+    path = trainer.fit()
+    trainer.worker.leave()
+    if trainer.worker.rank == 0:
+        click.echo(f"wrote {path}")

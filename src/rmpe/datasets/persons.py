@@ -167,7 +167,7 @@ class PersonReader:
         labelled = points[:, 2] > 0
         outside = labelled & ~np.all((points[:, :2] >= -1) & (points[:, :2] <= [width, height]), axis=1)
         if outside.any():
-            self.problem("joint outside the image, taken as not labelled", f"{where}: {points[outside][0].tolist()}")
+            self.problem("joint outside the image, taken as unlabelled", f"{where}: {points[outside][0].tolist()}")
             labelled &= ~outside
         visibility = np.where(labelled, np.clip(points[:, 2], HIDDEN, VISIBLE), ABSENT).astype(np.uint8)
         xy = np.where(labelled[:, None], points[:, :2], np.nan).astype(np.float32)

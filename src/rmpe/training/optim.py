@@ -17,7 +17,7 @@ class OptimConfig:
     """How weights move.
 
     Attributes:
-        optimizer: ``adamw``, or ``rmsprop`` as in the paper.
+        optimizer: ``adamw``, or ``rmsprop`` as in the paper, ``sgd`` with momentum 0.9 as in SSD.
         lr: Peak learning rate.
         lr_scale: Prefix of parameter names -> factor of the learning rate; the longest prefix counts.
         weight_decay: Decoupled decay of weights that are matrices (biases and norms are left alone).
@@ -29,7 +29,7 @@ class OptimConfig:
         ema: Decay of the moving average of weights that is saved; 0 = save the weights themselves.
     """
 
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     lr: float = 1e-3
     lr_scale: dict[str, float] = field(default_factory=dict)
     weight_decay: float = 0.01
@@ -72,6 +72,8 @@ def make_optimizer(net: nn.Module, config: OptimConfig) -> torch.optim.Optimizer
     ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(options, lr=config.lr)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(options, lr=config.lr, momentum=0.9)
     return torch.optim.RMSprop(options, lr=config.lr, alpha=0.99)
 
 

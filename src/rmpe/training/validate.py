@@ -58,7 +58,7 @@ class Validation:
 
     def __init__(self, config: ValidateConfig, skeleton: Skeleton, size: tuple[int, int], growth: float) -> None:
         self.skeleton = skeleton
-        self.people = _people(config)
+        self.people = validation_people(config)
         labelled = [person for person in self.people.annotations if person.get("num_keypoints")]
         persons = [person for person in labelled if not person["iscrowd"]]
         xywh = np.array([person["bbox"] for person in persons], np.float32)
@@ -99,7 +99,7 @@ class Validation:
         return np.concatenate(points), np.concatenate(scores)
 
 
-def _people(config: ValidateConfig) -> People:
+def validation_people(config: ValidateConfig) -> People:
     people = check_people(read_json(config.annotations), str(config.annotations))
     if config.only is None:
         return people

@@ -35,6 +35,11 @@ class Worker:
             torch.distributed.init_process_group("gloo" if device == "cpu" else "nccl")
         return cls(rank, count, device)
 
+    def leave(self) -> None:
+        """Part from the others; without it the backend complains when the process ends."""
+        if self.count > 1:
+            torch.distributed.destroy_process_group()
+
     def share(self, batch: int) -> slice:
         """Which rows of a batch are this process's.
 
