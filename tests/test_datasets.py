@@ -20,6 +20,7 @@ from rmpe.datasets.sets import DataConfig, SetConfig, open_data, read_names
 from rmpe.errors import DataError, ImageError
 from rmpe.skeletons import load_skeleton
 
+OUTSIDE = "joint outside the image, taken as unlabelled"
 COCO, LSP, MPII = (load_skeleton(name) for name in ("coco17", "lsp14", "mpii16"))
 
 
@@ -61,7 +62,7 @@ def test_read_coco(tmp_path):
         (lambda d: d["annotations"][0].update(bbox=[10, 10, 0, 10]), "box empty or outside the image", 5),
         (lambda d: d["annotations"][0].update(keypoints=[1, 2, 2]), "not 17 joints of 3 numbers", 5),
         (lambda d: d["annotations"][0].update(image_id=99), "person in an unlisted image", 5),
-        (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 900), "joint outside the image, taken as unlabelled", 6),
+        (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 900), OUTSIDE, 6),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_reported_not_fatal(tmp_path, change, kind, left):

@@ -100,6 +100,11 @@ class Validation:
 
 
 def validation_people(config: ValidateConfig) -> People:
+    """The annotated people of the photos to measure on.
+
+    Raises:
+        DataError: If the file cannot be read or none of its photos is wanted.
+    """
     people = check_people(read_json(config.annotations), str(config.annotations))
     if config.only is None:
         return people
