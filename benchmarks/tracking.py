@@ -51,7 +51,7 @@ class FrameByFrame:
         new = np.flatnonzero(ids < 0)
         ids[new] = self.next_id + np.arange(len(new))
         self.next_id += len(new)
-        self.last = poses.with_track_ids(ids)
+        self.last = poses.replace(track_ids=ids)
         return [self.last]
 
     def flush(self):

@@ -184,7 +184,7 @@ def test_the_composed_map_equals_sampling_the_crop_again(checkpoint, composed):
     image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
     boxes = Boxes(np.array([[30, 20, 90, 100]], np.float32))
     spatial, pose = load_stn(composed[0]), load_pose_model(composed[1])
-    image_to_centred = spatial.crop_maps([image], [boxes], pose)[0]
+    image_to_centred = spatial.crop_maps([image], [boxes], pose)[0][0]
     image_to_crop = pose.crop_maps(boxes.xyxy)
     from rmpe.estimate.crops import cut, network_input
 

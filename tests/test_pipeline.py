@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import simcc_model, spot_pose_model, spots, yolox_model
+from tiny_models import constant_model, simcc_model, spot_pose_model, spots, yolox_model
 
 import rmpe
+from rmpe.affine import pad_to_aspect
 from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard, find_card, shipped_cards
 from rmpe.detect import RecordedBoxes, WholeImage, load_detector
@@ -323,3 +324,41 @@ def test_pose_scores_lie_between_nothing_and_the_root_of_the_box_score(box, join
     if score[0] > 1e-3:
         assert box_scores(score, np.array([joints], np.float32))[0] == pytest.approx(box, abs=1e-3)
     assert pose_scores(np.zeros(0, np.float32), np.zeros((0, 3), np.float32)).shape == (0,)
+
+
+def shifting_stn(folder, shift):
+    """A spatial transformer that answers every crop with the same translation (normalised x, y)."""
+    theta = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+    path = constant_model(folder, "stn.onnx", {"image": ["n", 3, 64, 48]}, theta, ["n", 2, 3])
+    path.with_suffix(".toml").write_text(
+        'kind = "stn"\nname = "shift"\ndecoder = "theta"\ngrowth = 1.3\nalignment = "center"\n'
+    )
+    return path
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.25, -0.1)])
+def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(tmp_path, photo, spot_model, shift):
+    boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
+    plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
+    moved = rmpe.load(found, spot_model, stn=shifting_stn(tmp_path, shift), nms="none").estimate(photo, boxes)
+    inside = np.minimum(plain.keypoint_scores, moved.keypoint_scores) > 0.8
+    assert inside.sum() >= 3
+    np.testing.assert_allclose(moved.keypoints[inside], plain.keypoints[inside], atol=0.5)
+    padded = pad_to_aspect(boxes.xyxy, 48 / 64)
+    sides = (padded[:, 2:] - padded[:, :2]) * 1.3
+    expected = padded + np.tile(np.array(shift) / 2 * sides, 2)
+    np.testing.assert_allclose(moved.stn_boxes, expected, atol=0.5)  # half a crop pixel lies between the two frames
+    np.testing.assert_array_equal(moved.boxes, plain.boxes)
+    assert "stn_bbox" in moved.to_coco(1)[0]
+    assert "stn_bbox" not in plain.to_coco(1)[0]
+
+
+def test_an_stn_whose_map_has_no_inverse_keeps_the_box(tmp_path, photo, spot_model):
+    path = shifting_stn(tmp_path, (0, 0))
+    broken = constant_model(
+        tmp_path, "stn.onnx", {"image": ["n", 3, 64, 48]}, np.zeros((2, 3), np.float32), ["n", 2, 3]
+    )
+    assert broken == path
+    plain = rmpe.load(found, spot_model).estimate(photo, PERSON)
+    kept = rmpe.load(found, spot_model, stn=broken).estimate(photo, PERSON)
+    np.testing.assert_allclose(kept.keypoints, plain.keypoints, atol=0.3)

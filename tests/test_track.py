@@ -334,7 +334,7 @@ def test_unknown_trackers_and_settings_are_refused():
 
 
 def tracked(center, track_id=0):
-    return pose(center).with_track_ids(np.array([track_id]))
+    return pose(center).replace(track_ids=np.array([track_id]))
 
 
 def test_smoothing_takes_jitter_out_and_keeps_up():

@@ -137,3 +137,24 @@ def simcc_model(folder, joints=17, size=(64, 48), split=2, name="rtm.onnx"):
             ("rows_shape", np.array([1, joints, height], np.int64)),
         ],
     )
+
+
+def constant_model(folder, name, inputs, answer, output_shape):
+    """A model that gives every item of a batch the same answer."""
+    nodes = [
+        helper.make_node("ReduceMean", [next(iter(inputs))], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Reshape", ["nothing", "column"], ["each"]),
+        helper.make_node("Add", ["each", "answer"], ["output"]),
+    ]
+    return save(
+        Path(folder) / name,
+        nodes,
+        inputs,
+        {"output": output_shape},
+        [
+            ("zero", np.array(0, np.float32)),
+            ("column", np.array([-1] + [1] * answer.ndim, np.int64)),
+            ("answer", answer[None]),
+        ],
+    )

@@ -114,22 +114,23 @@ class Estimator:
             propose(found, (image.shape[0], image.shape[1]), self.limit, enough)
             for image, found in zip(images, boxes, strict=True)
         ]
-        image_to_crop = (
-            self.stn.crop_maps(images, people, self.pose)
-            if self.stn
-            else [self.pose.crop_maps(found.xyxy) for found in people]
-        )
+        centred = [found.xyxy for found in people]
+        if self.stn:
+            image_to_crop, centred = self.stn.crop_maps(images, people, self.pose)
+        else:
+            image_to_crop = [self.pose.crop_maps(found) for found in centred]
         crops = [cut(image, maps, self.pose.size) for image, maps in zip(images, image_to_crop, strict=True)]
         points, joint_scores = self.pose(np.concatenate(crops))
         keypoints = apply(invert(np.concatenate(image_to_crop)), points)
-        ends = np.cumsum([len(found) for found in people])[:-1]
-        each = zip(np.split(keypoints, ends), np.split(joint_scores, ends), people, strict=True)
-        return [self._finish(some, scores, found) for some, scores, found in each]
+        scores = pose_scores(np.concatenate([found.scores for found in people]), joint_scores)
+        proposed = np.concatenate([found.xyxy for found in people])
+        poses = Poses(keypoints, joint_scores, scores, proposed, self.skeleton, stn_boxes=np.concatenate(centred))
+        ends = np.cumsum([len(found) for found in people])
+        return [self._suppress(poses[end - len(found) : end]) for end, found in zip(ends, people, strict=True)]
 
-    def _finish(self, keypoints: NDArray[np.float64], joint_scores: NDArray[np.float32], found: Boxes) -> Poses:
-        """Score the poses of one image, suppress the redundant ones, leave out the unlikely ones."""
-        scores = pose_scores(found.scores, joint_scores)
-        poses = self.suppress(Poses(keypoints, joint_scores, scores, found.xyxy, self.skeleton))
+    def _suppress(self, poses: Poses) -> Poses:
+        """Without the redundant and the unlikely ones, best first."""
+        poses = self.suppress(poses)
         return poses[poses.scores >= self.min_score]
 
     def stream(

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from rmpe.boxes import Index
 from rmpe.skeletons import Skeleton
 
+# All that a pose has one entry of a person for.
+ARRAYS = ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids", "stn_boxes")
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Poses:
@@ -22,6 +25,8 @@ class Poses:
         boxes: ``(N, 4)`` float32 xyxy, the box each person was found in.
         track_ids: ``(N,)`` int64, -1 = none.
         skeleton: What the K joints are.
+        stn_boxes: ``(N, 4)`` float32 xyxy, where a spatial transformer found the person (of its crop's
+            aspect); ``boxes`` without one.
     """
 
     keypoints: NDArray[np.float32]
@@ -30,6 +35,7 @@ class Poses:
     boxes: NDArray[np.float32]
     track_ids: NDArray[np.int64]
     skeleton: Skeleton
+    stn_boxes: NDArray[np.float32]
 
     def __init__(
         self,
@@ -39,6 +45,7 @@ class Poses:
         boxes: ArrayLike,
         skeleton: Skeleton,
         track_ids: ArrayLike | None = None,
+        stn_boxes: ArrayLike | None = None,
     ) -> None:
         points = np.asarray(keypoints, np.float32)
         count, joints = len(points), len(skeleton)
@@ -49,6 +56,7 @@ class Poses:
             "scores": (np.asarray(scores, np.float32), (count,)),
             "boxes": (np.asarray(boxes, np.float32), (count, 4)),
             "track_ids": (ids, (count,)),
+            "stn_boxes": (np.asarray(boxes if stn_boxes is None else stn_boxes, np.float32), (count, 4)),
         }
         for name, (array, shape) in arrays.items():
             if array.shape != shape:
@@ -57,7 +65,7 @@ class Poses:
         object.__setattr__(self, "skeleton", skeleton)
         if not all(np.all((values >= 0) & (values <= 1)) for values in (self.keypoint_scores, self.scores)):
             raise ValueError("scores of poses and joints must lie in [0, 1]")
-        if not np.isfinite(self.boxes).all():
+        if not (np.isfinite(self.boxes).all() and np.isfinite(self.stn_boxes).all()):
             raise ValueError("boxes of poses must be finite")
         if np.any(~np.isfinite(self.keypoints).all(axis=2) & (self.keypoint_scores > 0)):
             raise ValueError("a joint with a score above 0 must have finite coordinates")
@@ -79,8 +87,7 @@ class Poses:
             raise ValueError("nothing to merge: pass at least one Poses, empty ones are fine")
         if any(poses.skeleton != many[0].skeleton for poses in many):
             raise ValueError(f"cannot merge poses of different skeletons: {sorted({p.skeleton.name for p in many})}")
-        names = ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids")
-        joined = {name: np.concatenate([getattr(poses, name) for poses in many]) for name in names}
+        joined = {name: np.concatenate([getattr(poses, name) for poses in many]) for name in ARRAYS}
         return cls(**joined, skeleton=many[0].skeleton)
 
     def __len__(self) -> int:
@@ -88,22 +95,15 @@ class Poses:
 
     def __getitem__(self, index: Index) -> "Poses":
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return Poses(
-            self.keypoints[index],
-            self.keypoint_scores[index],
-            self.scores[index],
-            self.boxes[index],
-            self.skeleton,
-            self.track_ids[index],
-        )
+        return self.replace(**{name: getattr(self, name)[index] for name in ARRAYS})
 
     def __repr__(self) -> str:
         tracked = f", ids {self.track_ids.tolist()}" if np.any(self.track_ids >= 0) else ""
         return f"Poses({len(self)} x {self.skeleton.name}{tracked})"
 
-    def with_track_ids(self, track_ids: NDArray[np.int64]) -> "Poses":
-        """The same poses under other track ids ``(N,)``."""
-        return Poses(self.keypoints, self.keypoint_scores, self.scores, self.boxes, self.skeleton, track_ids)
+    def replace(self, **changes: Any) -> "Poses":
+        """The same poses with other arrays, e.g. ``poses.replace(track_ids=ids)``."""
+        return Poses(**{name: getattr(self, name) for name in (*ARRAYS, "skeleton")} | changes)
 
     def to_skeleton(self, target: Skeleton) -> "Poses":
         """The same people with the joints of ``target``: joints of the same name carry over, others are missing."""
@@ -111,27 +111,30 @@ class Poses:
         missing = source < 0
         points, scores = self.keypoints[:, source], self.keypoint_scores[:, source]
         points[:, missing], scores[:, missing] = np.nan, 0
-        return Poses(points, scores, self.scores, self.boxes, target, self.track_ids)
+        return self.replace(keypoints=points, keypoint_scores=scores, skeleton=target)
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO results: one dict a person, the third number of each keypoint is its score, ``bbox`` is xywh.
 
-        A missing joint becomes ``0, 0, 0``, as COCO writes it.
+        A missing joint becomes ``0, 0, 0``, as COCO writes it. Two extra keys where there is something to say:
+        ``track_id``, and ``stn_bbox``, the box that a spatial transformer found.
         """
         rows = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2).astype(np.float64)
         rows = np.where(np.isfinite(rows).all(axis=2, keepdims=True), rows, 0).round(3)
-        xywh = np.concatenate([self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]], axis=1).astype(np.float64)
+        found = _xywh(self.stn_boxes)
         people = []
-        for row, box, score, track_id in zip(rows, xywh.round(3), self.scores, self.track_ids, strict=True):
+        for index, (row, box) in enumerate(zip(rows, _xywh(self.boxes), strict=True)):
             person: dict[str, Any] = {
                 "image_id": image_id,
                 "category_id": category_id,
                 "keypoints": row.ravel().tolist(),
-                "score": round(float(score), 6),
-                "bbox": box.tolist(),
+                "score": round(float(self.scores[index]), 6),
+                "bbox": box,
             }
-            if track_id >= 0:
-                person["track_id"] = int(track_id)
+            if self.track_ids[index] >= 0:
+                person["track_id"] = int(self.track_ids[index])
+            if found[index] != box:
+                person["stn_bbox"] = found[index]
             people.append(person)
         return people
 
@@ -146,6 +149,7 @@ class Poses:
             "scores": self.scores.tolist(),
             "boxes": self.boxes.tolist(),
             "track_ids": self.track_ids.tolist(),
+            "stn_boxes": self.stn_boxes.tolist(),
         }
 
     @classmethod
@@ -165,4 +169,10 @@ class Poses:
             np.array(data["boxes"], np.float32).reshape(count, 4),
             skeleton,
             data["track_ids"],
+            np.array(data["stn_boxes"], np.float32).reshape(count, 4),
         )
+
+
+def _xywh(boxes: NDArray[np.float32]) -> list[list[float]]:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return np.concatenate([boxes[:, :2], sides], axis=1).astype(np.float64).round(3).tolist()

@@ -49,7 +49,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Result format; repeat for several.",
 )
 @click.option("--draw/--no-draw", default=True, show_default=True, help="Draw the poses into OUT/drawn.")
-@click.option("--draw-boxes", is_flag=True, help="Draw the boxes, too.")
+@click.option("--draw-boxes", is_flag=True, help="Draw the boxes, too: the detector's, and with --stn those it found (magenta).")
 @click.option("--min-score", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="For results.")
 @click.option(
     "--draw-min-score",
@@ -179,8 +179,13 @@ def _drawer(items: dict[Path, ImageItem], out: Path, options: dict[str, Any]) ->
 
     def draw(result: Result) -> None:
         if result.image is not None and result.poses is not None:
+            likely = result.poses[result.poses.scores >= options["draw_min_score"]]
             drawn = draw_poses(
-                result.image, result.poses, min_score=options["draw_min_score"], show_boxes=options["draw_boxes"]
+                result.image,
+                likely,
+                min_score=0,
+                show_boxes=options["draw_boxes"],
+                other_boxes=likely.stn_boxes if options["draw_boxes"] and options["stn"] else None,
             )
             save_image(out / "drawn" / f"{items[result.path].name}.jpg", drawn)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rmpe.affine import (
     SINGULAR,
     Matrix,
+    apply,
     boxes_to_crops,
     compose,
     invert,
@@ -52,13 +53,18 @@ class Stn:
         self.session, self.card = session, card
         self.size = (shape[2] or card.size[0], shape[3] or card.size[1])
 
-    def crop_maps(self, images: list[NDArray[np.uint8]], boxes: list[Boxes], pose: PoseModel) -> list[Matrix]:
-        """Maps image_to_crop for a pose model, one array ``(N_i, 2, 3)`` an image, with the people centred.
+    def crop_maps(
+        self, images: list[NDArray[np.uint8]], boxes: list[Boxes], pose: PoseModel
+    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
+        """Where the people are: crops for a pose model with the people centred, and the boxes that were found.
 
         Args:
             images: RGB uint8 images.
             boxes: Proposals, one `Boxes` an image; not grown.
             pose: The model that will see the crops.
+
+        Returns:
+            Maps image_to_crop, one array ``(N_i, 2, 3)`` an image, and boxes ``(N_i, 4)`` around the people found.
         """
         image_to_stn = [
             boxes_to_crops(grow_proposals(found.xyxy, self.card.growth), self.size, self.card.alignment)
@@ -68,10 +74,13 @@ class Stn:
         image_to_centred = compose(self._stn_to_centred(np.concatenate(crops)), np.concatenate(image_to_stn))
         height, width = self.size
         # In the centred frame the grown person fills the crop: undo the STN's growth, apply the pose model's.
-        person = Boxes([[0, 0, width, height]]).grow(pose.card.growth / self.card.growth).xyxy
-        centred_to_crop = boxes_to_crops(person, pose.size, pose.card.alignment)
+        person = Boxes([[0, 0, width, height]]).grow(1 / self.card.growth)
+        centred_to_crop = boxes_to_crops(person.grow(pose.card.growth).xyxy, pose.size, pose.card.alignment)
+        x1, y1, x2, y2 = person.xyxy[0]
+        corners = apply(invert(image_to_centred), [[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+        found_boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
         ends = np.cumsum([len(found) for found in boxes])[:-1]
-        return np.split(compose(centred_to_crop, image_to_centred), ends)
+        return np.split(compose(centred_to_crop, image_to_centred), ends), np.split(found_boxes, ends)
 
     def _stn_to_centred(self, crops: NDArray[np.uint8]) -> Matrix:
         if len(crops) == 0:

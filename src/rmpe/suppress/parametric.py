@@ -181,8 +181,7 @@ def merged(poses: Poses, leader: NDArray[np.int64], parameters: PoseNmsParameter
         return poses
     weights = np.square(poses.keypoint_scores)
     points = merge_joints(poses.keypoints, weights, leader, np.float32(parameters.merge) * sizes(poses))
-    joint_scores, scores, boxes = poses.keypoint_scores[kept], poses.scores[kept], poses.boxes[kept]
-    return Poses(points, joint_scores, scores, boxes, poses.skeleton, poses.track_ids[kept])
+    return poses[kept].replace(keypoints=points)
 
 
 def near_pairs(poses: Poses, parameters: PoseNmsParameters) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

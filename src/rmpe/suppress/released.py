@@ -200,6 +200,4 @@ def _poses(poses: Poses, picks: NDArray[np.int64], result: ReleasedResult, score
     order = np.argsort(-scores, kind="stable")
     source = poses[picks[order]]
     keypoint_scores = np.clip(result.keypoint_scores[order], 0, 1)
-    return Poses(
-        result.keypoints[order], keypoint_scores, scores[order], source.boxes, poses.skeleton, source.track_ids
-    )
+    return source.replace(keypoints=result.keypoints[order], keypoint_scores=keypoint_scores, scores=scores[order])

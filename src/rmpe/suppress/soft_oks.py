@@ -26,4 +26,4 @@ def soft_oks_nms(poses: Poses, sigma: float = 0.9) -> Poses:
         waiting[best] = False
         scores[waiting] *= decay[best, waiting]
     kept = poses[np.array(taken, np.int64)]
-    return Poses(kept.keypoints, kept.keypoint_scores, scores[taken], kept.boxes, kept.skeleton, kept.track_ids)
+    return kept.replace(scores=scores[taken])

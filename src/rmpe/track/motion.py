@@ -62,4 +62,4 @@ class Motion:
         zoom = np.exp(self.place[2] - place[2])
         points = (poses.keypoints - place[:2]) * zoom + self.place[:2]
         boxes = (poses.boxes - np.tile(place[:2], 2)) * zoom + np.tile(self.place[:2], 2)
-        return Poses(points, poses.keypoint_scores, poses.scores, boxes, poses.skeleton, poses.track_ids)
+        return poses.replace(keypoints=points, boxes=boxes)

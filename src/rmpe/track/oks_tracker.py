@@ -59,7 +59,7 @@ class OksTracker:
             ids[column] = self._next_id
             self._tracks.append(_Track(self._next_id, Motion(seen[column]), poses[int(column)], seen[column]))
             self._next_id += 1
-        return [poses.with_track_ids(ids)]
+        return [poses.replace(track_ids=ids)]
 
     def flush(self) -> list[Poses]:
         """See `Tracker.flush`; nothing is ever held back."""

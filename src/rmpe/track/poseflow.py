@@ -195,7 +195,7 @@ class PoseFlow:
             [score if flow is None else flow.confidence for score, flow in zip(poses.scores, frame.flows, strict=True)],
             np.float32,
         )
-        return Poses(points, poses.keypoint_scores, scores, poses.boxes, poses.skeleton, ids)[kept]
+        return poses.replace(keypoints=points, scores=scores, track_ids=ids)[kept]
 
     def _distance(self, a: Flow, b: Flow, frame: _Frame) -> float:
         """Median similarity of two flows over the frames that both were seen in."""

@@ -44,7 +44,7 @@ class OneEuro:
         gone = [key for key, (_, _, seen) in self._tracks.items() if seconds - seen.max() > self.memory]
         for key in gone:
             del self._tracks[key]
-        return Poses(points, poses.keypoint_scores, poses.scores, poses.boxes, poses.skeleton, poses.track_ids)
+        return poses.replace(keypoints=points)
 
     def _smooth(self, key: int, raw: NDArray[np.float64], seconds: float, size: float) -> NDArray[np.float64]:
         """One person's joints ``(K, 2)``; the state is (smoothed place, smoothed speed, time last seen) per joint."""
