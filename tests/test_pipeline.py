@@ -341,7 +341,7 @@ def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(tmp_path, pho
     boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
     plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
     moved = rmpe.load(found, spot_model, stn=shifting_stn(tmp_path, shift), nms="none").estimate(photo, boxes)
-    inside = np.minimum(plain.keypoint_scores, moved.keypoint_scores) > 0.8
+    inside = np.minimum(plain.keypoint_scores, moved.keypoint_scores) > 0.5
     assert inside.sum() >= 3
     np.testing.assert_allclose(moved.keypoints[inside], plain.keypoints[inside], atol=0.5)
     padded = pad_to_aspect(boxes.xyxy, 48 / 64)
