@@ -76,8 +76,9 @@ class Stn:
         # In the centred frame the grown person fills the crop: undo the STN's growth, apply the pose model's.
         person = Boxes([[0, 0, width, height]]).grow(1 / self.card.growth)
         centred_to_crop = boxes_to_crops(person.grow(pose.card.growth).xyxy, pose.size, pose.card.alignment)
-        x1, y1, x2, y2 = person.xyxy[0]
-        corners = apply(invert(image_to_centred), [[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+        # Edges of a box lie half a pixel before the centres of its first pixels (docs/conventions.md, `center`).
+        x1, y1, x2, y2 = person.xyxy[0] - 0.5
+        corners = apply(invert(image_to_centred), [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]) + 0.5
         found_boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
         ends = np.cumsum([len(found) for found in boxes])[:-1]
         return np.split(compose(centred_to_crop, image_to_centred), ends), np.split(found_boxes, ends)
