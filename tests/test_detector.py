@@ -310,6 +310,9 @@ def test_photos_are_packed_once(tmp_path):
     np.testing.assert_allclose(packed.boxes[1, 0], np.array([6, 3, 18, 27]) * 32 / 60, atol=1e-4)
     again = pack_photos(photos, teacher, 32, tmp_path / "packed")
     np.testing.assert_array_equal(again.canvases, packed.canvases)
+    assert len(list((tmp_path / "packed").iterdir())) == 1
+    pack_photos(photos[:1], teacher, 32, tmp_path / "packed")
+    assert len(list((tmp_path / "packed").iterdir())) == 2
     assert len(read_photos(file, tmp_path, complete=False)) == 4
     with pytest.raises(DataError, match="no photos"):
         read_photos(file, tmp_path, complete=True, without={"a.png", "b.png", "d.png"})

@@ -141,7 +141,9 @@ def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
 
 def model_card(config: dict[str, Any], kind: Kind, decoder: str) -> ModelCard:
     """The card of one part of a checkpoint, from the checkpoint's configuration."""
-    known = {key: config[key] for key in ("growth", "license", "source", "notes") if key in config}
+    known = {
+        key: config[key] for key in ("growth", "score_threshold", "nms", "license", "source", "notes") if key in config
+    }
     return ModelCard(
         kind=kind,
         name=config.get("name", config["model"]["name"]),

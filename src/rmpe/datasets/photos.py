@@ -4,9 +4,11 @@ What is not sure to be a person, nor sure to be none, is an ignored region: a de
 to leave it out.
 """
 
-import json
+import hashlib
+import shutil
+import tempfile
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ from numpy.typing import NDArray
 
 from rmpe.boxes import Boxes, iou
 from rmpe.datasets.packed import read_rgb
+from rmpe.datasets.sets import read_names
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import DataError
 from rmpe.files import read_json
 
+# Part of the cache key: raise it when the stored bytes would differ for the same photos.
+FORMAT = 1
 # What a stored box is; unused rows of the padded arrays are NOTHING.
 NOTHING, PERSON, IGNORED = 0, 1, 2
 # A teacher's box this sure is a person where the annotations do not list everybody; a less sure one is ignored.
@@ -30,7 +35,7 @@ SMALL = 40.0
 # What the field ``annotation`` of a photo's entry says if only people with keypoints are listed.
 PARTIAL = "labels-kp-persons-only"
 
-Teacher = Callable[[NDArray[np.uint8]], Boxes]
+Labeller = Callable[[NDArray[np.uint8]], Boxes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,38 +143,118 @@ def label(photo: Photo, teacher: Boxes) -> tuple[NDArray[np.float32], NDArray[np
     return np.concatenate(boxes), np.concatenate(kinds).astype(np.uint8)
 
 
-def pack_photos(photos: list[Photo], teacher: Teacher, side: int, folder: Path) -> PackedPhotos:
-    """Store photos and their labels in ``folder``, or read what is stored there for the same photos.
+@dataclass(frozen=True)
+class PhotoSetConfig:
+    """One set of photos.
+
+    Attributes:
+        annotations: COCO JSON.
+        images: Folder of its images.
+        complete: Whether everybody in a photo is listed; if not, the labeller finds the others.
+    """
+
+    annotations: Path
+    images: Path
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class PhotoDataConfig:
+    """The photos to train a detector on.
+
+    Attributes:
+        sets: The sets, joined.
+        exclude: Text files with names of images to leave out, one a line, ``#`` begins a comment.
+        labeller: ONNX detector that is asked about what the annotations leave open; see `label`.
+        cache: Folder for packed photos.
+        side: Side of the square canvases that photos are stored on.
+    """
+
+    sets: tuple[PhotoSetConfig, ...]
+    exclude: tuple[Path, ...] = ()
+    labeller: Path | None = None
+    cache: Path = Path("runs/cache")
+    side: int = 416
+
+    def __post_init__(self) -> None:
+        if self.labeller is None and not all(one.complete for one in self.sets):
+            raise ValueError(
+                "a set with complete = false needs a labeller: nobody else knows the people it does not list"
+            )
+
+
+def open_photos(config: PhotoDataConfig, labeller: Labeller | None, log: Callable[[str], None]) -> PackedPhotos:
+    """Read all sets and pack their photos.
+
+    Without a labeller, boxes that may be crowds are taken for what they are called: people.
+
+    Raises:
+        DataError: If a file cannot be read or no photo is left.
+        ImageError: If an image cannot be read.
+    """
+    without = {name for file in config.exclude for name in read_names(file)}
+    photos = []
+    for one in config.sets:
+        photos += read_photos(one.annotations, one.images, one.complete, without)
+    if labeller is None:
+        photos = [replace(photo, maybe_crowds=np.zeros_like(photo.maybe_crowds)) for photo in photos]
+    packed = pack_photos(photos, labeller or _sees_nobody, config.side, config.cache)
+    people, ignored = ((packed.kinds == kind).sum() for kind in (PERSON, IGNORED))
+    log(f"{len(packed)} photos, {people} people, {ignored} ignored regions")
+    return packed
+
+
+def _sees_nobody(image: NDArray[np.uint8]) -> Boxes:  # noqa: ARG001
+    return Boxes.empty()
+
+
+def pack_photos(photos: list[Photo], labeller: Labeller, side: int, cache: Path) -> PackedPhotos:
+    """Store photos and their labels, or find them already stored.
+
+    The folder's name is a hash of photos, annotations and what decides their labels, so a stale cache is never read.
 
     Args:
         photos: What to store.
-        teacher: Another detector; it is asked only about photos whose annotation leaves something open.
+        labeller: Another detector; it is asked only about photos whose annotation leaves something open.
         side: Side of the square canvases.
-        folder: Where to.
+        cache: Folder of caches; these photos get a sub-folder of their own.
 
     Raises:
         ImageError: If an image cannot be read.
     """
-    about = folder / "about.json"
-    names = [photo.path.name for photo in photos]
-    if not about.is_file() or json.loads(about.read_text("utf-8")) != [side, names]:
-        folder.mkdir(parents=True, exist_ok=True)
-        about.unlink(missing_ok=True)
-        _write(photos, teacher, side, folder)
-        about.write_text(json.dumps([side, names]), "utf-8")
+    folder = cache / _fingerprint(photos, side)
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix="packing-", dir=cache))
+        try:
+            _write(photos, labeller, side, temporary)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     labels = np.load(folder / "labels.npz")
     canvases = np.load(folder / "canvases.npy", mmap_mode="r")
-    return PackedPhotos(tuple(names), canvases, labels["sizes"], labels["boxes"], labels["kinds"])
+    names = tuple(photo.path.name for photo in photos)
+    return PackedPhotos(names, canvases, labels["sizes"], labels["boxes"], labels["kinds"])
 
 
-def _write(photos: list[Photo], teacher: Teacher, side: int, folder: Path) -> None:
+def _fingerprint(photos: list[Photo], side: int) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {side} {SURE} {SAME} {SMALL}".encode())
+    for photo in photos:
+        stat = photo.path.stat()
+        digest.update(f"{photo.path.name} {stat.st_size} {stat.st_mtime_ns} {photo.complete}".encode())
+        for array in (photo.people, photo.maybe_crowds, photo.crowds):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _write(photos: list[Photo], labeller: Labeller, side: int, folder: Path) -> None:
     shape = (len(photos), side, side, 3)
     canvases = np.lib.format.open_memmap(folder / "canvases.npy", mode="w+", dtype=np.uint8, shape=shape)
     sizes, labels = np.zeros((len(photos), 2), np.float32), []
     for index, photo in enumerate(photos):
         image = read_rgb(photo.path)
         open_questions = not photo.complete or photo.maybe_crowds.any()
-        boxes, kinds = label(photo, teacher(image) if open_questions else Boxes.empty())
+        boxes, kinds = label(photo, labeller(image) if open_questions else Boxes.empty())
         canvases[index], scale = letterbox(image, (side, side))
         sizes[index] = np.array(image.shape[:2], np.float32) * np.float32(scale)
         labels.append((boxes * np.float32(scale), kinds))

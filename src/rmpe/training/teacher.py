@@ -19,7 +19,7 @@ class YoloxTeacher:
     It answers while the student trains instead of once beforehand: an answer cannot be moved along with a mosaic.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 0) -> None:
         """Load the model and free its input's shape.
 
         Raises:

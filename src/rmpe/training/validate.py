@@ -100,6 +100,11 @@ class Validation:
 
 
 def validation_people(config: ValidateConfig) -> People:
+    """The annotations of the photos to measure on.
+
+    Raises:
+        DataError: If they cannot be read or none are left.
+    """
     """The annotated people of the photos to measure on.
 
     Raises:
