@@ -240,6 +240,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "proof")
     parser.add_argument("--save", action="store_true", help="record the tables and the plot")
     parser.add_argument("--boxes-only", action="store_true", help="write the files of boxes and stop")
+    parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--samples", type=int, default=1000, help="bootstrap draws")
     options = parser.parse_args()
     people = read_people(VAL / "annotations.json")
@@ -249,7 +250,7 @@ def main() -> None:
         print(f"{len(files)} files of boxes in {options.folder / 'boxes'}, sha256 {digest}")
         return
     table: dict[str, dict[float, Score]] = {}
-    costs, rows = {}, methods(options.folder)
+    costs, rows = {}, [row for row in methods(options.folder) if options.only in row.name]
     for method in rows:
         table[method.name], costs[method.name] = {}, []
         made = None

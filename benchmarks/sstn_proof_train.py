@@ -26,8 +26,10 @@ VARIANTS = {
     "parallel": ["sstn.parallel=1.0", "sstn.theta=0.0"],
     "sstn": ["sstn.parallel=0.0", "sstn.theta=0.0"],
 }
-# An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets more of them.
-ALONE = ["stage=stn", "steps=400", "freeze=['features']"]
+# An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets more of them, and its
+# copy of the backbone learns from stride 16 on.
+FINE = [f"features.backbone.{part}" for part in ("stem", *(f"blocks.{block}" for block in range(5)))]
+ALONE = ["stage=stn", "steps=400", f"freeze={FINE}", "optim.lr_scale={features=0.25}"]
 # glibc otherwise returns every tensor's memory to the system: up to twice as slow.
 TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 
