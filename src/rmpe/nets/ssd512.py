@@ -3,7 +3,7 @@
 Net, default boxes, matching, loss and sampling crops, in the order of SSD's paper. `rmpe.nets.ssd512_weights` reads
 published weights.
 
-Source: RMPE, section 4.1 ("VGG-based SSD-512"); SSD: Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016,
+Source: RMPE, section 4 (a VGG-based SSD-512); SSD: Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016,
     sections 2.1 (net, default boxes), 2.2 (matching, loss, mining, crops), 3.1 (fc6/fc7, L2 norm).
 """
 
