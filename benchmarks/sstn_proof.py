@@ -24,7 +24,7 @@ from rmpe.boxes import Boxes
 from rmpe.detect import WholeImage
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
-from rmpe.estimate.stn import load_stn
+from rmpe.estimate.stn import Stn, load_stn
 from rmpe.evaluation.bootstrap import compare
 from rmpe.evaluation.coco import evaluate
 from rmpe.evaluation.disturb import IOUS, disturbed_boxes
@@ -39,6 +39,8 @@ VAL = DATA / "data" / "coco-val"
 TINYPOSE = DATA / "models" / "tinypose_256x192.onnx"
 VARIANTS = ("sstn", "parallel", "theta", "all")
 NAMES = {"sstn": "SSTN", "parallel": "SSTN + parallel SPPE", "theta": "SSTN + theta", "all": "SSTN + parallel + theta"}
+# How often an STN looks: again at the box it found.
+TIMES = {1: "", 2: ", twice", 3: ", three times"}
 # Training people whose first poses the rival learns from.
 RIVAL_PEOPLE = 3000
 
@@ -67,14 +69,12 @@ class TwoPass:
         self.pose, self.size = pose, pose.size
         self.model = self._learn()
 
-    def crop_maps(self, images: list, boxes: list[Boxes], pose: PoseModel) -> list:  # noqa: ARG002 - always its own
+    def crop_maps(self, images: list, boxes: list[Boxes], pose: PoseModel) -> tuple[list, list]:  # noqa: ARG002 - its own
         maps = [self.pose.crop_maps(found.xyxy) for found in boxes]
         crops = np.concatenate([cut(image, some, self.size) for image, some in zip(images, maps, strict=True)])
-        if not len(crops):
-            return maps
         centred_to_crop = zoom_maps(self.model.predict(self._features(crops)), self.size)
         centred = affine.compose(affine.invert(centred_to_crop), np.concatenate(maps))
-        return np.split(centred, np.cumsum([len(found) for found in boxes])[:-1])
+        return np.split(centred, np.cumsum([len(found) for found in boxes])[:-1]), [found.xyxy for found in boxes]
 
     def _features(self, crops: np.ndarray) -> np.ndarray:
         points, scores = self.pose(crops)
@@ -107,6 +107,18 @@ class TwoPass:
         return model.fit(self._features(np.stack(crops)), np.stack(parameters))
 
 
+class Repeated:
+    """An STN that looks again at the box it found, cut anew from the image: cut-off limbs are in sight now."""
+
+    def __init__(self, stn: Stn, times: int) -> None:
+        self.stn, self.times = stn, times
+
+    def crop_maps(self, images: list, boxes: list[Boxes], pose: PoseModel) -> tuple[list, list]:
+        for _ in range(self.times - 1):
+            boxes = [Boxes(found) for found in self.stn.crop_maps(images, boxes, pose)[1]]
+        return self.stn.crop_maps(images, boxes, pose)
+
+
 def zoom_parameters(centred_to_crop: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Log scale and normalised translation of a map between crops of one size."""
     theta = affine.compose(
@@ -132,7 +144,9 @@ def methods(folder: Path) -> list[Method]:
         rows.append(Method(first, lambda f=base: estimator(f / "sppe.onnx"), None))
         rows.append(Method(f"{first}, two passes", lambda f=base: two_pass(f / "sppe.onnx"), first))
         if alone:
-            rows.append(Method(f"{first} behind the STN alone", lambda f=base: behind(alone, f / "sppe.onnx"), first))
+            for times, words in TIMES.items():
+                made = lambda f=base, n=times: behind(alone, f / "sppe.onnx", n)  # noqa: E731
+                rows.append(Method(f"{first} behind the STN alone{words}", made, first))
         if control := exported(folder / f"stage2-{policy}-control"):
             rows.append(Method(against, lambda f=control: estimator(f / "sppe.onnx"), None))
         for variant in VARIANTS:
@@ -143,7 +157,9 @@ def methods(folder: Path) -> list[Method]:
     rows.append(Method("TinyPose", lambda: estimator(TINYPOSE), None))
     for run, name in {"stn": "STN alone", "stage2-pgpg-all": "STN of SSTN + parallel + theta"}.items():
         if files := exported(folder / run):
-            rows.append(Method(f"TinyPose behind the {name}", lambda f=files: behind(f, TINYPOSE), "TinyPose"))
+            for times, words in TIMES.items():
+                made = lambda f=files, n=times: behind(f, TINYPOSE, n)  # noqa: E731
+                rows.append(Method(f"TinyPose behind the {name}{words}", made, "TinyPose"))
     return rows
 
 
@@ -168,12 +184,12 @@ def exported(run: Path) -> Path | None:
 
 def estimator(pose: Path, stn: object = None) -> Estimator:
     """Single-person estimation without pose NMS: every box has its person."""
-    return Estimator(WholeImage(), load_pose_model(pose, threads=1), stn, lambda poses: poses)
+    return Estimator(WholeImage(), load_pose_model(pose, threads=1), stn, lambda poses: poses, min_score=0.0)
 
 
-def behind(stn: Path, pose: Path) -> Estimator:
+def behind(stn: Path, pose: Path, times: int = 1) -> Estimator:
     """A pose model behind the STN in a folder, composed."""
-    return estimator(pose, load_stn(stn / "stn.onnx", threads=1))
+    return estimator(pose, Repeated(load_stn(stn / "stn.onnx", threads=1), times))
 
 
 def two_pass(pose: Path) -> Estimator:
