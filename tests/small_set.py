@@ -8,7 +8,16 @@ import numpy as np
 
 from rmpe.skeletons import Skeleton
 
-COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255), (255, 255, 255), (128, 0, 255)]
+COLORS = [
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (255, 255, 0),
+    (0, 255, 255),
+    (255, 0, 255),
+    (255, 255, 255),
+    (128, 0, 255),
+]
 
 
 def write_set(folder: Path, skeleton: Skeleton, images: int = 3, seed: int = 0) -> tuple[Path, Path]:

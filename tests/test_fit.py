@@ -274,7 +274,7 @@ def test_learning_rate_schedules():
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(rates[9])
     assert rates[-1] < 1e-3
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
     step = OptimConfig(lr=1.0, schedule="step", drops=(0.5, 0.75), drop=0.1, warmup=0)
     assert [learning_rate(step, at, 100) for at in (0, 49, 50, 74, 75)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
     with pytest.raises(ValueError, match="shares of the run"):
