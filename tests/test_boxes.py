@@ -39,6 +39,7 @@ def test_slicing_gives_boxes():
     boxes = Boxes([[0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]], [0.1, 0.2, 0.3])
     assert len(boxes[1]) == 1
     assert boxes[-1].scores.tolist() == pytest.approx([0.3])
+    assert [len(box) for box in boxes] == [1, 1, 1]
     assert boxes[boxes.scores > 0.15].areas.tolist() == [4, 9]
     assert boxes[[2, 0]].areas.tolist() == [9, 1]
 

@@ -74,6 +74,13 @@ def test_slices_and_merges_are_poses():
         Poses.merge([poses, some_poses(1, load_skeleton("mpii16"))])
 
 
+def test_people_one_by_one():
+    poses = some_poses(3)
+    assert [person.scores[0] for person in poses] == poses.scores.tolist()
+    with pytest.raises(IndexError):
+        poses[3]
+
+
 def test_dict_round_trip_is_exact_through_json():
     poses = some_poses(3).to_skeleton(load_skeleton("crowdpose14"))  # has missing joints
     assert np.isnan(poses.keypoints).any()

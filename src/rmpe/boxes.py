@@ -50,7 +50,9 @@ class Boxes:
         return len(self.xyxy)
 
     def __getitem__(self, index: Index) -> "Boxes":
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        if isinstance(index, int):
+            index = range(len(self))[index]  # the IndexError that ends a loop
+            index = slice(index, index + 1)
         return Boxes(self.xyxy[index], self.scores[index])
 
     def __repr__(self) -> str:

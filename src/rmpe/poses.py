@@ -94,8 +94,14 @@ class Poses:
         return len(self.keypoints)
 
     def __getitem__(self, index: Index) -> "Poses":
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return self.replace(**{name: getattr(self, name)[index] for name in ARRAYS})
+        if isinstance(index, int):
+            index = range(len(self))[index]  # the IndexError that ends a loop
+            index = slice(index, index + 1)
+        some = object.__new__(Poses)  # a part of checked poses needs no check: suppression slices a lot
+        for name in ARRAYS:
+            object.__setattr__(some, name, getattr(self, name)[index])
+        object.__setattr__(some, "skeleton", self.skeleton)
+        return some
 
     def __repr__(self) -> str:
         tracked = f", ids {self.track_ids.tolist()}" if np.any(self.track_ids >= 0) else ""
