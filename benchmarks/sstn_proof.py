@@ -40,7 +40,7 @@ TINYPOSE = DATA / "models" / "tinypose_256x192.onnx"
 VARIANTS = ("sstn", "parallel", "theta", "all")
 NAMES = {"sstn": "SSTN", "parallel": "SSTN + parallel SPPE", "theta": "SSTN + theta", "all": "SSTN + parallel + theta"}
 # How often an STN looks: again at the box it found.
-TIMES = {1: "", 2: ", twice", 3: ", three times"}
+TIMES = {1: "", 2: ", twice"}
 # Training people whose first poses the rival learns from.
 RIVAL_PEOPLE = 3000
 
@@ -155,11 +155,10 @@ def methods(folder: Path) -> list[Method]:
                 rows.append(Method(f"{name}, in the crop", lambda f=files: estimator(f / "sstn_sppe.onnx"), against))
                 rows.append(Method(f"{name}, composed", lambda f=files: behind(f, f / "sppe.onnx"), against))
     rows.append(Method("TinyPose", lambda: estimator(TINYPOSE), None))
-    for run, name in {"stn": "STN alone", "stage2-pgpg-all": "STN of SSTN + parallel + theta"}.items():
-        if files := exported(folder / run):
-            for times, words in TIMES.items():
-                made = lambda f=files, n=times: behind(f, TINYPOSE, n)  # noqa: E731
-                rows.append(Method(f"TinyPose behind the {name}{words}", made, "TinyPose"))
+    if alone:
+        for times, words in TIMES.items():
+            made = lambda n=times: behind(alone, TINYPOSE, n)  # noqa: E731
+            rows.append(Method(f"TinyPose behind the STN alone{words}", made, "TinyPose"))
     return rows
 
 

@@ -49,7 +49,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Result format; repeat for several.",
 )
 @click.option("--draw/--no-draw", default=True, show_default=True, help="Draw the poses into OUT/drawn.")
-@click.option("--draw-boxes", is_flag=True, help="Draw the boxes, too: the detector's, and with --stn those it found (magenta).")
+@click.option(
+    "--draw-boxes", is_flag=True, help="Draw the boxes, too: the detector's, and with --stn those it found (magenta)."
+)
 @click.option("--min-score", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="For results.")
 @click.option(
     "--draw-min-score",
