@@ -67,7 +67,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help=f"Pose NMS: {', '.join(SUPPRESSORS)}, or a TOML file of learned parameters.",
 )
 @click.option("--flip-test", is_flag=True, help="Also run every person mirrored: slower, a little better.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="People in one call of the model.")
+@click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="People in a call; GPUs want 16.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Cores to use; 0 = all.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @click.option("--max-people", type=click.IntRange(1), default=100, show_default=True, help="Per image; the best boxes.")

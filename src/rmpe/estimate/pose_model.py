@@ -30,7 +30,7 @@ class PoseModel:
         batch: Most crops in one call of the engine.
     """
 
-    def __init__(self, session: Session, card: ModelCard, *, flip_test: bool = False, batch: int = 16) -> None:
+    def __init__(self, session: Session, card: ModelCard, *, flip_test: bool = False, batch: int = 2) -> None:
         """Check the model against its card by running it once.
 
         Raises:
@@ -144,7 +144,7 @@ def load_pose_model(
     card: Path | None = None,
     *,
     flip_test: bool = False,
-    batch: int = 16,
+    batch: int = 2,
 ) -> PoseModel:
     """A pose model from an ONNX file and its card.
 
