@@ -43,8 +43,8 @@ NAMES = {"sstn": "SSTN", "parallel": "SSTN + parallel SPPE", "theta": "SSTN + th
 TIMES = {1: "", 2: ", twice"}
 BUDGET = (
     "A pose estimator at 128x96 after 320 steps of 64 people, stage 2 of 80 steps of 32, an STN alone after 400 steps "
-    "of 32: minutes on one shared core, one seed, so the pose estimator is weak and the joint runs have hardly begun to "
-    "learn. Rows that are missing were not trained. CPU time of one thread, other programs running."
+    "of 32: minutes on one shared core, one seed, so the pose estimator is weak and the joint runs have hardly begun "
+    "to learn. Rows that are missing were not trained. CPU time of one thread, other programs running."
 )
 # Training people whose first poses the rival learns from.
 RIVAL_PEOPLE = 3000
