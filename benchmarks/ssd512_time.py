@@ -1,0 +1,81 @@
+"""What a forward pass of the paper's SSD-512 costs in ONNX Runtime, against the processor's peak.
+
+    python benchmarks/ssd512_time.py [--threads 2] [--save]
+
+The weights are random: they do not change the time. The peak is what a product of two 2048 x 2048 float32 matrices
+reaches with as many threads.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from record import record
+from torch import nn
+
+from rmpe.export import export_checkpoint
+from rmpe.nets.checkpoint import save_checkpoint
+from rmpe.nets.ssd512 import SIZE, Ssd512
+from rmpe.runtime import Session
+
+SIDE = 2048
+COLUMNS = ["net", "input", "GFLOP", "ms", "GFLOP/s", "matrix product GFLOP/s", "share of it"]
+
+
+def gflop(net, image):
+    """Two operations a multiply-add of every convolution."""
+    total = 0
+
+    def count(module, _inputs, output):
+        nonlocal total
+        total += 2 * output[0].numel() * module.weight[0].numel()
+
+    hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, nn.Conv2d)]
+    with torch.inference_mode():
+        net(image)
+    for hook in hooks:
+        hook.remove()
+    return total / 1e9
+
+
+def milliseconds(call, times):
+    call()
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return 1000 * float(np.median(taken))
+
+
+@click.command()
+@click.option("--threads", default=2, show_default=True)
+@click.option("--times", default=7, show_default=True, help="Passes; the median counts.")
+@click.option("--save", is_flag=True, help="Record the table for docs/results.md.")
+def main(threads, times, save):
+    torch.set_num_threads(threads)
+    net = Ssd512().eval()
+    work = gflop(net, torch.zeros(1, 3, SIZE, SIZE))
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "ssd512.safetensors"
+        save_checkpoint(checkpoint, net, {"model": {"name": "ssd512"}, "size": [SIZE, SIZE]})
+        (model,) = export_checkpoint(checkpoint, Path(folder))
+        session = Session(model, "cpu", threads)
+        images = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE)).astype(np.float32)
+        taken = milliseconds(lambda: session(images), times)
+    a = torch.randn(SIDE, SIDE)
+    peak = 2 * SIDE**3 / 1e6 / milliseconds(lambda: a @ a, times)
+    speed = work / taken * 1000
+    row = ["SSD-512 (VGG-16)", f"{SIZE}x{SIZE}", work, taken, speed, peak, speed / peak]
+    for name, value in zip(COLUMNS, row, strict=True):
+        print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
+    if save:
+        command = f"python benchmarks/ssd512_time.py --threads {threads}"
+        record("ssd512-time", title="Time of SSD-512", command=command, data="noise", columns=COLUMNS, rows=[row])
+
+
+if __name__ == "__main__":
+    main()
