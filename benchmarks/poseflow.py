@@ -48,11 +48,11 @@ def cost(tracker, frames):
 def parts(people):
     """Median milliseconds of the parts of one frame."""
     (first, before), (second, after) = list(scene(people, 2))
-    grey, scale = shrink(first)
-    moved = follow(grey, shrink(second)[0], joint_features(before), scale)
+    small, later = shrink(first), shrink(second)
+    moved = follow(small, later, joint_features(before))
     steps = {
         "grey": lambda: shrink(second),
-        "flow": lambda: follow(grey, shrink(first)[0], joint_features(before), scale),
+        "flow": lambda: follow(small, later, joint_features(before)),
         "shares": lambda: matched_share(before, moved, after),
         "colours": lambda: limb_colors(second, after),
     }

@@ -119,8 +119,7 @@ def test_match_is_as_good_as_scipy(seed, height, width, whole):
 
 def test_features_follow_the_person_and_not_the_background():
     before, after = pose((100, 120)), pose((109, 117))
-    small, scale = shrink(paint({0: (100, 120)}))
-    moved = follow(small, shrink(paint({0: (109, 117)}))[0], joint_features(before), scale)
+    moved = follow(shrink(paint({0: (100, 120)})), shrink(paint({0: (109, 117)})), joint_features(before))
     # Only joints well inside the board: at its edge a feature belongs to both.
     inner = [11, 12, 13, 14]
     shift = moved[0, inner] - joint_features(before)[0, inner]
@@ -132,9 +131,10 @@ def test_features_follow_the_person_and_not_the_background():
 
 def test_large_pictures_are_followed_on_a_small_one():
     big = cv2.resize(paint({0: (100, 120)}), (1280, 960))
-    small, scale = shrink(big)
-    assert max(small.shape) == 640
-    assert scale == pytest.approx(0.5)
+    small = shrink(big)
+    assert max(small.grey.shape) == 640
+    assert small.scale == pytest.approx(0.5)
+    assert small.size == (960, 1280)
 
 
 def test_missing_joints_are_followed_nowhere():
@@ -144,12 +144,19 @@ def test_missing_joints_are_followed_nowhere():
     scores = np.full((1, 17), 0.9)
     scores[0, 3] = 0
     poses = Poses(points, scores, [0.9], [[80, 60, 124, 180]], COCO)
-    small, scale = shrink(paint({0: (100, 120)}))
-    moved = follow(small, small, joint_features(poses), scale)
+    small = shrink(paint({0: (100, 120)}))
+    moved = follow(small, small, joint_features(poses))
     assert np.isnan(moved[0, 3:5]).all()
     share = matched_share(poses, moved, poses)
     assert 0.7 < share[0, 0] <= 16 / 17
     assert matched_share(Poses.empty(COCO), np.zeros((0, 17, 3, 2), np.float32), poses).shape == (0, 1)
+
+
+@pytest.mark.parametrize("after", [(480, 640), (960, 1280), (120, 320)])
+def test_nothing_is_followed_into_a_picture_of_another_size(after):
+    small = shrink(paint({0: (100, 120)}))
+    other = shrink(cv2.resize(paint({0: (100, 120)}), after[::-1]))
+    assert np.isnan(follow(small, other, joint_features(pose((100, 120))))).all()
 
 
 def test_limb_colours_tell_people_apart_and_ignore_what_is_outside():
@@ -258,6 +265,19 @@ def test_who_is_away_for_too_long_is_somebody_else(make):
     done = run(tracker, [frame] * 5 + [(BACKGROUND, Poses.empty(COCO))] * gap + [frame] * 5)
     assert done[0].track_ids.tolist() == [0]
     assert done[-1].track_ids.tolist() == [1]
+
+
+@each_tracker
+@pytest.mark.parametrize("wider", [0, 40])
+def test_ids_survive_a_change_of_the_image_size(make, wider):
+    """The picture grows by a strip on the right and back: people are known by place, size and colours."""
+
+    def image(step):
+        added = wider if 4 <= step < 8 else 0
+        return cv2.copyMakeBorder(paint({0: (60 + step, 120), 1: (200, 120)}), 0, 0, 0, added, cv2.BORDER_REPLICATE)
+
+    frames = [(image(step), people(pose((60 + step, 120)), pose((200, 120)))) for step in range(12)]
+    assert [list(found.track_ids) for found in run(make(), frames)] == [[0, 1]] * 12
 
 
 @each_tracker
@@ -448,14 +468,14 @@ def walk(count=20):
 
 def test_boxes_are_carried_with_the_people():
     where, images = walk(2)
-    small = [shrink(image)[0] for image in images]
-    boxes = carry(people(pose(where[0][0]), pose(where[0][1])), small[0], small[1], 1.0)
+    small = [shrink(image) for image in images]
+    boxes = carry(people(pose(where[0][0]), pose(where[0][1])), small[0], small[1])
     centers = (boxes.xyxy[:, :2] + boxes.xyxy[:, 2:]) / 2
     start = np.array([where[0][0], where[0][1]]) + np.array([0, 0.01 * 120])  # the joints' own centre
     np.testing.assert_allclose(centers - start, [(5, 0), (0, 1)], atol=1.5)
     assert np.allclose(boxes.scores, 1)
     assert np.all(boxes.sides[:, 1] > 100)
-    assert len(carry(Poses.empty(COCO), small[0], small[1], 1.0)) == 0
+    assert len(carry(Poses.empty(COCO), small[0], small[1])) == 0
 
 
 @pytest.mark.parametrize(("every", "expected"), [(1, list(range(20))), (5, [0, 5, 10, 15]), (40, [0])])
@@ -466,6 +486,14 @@ def test_the_detector_runs_every_so_many_frames(every, expected):
     assert estimator.detections == expected
     assert [len(poses) for _, poses in result] == [2] * 20
     assert {tuple(sorted(poses.track_ids)) for _, poses in result} == {(0, 1)}
+
+
+def test_the_detector_runs_when_the_image_size_changes():
+    where, images = walk()
+    images = [image if step < 7 else np.tile(image, (2, 2, 1)) for step, image in enumerate(images)]
+    estimator = InOrder(where, images)
+    list(track(estimator, Clip(images), interval=DetectionInterval(10)))
+    assert estimator.detections == [0, 7, 17]
 
 
 def test_auto_detects_seldom_when_nothing_happens_and_at_once_when_somebody_comes():

@@ -15,7 +15,7 @@ from tiny_models import spot_pose_model, spots, yolox_model
 
 from rmpe.cli import rmpe as command
 from rmpe.errors import RmpeError
-from rmpe.media.images import read_image
+from rmpe.media.images import read_image, save_image
 from rmpe.media.video import Video
 from rmpe.media.video_writer import VideoWriter
 from rmpe.pipeline import load
@@ -87,6 +87,24 @@ def test_detecting_now_and_then_finds_the_same_person(tmp_path, models, clip):
         expected = np.array([x for x, _ in JOINTS]) + 3 * np.sin(np.arange(FRAMES) / 3)[:, None]
         assert np.abs(seen - expected).max() < 1.5
         assert not (out / "drawn.mp4").exists()
+
+
+def test_a_folder_of_images_of_mixed_sizes(tmp_path, models):
+    """A wider frame among them: the person keeps the id, the results keep each frame's own pixels and size."""
+    widths = [64, 64, 80, 80, 64, 97]
+    for number, width in enumerate(widths):
+        save_image(tmp_path / "frames" / f"{number}.png", spots((64, width), JOINTS, 3))
+    for tracker in ("poseflow", "oks"):
+        out = tmp_path / tracker
+        result = run(tmp_path / "frames", "--out", out, *models, "--tracker", tracker, "--smooth", "one-euro")
+        assert result.exit_code == 0, result.output
+        tracked = lines(out / "tracks.jsonl")
+        assert [line["size"] for line in tracked] == [[64, width] for width in widths]
+        assert {tuple(line["poses"]["track_ids"]) for line in tracked} == {(0,)}
+        seen = np.array([line["poses"]["keypoints"][0] for line in tracked])
+        assert np.abs(seen - JOINTS).max() < 1
+        with Video(out / "drawn.mp4") as video:
+            assert {frame.image.shape for frame in video} == {(64, 64, 3)}
 
 
 def test_smoothing_is_off_in_the_estimates(tmp_path, models, clip):

@@ -71,6 +71,23 @@ def test_odd_sizes_become_even_and_browsers_can_play_it(tmp_path, size, stored):
     assert 0 < data.find(b"moov") < data.find(b"mdat")  # the index comes first
 
 
+@pytest.mark.parametrize(
+    ("size", "inside"),
+    [((48, 64), (0, 0, 64, 48)), ((96, 128), (0, 0, 64, 48)), ((96, 64), (16, 0, 48, 48)), ((7, 28), (0, 15, 64, 33))],
+)
+def test_a_frame_of_another_size_is_fitted_with_black_bars(tmp_path, size, inside):
+    with VideoWriter(tmp_path / "v.mp4", crf=5) as writer:
+        writer.write(np.full((47, 64, 3), 100, np.uint8), 0.0)
+        writer.write(np.full((*size, 3), 200, np.uint8), 0.1)
+    with Video(tmp_path / "v.mp4") as video:
+        first, second = (frame.image.mean(axis=2) for frame in video)
+    assert first.shape == second.shape == (48, 64)
+    x1, y1, x2, y2 = inside
+    expected = np.zeros((48, 64))
+    expected[y1:y2, x1:x2] = 200
+    assert np.abs(second - expected).mean() < 4
+
+
 def test_colours_survive(tmp_path):
     colors = np.array([(220, 30, 30), (30, 200, 30), (30, 30, 220), (128, 128, 128)], np.uint8)
     image = np.repeat(np.repeat(colors.reshape(2, 2, 3), 40, 0), 40, 1)

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,8 +55,8 @@ class VideoWriter:
         """Add a frame.
 
         Args:
-            image: RGB uint8 ``(H, W, 3)``; an odd side is made even by repeating the last row or column. Another size
-                than the first frame's is scaled to it.
+            image: RGB uint8 ``(H, W, 3)``; an odd side is made even by repeating the last row or column. A frame of
+                another size than the first is fitted into that, with black bars if its shape differs.
             seconds: When to show it; must grow.
 
         Raises:
@@ -63,9 +64,8 @@ class VideoWriter:
         """
         try:
             container = self._container or self._begin(image)
-            even = np.pad(image, [(0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)], mode="edge")
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-            frame = frame.reformat(*self._size, format="yuv420p", dst_colorspace="ITU709")
+            frame = av.VideoFrame.from_ndarray(_fitted(image, self._size), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
             self._last = max(self._last + 1, round(seconds / TIME_BASE))
             frame.pts, frame.time_base = self._last, TIME_BASE
             container.mux(container.streams.video[0].encode(frame))
@@ -113,6 +113,19 @@ class VideoWriter:
         while self._waiting is not None and self._waiting[0] <= until and into is not None:
             into.mux(self._waiting[1])
             self._waiting = next(self._sound, None)
+
+
+def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An image as it goes into a video of ``size`` (width, height), which is even."""
+    even = cv2.copyMakeBorder(image, 0, image.shape[0] % 2, 0, image.shape[1] % 2, cv2.BORDER_REPLICATE)
+    if even.shape[1::-1] == size:
+        return np.asarray(even, np.uint8)
+    scale = min(size[0] / even.shape[1], size[1] / even.shape[0])
+    width, height = (max(1, round(side * scale)) for side in even.shape[1::-1])
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    small = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    bars = (top, size[1] - height - top, left, size[0] - width - left)
+    return np.asarray(cv2.copyMakeBorder(small, *bars, cv2.BORDER_CONSTANT), np.uint8)
 
 
 def _sound(path: Path, into: av.container.OutputContainer) -> Iterator[tuple[float, Any]]:

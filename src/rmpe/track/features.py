@@ -1,5 +1,6 @@
 """What the image says about who is who: features that move with the joints, and the colours of the limbs."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -28,12 +29,28 @@ def person_size(poses: Poses) -> NDArray[np.float32]:
     return np.maximum((poses.boxes[:, 2:] - poses.boxes[:, :2]).max(axis=1, initial=1), 1)
 
 
-def shrink(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """A small grey picture for optical flow, and the factor from image pixels to its pixels."""
+@dataclass(frozen=True, eq=False)
+class SmallPicture:
+    """A picture for optical flow.
+
+    Attributes:
+        grey: uint8 ``(h, w)``, its longer side at most `LONGEST_SIDE`.
+        scale: Factor from image pixels to its pixels.
+        size: (height, width) of the image.
+    """
+
+    grey: NDArray[np.uint8]
+    scale: float
+    size: tuple[int, int]
+
+
+def shrink(image: NDArray[np.uint8]) -> SmallPicture:
+    """An RGB image made small and grey."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    scale = min(1.0, LONGEST_SIDE / max(grey.shape))
+    height, width = grey.shape
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(small, np.uint8), scale
+    return SmallPicture(np.asarray(small, np.uint8), scale, (height, width))
 
 
 def joint_features(poses: Poses) -> NDArray[np.float32]:
@@ -42,30 +59,28 @@ def joint_features(poses: Poses) -> NDArray[np.float32]:
     return poses.keypoints[:, :, None] + half[:, None, None, None] * PATTERN
 
 
-def follow(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], points: NDArray[np.float32], scale: float
-) -> NDArray[np.float32]:
-    """Sparse optical flow from one small grey picture to the next.
+def follow(before: SmallPicture, after: SmallPicture, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sparse optical flow from one picture to the next.
 
     Args:
-        before: Picture from `shrink`.
-        after: The next one, of the same size.
+        before: The earlier picture.
+        after: The later one.
         points: ``(..., 2)`` image pixels in ``before``; NaN is skipped.
-        scale: Factor that `shrink` gave.
 
     Returns:
-        Where the points went, ``(..., 2)`` image pixels; NaN where they were lost.
+        Where the points went, ``(..., 2)`` image pixels; NaN where they were lost: all of them if the images have
+        different sizes, as there is no saying where a pixel of one lies in the other.
 
     Source: Lucas and Kanade 1981; Bouguet 2000 (pyramid).
     """
     moved = np.full_like(points, np.nan)
-    height, width = before.shape
-    start = points * np.float32(scale)
+    height, width = before.grey.shape
+    start = points * np.float32(before.scale)
     inside = ((start >= 0) & (start <= (width - 1, height - 1))).all(axis=-1)
-    if inside.any():
+    if before.size == after.size and inside.any():
         begin = np.asarray(start[inside], np.float32)
-        ends, found, _ = cv2.calcOpticalFlowPyrLK(before, after, begin, begin.copy(), **LUCAS_KANADE)
-        moved[inside] = np.where(found > 0, ends / np.float32(scale), np.nan)
+        ends, found, _ = cv2.calcOpticalFlowPyrLK(before.grey, after.grey, begin, begin.copy(), **LUCAS_KANADE)
+        moved[inside] = np.where(found > 0, ends / np.float32(before.scale), np.nan)
     return moved
 
 

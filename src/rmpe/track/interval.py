@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rmpe.boxes import Boxes
 from rmpe.estimate.score import box_scores
 from rmpe.poses import Poses
-from rmpe.track.features import follow, joint_features, shrink
+from rmpe.track.features import SmallPicture, follow, joint_features, shrink
 
 Every = int | Literal["auto"]
 
@@ -41,7 +41,7 @@ class DetectionInterval:
         """
         self.every, self.longest, self.shortest = every, longest, shortest
         self._poses: Poses | None = None
-        self._grey: NDArray[np.uint8] | None = None
+        self._picture: SmallPicture | None = None
         self._since = 0  # frames since the last detection
         self._confidence = 0.0  # mean joint confidence right after it
         self._expected = 0  # people carried into the last frame
@@ -49,13 +49,13 @@ class DetectionInterval:
 
     def boxes(self, image: NDArray[np.uint8]) -> Boxes | None:
         """Where to look for people in the next frame; ``None`` says: run the detector."""
-        grey, scale = shrink(image)
-        before, self._grey = self._grey, grey
+        picture = shrink(image)
+        before, self._picture = self._picture, picture
         self._since += 1
-        if self._poses is None or before is None or before.shape != grey.shape:
+        if self._poses is None or before is None or before.size != picture.size:
             return None
-        carried = carry(self._poses, before, grey, scale)
-        self._restless = _moves_elsewhere(before, grey, carried, scale)
+        carried = carry(self._poses, before, picture)
+        self._restless = _moves_elsewhere(before, picture, carried)
         if self._due(self._poses):
             return None
         self._expected = len(carried)
@@ -78,7 +78,7 @@ class DetectionInterval:
         return self._since >= self.longest or lost or unsure or self._restless
 
 
-def carry(poses: Poses, before: NDArray[np.uint8], after: NDArray[np.uint8], scale: float) -> Boxes:
+def carry(poses: Poses, before: SmallPicture, after: SmallPicture) -> Boxes:
     """Boxes of people in the next frame, from their poses in this one.
 
     The extent of the sure joints, grown to the body, is moved by the median motion of the image features around the
@@ -86,9 +86,8 @@ def carry(poses: Poses, before: NDArray[np.uint8], after: NDArray[np.uint8], sca
 
     Args:
         poses: The people of this frame.
-        before: Its small grey picture (`shrink`).
+        before: Its picture.
         after: That of the next frame.
-        scale: Factor from image pixels to theirs.
     """
     sure = poses.keypoint_scores >= SURE
     kept = poses[np.flatnonzero(sure.sum(axis=1) >= 2)]
@@ -98,7 +97,7 @@ def carry(poses: Poses, before: NDArray[np.uint8], after: NDArray[np.uint8], sca
     joints = np.where(sure[..., None], kept.keypoints, np.nan)
     low, high = np.nanmin(joints, axis=1), np.nanmax(joints, axis=1)
     points = joint_features(kept)
-    motion = np.where(sure[:, :, None, None], follow(before, after, points, scale) - points, np.nan)
+    motion = np.where(sure[:, :, None, None], follow(before, after, points) - points, np.nan)
     motion = motion.reshape(len(kept), -1, 2)
     known = np.isfinite(motion).all(axis=(1, 2)) | np.isfinite(motion[..., 0]).any(axis=1)
     shift = np.zeros((len(kept), 2), np.float32)
@@ -111,14 +110,12 @@ def _confidence(poses: Poses) -> float:
     return float(poses.keypoint_scores.mean()) if len(poses) else 0.0
 
 
-def _moves_elsewhere(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], people: Boxes, scale: float, share: float = 0.004
-) -> bool:
+def _moves_elsewhere(before: SmallPicture, after: SmallPicture, people: Boxes, share: float = 0.004) -> bool:
     """Whether more than ``share`` of the picture changed outside the (grown) boxes of people."""
-    small = (80, max(1, round(80 * before.shape[0] / before.shape[1])))
-    change = cv2.absdiff(*(cv2.resize(grey, small, interpolation=cv2.INTER_AREA) for grey in (before, after)))
+    height, width = before.size
+    tiny = (80, max(1, round(80 * height / width)))
+    change = cv2.absdiff(*(cv2.resize(each.grey, tiny, interpolation=cv2.INTER_AREA) for each in (before, after)))
     changed = change > 16
-    factor = scale * 80 / before.shape[1]
-    for x1, y1, x2, y2 in np.maximum(np.round(people.grow(1.3).xyxy * factor), 0).astype(int):
+    for x1, y1, x2, y2 in np.maximum(np.round(people.grow(1.3).xyxy * (80 / width)), 0).astype(int):
         changed[y1 : y2 + 1, x1 : x2 + 1] = False
     return float(changed.mean()) > share

@@ -21,6 +21,7 @@ from rmpe.suppress.parametric import PoseNmsParameters, pose_similarity
 from rmpe.track.assignment import match
 from rmpe.track.features import (
     JOINT_BOX,
+    SmallPicture,
     follow,
     joint_features,
     matched_share,
@@ -103,19 +104,19 @@ class PoseFlow:
         self._start()
 
     def _start(self) -> None:
-        self._grey: NDArray[np.uint8] | None = None
+        self._picture: SmallPicture | None = None
         self._pending: deque[_Frame] = deque()
         self._decided: deque[_Frame] = deque(maxlen=self.parameters.shared)
         self._broken: list[Flow] = []
 
     def update(self, image: NDArray[np.uint8], poses: Poses) -> list[Poses]:
         """See `Tracker.update`."""
-        grey, scale = shrink(image)
+        picture = shrink(image)
         newest = self._pending[-1] if self._pending else self._decided[-1] if self._decided else None
-        if newest is not None and self._grey is not None:
-            followed = follow(self._grey, grey, joint_features(newest.poses), scale)
+        if newest is not None and self._picture is not None:
+            followed = follow(self._picture, picture, joint_features(newest.poses))
             newest.links = matched_share(newest.poses, followed, poses)
-        self._grey = grey
+        self._picture = picture
         self._pending.append(_Frame(poses, worth(poses), Sightings.of(image, poses)))
         return [self._decide()] if len(self._pending) > self.latency else []
 
