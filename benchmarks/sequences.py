@@ -142,16 +142,16 @@ def sequence(
         offset = int(np.clip(200 + pan, 0, 400))
         image = wide[:, offset : offset + width].astype(np.float32)
         seen = [_paint(image, actor, actor.image_to_canvas(now, pan)) for actor in cast]
-        owner = np.full(size, -1)
-        for number, (mask, _) in enumerate(seen):
-            owner[mask > 0.5] = number
+        owner = np.full(size, -1, np.int16)
+        for number, (part, mask, _) in enumerate(seen):
+            owner[part][mask > 0.5] = number
         for x, thick, texture in pillars:
             left, right = np.clip([x - pan - thick / 2, x - pan + thick / 2], 0, width).astype(int)
             if right > left:
                 image[:, left:right] = cv2.resize(texture[:, :40], (int(thick) + 1, height))[:, : right - left]
                 owner[:, left:right] = -2
-        noisy = image + rng.normal(0, 2, (height, width, 1))
-        yield Frame(np.clip(noisy, 0, 255).astype(np.uint8), _truth(seen, owner, cast, size))
+        image += 2 * rng.standard_normal((height, width, 1), np.float32)
+        yield Frame(np.clip(image, 0, 255, out=image).astype(np.uint8), _truth(seen, owner, cast, size))
 
 
 def _actor(cutout: Cutout, rng: np.random.Generator, size: tuple[int, int], seconds: float) -> Actor:
@@ -165,23 +165,28 @@ def _actor(cutout: Cutout, rng: np.random.Generator, size: tuple[int, int], seco
     return Actor(cutout, tall, float(ground), float(begin), float(speed), float(turn), float(rng.uniform(0.8, 1.5)))
 
 
-def _paint(image: np.ndarray, actor: Actor, image_to_canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _paint(image: np.ndarray, actor: Actor, image_to_canvas: np.ndarray) -> tuple[tuple, np.ndarray, np.ndarray]:
+    """Paint the actor; the part of the canvas that was painted, the mask in it, the joints in the canvas."""
     height, width = image.shape[:2]
-    flags = cv2.INTER_AREA if image_to_canvas[0, 0] < 1 else cv2.INTER_LINEAR
-    mask = cv2.warpAffine(actor.cutout.mask, image_to_canvas, (width, height), flags=cv2.INTER_LINEAR)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows):
-        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        color = cv2.warpAffine(actor.cutout.image, image_to_canvas, (width, height), flags=flags)[box]
-        image[box] += mask[box][..., None] * (color - image[box])
-    joints = actor.cutout.joints @ image_to_canvas[:, :2].T + image_to_canvas[:, 2]
-    return mask, joints
+    tall, wide = actor.cutout.mask.shape
+    corners = np.array([(0, 0, 1), (wide, 0, 1), (0, tall, 1), (wide, tall, 1)]) @ image_to_canvas.T
+    x1, y1 = np.clip(np.floor(corners.min(axis=0)) - 1, 0, (width, height)).astype(int).tolist()
+    x2, y2 = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, (width, height)).astype(int).tolist()
+    part, joints = np.s_[y1:y2, x1:x2], actor.cutout.joints @ image_to_canvas[:, :2].T + image_to_canvas[:, 2]
+    if x1 >= x2 or y1 >= y2:
+        return part, np.zeros((y2 - y1, x2 - x1), np.float32), joints
+    to_part, size = image_to_canvas - [[0, 0, x1], [0, 0, y1]], (x2 - x1, y2 - y1)
+    flags = cv2.INTER_AREA if to_part[0, 0] < 1 else cv2.INTER_LINEAR
+    mask = cv2.warpAffine(actor.cutout.mask, to_part, size, flags=cv2.INTER_LINEAR)
+    color = cv2.warpAffine(actor.cutout.image, to_part, size, flags=flags)
+    image[part] += mask[..., None] * (color - image[part])
+    return part, mask, joints
 
 
 def _truth(seen: list, owner: np.ndarray, cast: list[Actor], size: tuple[int, int]) -> Poses:
     height, width = size
     points, boxes, ids = [], [], []
-    for number, ((mask, joints), actor) in enumerate(zip(seen, cast, strict=True)):
+    for number, ((part, mask, joints), actor) in enumerate(zip(seen, cast, strict=True)):
         at = joints.round().astype(int)
         inside = ((at >= 0) & (at < (width, height))).all(axis=1)
         visible = inside & actor.cutout.labelled
@@ -190,7 +195,8 @@ def _truth(seen: list, owner: np.ndarray, cast: list[Actor], size: tuple[int, in
             continue
         rows, columns = np.nonzero(mask > 0.5)
         points.append(np.where(visible[:, None], joints, np.nan))
-        boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        x, y = part[1].start, part[0].start
+        boxes.append([x + columns.min(), y + rows.min(), x + columns.max() + 1, y + rows.max() + 1])
         ids.append(number)
     if not ids:
         return Poses.empty(COCO)

@@ -22,9 +22,11 @@ from rmpe.track.assignment import match
 from rmpe.track.oks_tracker import OksTracker
 from rmpe.track.poseflow import PoseFlow, PoseFlowParameters
 
+SECONDS = 6
 COLUMNS = [
     "frames a second",
     "tracker",
+    "people",
     "MOTA",
     "IDF1",
     "HOTA",
@@ -69,22 +71,34 @@ def trackers(fps):
     }
 
 
-def run(make, videos):
-    """Figures over all videos."""
-    people, whole, seconds, count = identity.PeopleCounts(), hota.HotaCounts.zero(), 0.0, 0
-    for video in videos:
-        tracker, done = make(), []
-        for image, _, poses in video:
-            picture = cv2.imdecode(image, cv2.IMREAD_COLOR_RGB)
-            started = time.thread_time()
-            done += tracker.update(picture, poses)
-            seconds += time.thread_time() - started
-        done += tracker.flush()
-        count += len(video)
-        frames = [frame(truth, found) for (_, truth, _), found in zip(video, done, strict=True)]
-        people += identity.count(frames, COCO.sigmas)
-        whole += hota.count(frames, COCO.sigmas)
-    return people.figures() | whole.figures() | {"ms": 1000 * seconds / count}
+def measure(arguments, fps):
+    """A row a tracker: all see the same frames side by side, so that no video need be kept."""
+    people = cutouts(arguments.data / arguments.photos, 180 if arguments.photos == "coco-val" else 150, 60, 0)
+    backgrounds = empty_photos(arguments.data / "coco-train", 30)
+    makers = trackers(fps)
+    counts = {name: identity.PeopleCounts() for name in makers}
+    wholes = {name: hota.HotaCounts.zero() for name in makers}
+    seconds, frames, actors = dict.fromkeys(makers, 0.0), 0, 0
+    for seed in range(100, 100 + arguments.videos):
+        rng = np.random.default_rng(seed + 1000)
+        running, done = {name: make() for name, make in makers.items()}, {name: [] for name in makers}
+        truth = []
+        for item in sequence(people, backgrounds, seed=seed, fps=fps, actors=4 + seed % 7, seconds=SECONDS):
+            truth.append(item.truth)
+            poses = disturb(item.truth, rng, item.image.shape[:2])
+            for name, tracker in running.items():
+                started = time.thread_time()
+                done[name] += tracker.update(item.image, poses)
+                seconds[name] += time.thread_time() - started
+        frames, actors = frames + len(truth), actors + len({i for poses in truth for i in poses.track_ids})
+        for name, tracker in running.items():
+            pairs = [frame(*pair) for pair in zip(truth, done[name] + tracker.flush(), strict=True)]
+            counts[name] += identity.count(pairs, COCO.sigmas)
+            wholes[name] += hota.count(pairs, COCO.sigmas)
+    names = ("MOTA", "IDF1", "HOTA", "switches", "tracks", "misses", "false_positives")
+    for name in makers:
+        figures = counts[name].figures() | wholes[name].figures()
+        yield [fps, name, actors, *(figures[key] for key in names), 1000 * seconds[name] / frames]
 
 
 def frame(truth, found):
@@ -93,23 +107,6 @@ def frame(truth, found):
     arrays = (truth.keypoints, np.ones(len(truth)), areas, truth.track_ids)
     points = (found.keypoints, found.keypoint_scores, found.track_ids)
     return Frame(*arrays, *points)
-
-
-def make_videos(data, photos, count, fps, first_seed):
-    """(JPEG, truth, disturbed poses) of every frame; as JPEG, or they would not fit into memory."""
-    people = cutouts(data / photos, 180 if photos == "coco-val" else 150, 60, 0)
-    backgrounds = empty_photos(data / "coco-train", 30)
-    for seed in range(first_seed, first_seed + count):
-        rng = np.random.default_rng(seed + 1000)
-        made = sequence(people, backgrounds, seed=seed, fps=fps, actors=4 + seed % 7, seconds=6)
-        yield [
-            (
-                cv2.imencode(".jpg", item.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1],
-                item.truth,
-                disturb(item.truth, rng, item.image.shape[:2]),
-            )
-            for item in made
-        ]
 
 
 def main():
@@ -123,19 +120,15 @@ def main():
     cv2.setNumThreads(1)
     rows = []
     for fps in arguments.fps:
-        videos = list(make_videos(arguments.data, arguments.photos, arguments.videos, fps, first_seed=100))
-        for name, make in trackers(fps).items():
-            figures = run(make, videos)
-            names = ("MOTA", "IDF1", "HOTA", "switches", "tracks", "misses", "false_positives", "ms")
-            rows.append([fps, name, *(figures[key] for key in names)])
-            print(*(f"{cell:.1f}" if isinstance(cell, float) else cell for cell in rows[-1]), sep="\t", flush=True)
+        for row in measure(arguments, fps):
+            rows.append(row)
+            print(*(f"{cell:.1f}" if isinstance(cell, float) else cell for cell in row), sep="\t", flush=True)
     if arguments.save:
-        people = sum(len({i for _, truth, _ in video for i in truth.track_ids}) for video in videos)
         record(
             "tracking",
             title="Tracking on videos made from photos",
             command="python benchmarks/tracking.py " + " ".join(sys.argv[1:]),
-            data=f"{arguments.videos} videos of 6 s made from {arguments.photos} people, 1280x720, {people} people",
+            data=f"{arguments.videos} videos of {SECONDS} s made from {arguments.photos} people, 1280x720",
             columns=COLUMNS,
             rows=rows,
             notes="Poses are the truth disturbed (6 % missed, jitter, false people), the same for all. 'misses' counts "
