@@ -20,3 +20,9 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def parity(data_root: Path) -> Path:
     return data_root / "parity"
+
+
+@pytest.fixture(autouse=True)
+def nobodys_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that the person at this machine added, or chose as defaults, play no part in the tests."""
+    monkeypatch.setenv("RMPE_HOME", str(tmp_path_factory.getbasetemp() / "no_home"))

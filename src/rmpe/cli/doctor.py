@@ -12,7 +12,7 @@ import numpy as np
 from rmpe import __version__
 from rmpe.boxes import Boxes
 from rmpe.errors import RmpeError
-from rmpe.models import shipped_models
+from rmpe.models import default_model, installed_models
 from rmpe.pipeline import load
 
 PACKAGES = (
@@ -42,8 +42,8 @@ def doctor(detector: str | None, pose: str | None) -> None:
     click.echo(f"engine providers: {', '.join(onnxruntime.get_available_providers())}")
     if _version("onnxruntime") != "-" and _version("onnxruntime-gpu") != "-":
         click.echo("warning: onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, install one")
-    click.echo(f"models: {', '.join(shipped_models()) or 'none installed'}")
-    if not (detector and pose) and not shipped_models():
+    click.echo(f"models: {', '.join(installed_models()) or 'none installed'}")
+    if not ((detector or default_model("detector")) and (pose or default_model("pose"))):
         click.echo("self-test: skipped, no models (name some with --detector and --pose)")
         return
     try:
