@@ -4,7 +4,8 @@
 
 Takes whatever runs ``benchmarks/sstn_proof_train.py`` has finished, exports them, estimates every person from every
 disturbed box (kept in ``FOLDER/boxes``, results in ``FOLDER/results``; both are made once) and prints the tables.
-In the crop: STN, SPPE and SDTN in one graph. Composed: theta composed with the crop's map, pixels sampled once.
+In the crop: STN, SPPE and SDTN in one graph. Composed: theta composed with the crop's map, pixels sampled once. A run
+is judged the way it was trained.
 """
 
 import argparse
@@ -37,15 +38,9 @@ from rmpe.training.box_policies import RandomJitter, disturb
 DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
 VAL = DATA / "data" / "coco-val"
 TINYPOSE = DATA / "models" / "tinypose_256x192.onnx"
-VARIANTS = ("sstn", "parallel", "theta", "all")
 NAMES = {"sstn": "SSTN", "parallel": "SSTN + parallel SPPE", "theta": "SSTN + theta", "all": "SSTN + parallel + theta"}
 # How often an STN looks: again at the box it found.
 TIMES = {1: "", 2: ", twice"}
-BUDGET = (
-    "A pose estimator at 128x96 after 320 steps of 64 people, stage 2 of 80 steps of 32, an STN alone after 400 steps "
-    "of 32: minutes on one shared core, one seed, so the pose estimator is weak and the joint runs have hardly begun "
-    "to learn. Rows that are missing were not trained. CPU time of one thread, other programs running."
-)
 # Training people whose first poses the rival learns from.
 RIVAL_PEOPLE = 3000
 
@@ -154,10 +149,11 @@ def methods(folder: Path) -> list[Method]:
                 rows.append(Method(f"{first} behind the STN alone{words}", made, first))
         if control := exported(folder / f"stage2-{policy}-control"):
             rows.append(Method(against, lambda f=control: estimator(f / "sppe.onnx"), None))
-        for variant in VARIANTS:
-            if files := exported(folder / f"stage2-{policy}-{variant}"):
-                name = f"{policy}: {NAMES[variant]}"
+        for variant, words in NAMES.items():
+            name, run = f"{policy}: {words}", f"stage2-{policy}-{variant}"
+            if files := exported(folder / run):
                 rows.append(Method(f"{name}, in the crop", lambda f=files: estimator(f / "sstn_sppe.onnx"), against))
+            if files := exported(folder / f"{run}-composed"):
                 rows.append(Method(f"{name}, composed", lambda f=files: behind(f, f / "sppe.onnx"), against))
     rows.append(Method("TinyPose", lambda: estimator(TINYPOSE), None))
     if alone:
@@ -177,13 +173,26 @@ def exported(run: Path) -> Path | None:
     if not any(out.glob("*.onnx")):
         from rmpe.export import export_checkpoint
         from rmpe.nets.checkpoint import load_checkpoint
-        from rmpe.nets.parallel_sppe import SstnSppe
 
         checkpoint = run / "model.safetensors"
-        if isinstance(load_checkpoint(checkpoint)[0], SstnSppe):
-            export_checkpoint(checkpoint, out, "crop")
-        export_checkpoint(checkpoint, out, "composed")
+        training = load_checkpoint(checkpoint)[1]["training"]
+        export_checkpoint(checkpoint, out, training["sstn"]["sampling"] if training["stage"] == 2 else "composed")
     return out
+
+
+def budget(folder: Path) -> str:
+    """How long the finished runs trained, from their checkpoints."""
+    from rmpe.nets.checkpoint import load_checkpoint
+
+    kinds: dict[str, list[str]] = {}
+    for run in sorted(folder.iterdir()):
+        if exported(run):
+            saved = load_checkpoint(run / "model.safetensors")[1]
+            height, width = saved["size"]
+            kind = f"{saved['steps']} steps of {saved['training']['batch']} people at {height}x{width}"
+            kinds.setdefault(kind, []).append(run.name)
+    trained = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
+    return f"Trained on one core, one seed, {trained}. Rows that are missing were not trained. CPU time of one thread."
 
 
 def estimator(pose: Path, stn: object = None) -> Estimator:
@@ -286,7 +295,7 @@ def main() -> None:
             table[method.name][target] = score(people, kept["results"])
             costs[method.name].append(kept["cpu_ms"])
         print(f"{method.name}: done", flush=True)
-    report(rows, table, costs, len(people.images), options.samples, digest, options.save)
+    report(rows, table, costs, len(people.images), options.samples, digest, budget(options.folder), options.save)
     plot(rows, table, len(people.images), options.folder / "proof.png")
 
 
@@ -297,6 +306,7 @@ def report(
     images: int,
     samples: int,
     digest: str,
+    budget: str,
     save: bool,
 ) -> None:
     every = np.ones(images)
@@ -307,7 +317,7 @@ def report(
             [m.name, *(100 * getattr(table[m.name][t], figure)(every) for t in IOUS), float(np.median(costs[m.name]))]
             for m in rows
         ]
-        show(f"sstn-proof-{figure}", f"SSTN: {title} on disturbed boxes", data, columns, lines, BUDGET, save)
+        show(f"sstn-proof-{figure}", f"SSTN: {title} on disturbed boxes", data, columns, lines, budget, save)
     columns = ["method", "against", "figure", *(f"IoU {target}" for target in IOUS), "loss at .6", "loss at .5"]
     lines = []
     for method in rows:

@@ -1,6 +1,6 @@
 """Train what the proof of SSTN compares (``benchmarks/sstn_proof.py``), one run after another; call again to go on.
 
-    python benchmarks/sstn_proof_train.py [--list] [--until 18:20] [--folder runs/proof]
+    python benchmarks/sstn_proof_train.py [--list] [--until 18:20] [--folder runs/proof] [--only RUN ...]
 
 One stage 1 pose estimator a box policy; from each, stage 2 runs of equal length. Every run is ``rmpe train`` with one
 of two configurations and the overrides that ``--list`` prints. A finished run is skipped, an interrupted one resumed.
@@ -18,17 +18,20 @@ from record import ROOT
 STAGE1, STAGE2 = "configs/proof_stage1.toml", "configs/proof_stage2.toml"
 POLICIES = {"pgpg": "configs/pgpg_yolox_nano.toml", "true": "'true'", "jitter": "jitter"}
 EARLY = [f"backbone.{part}" for part in ("stem", "blocks.0", "blocks.1", "blocks.2")]
-# What teaches the STN in stage 2, and the control: the same fine-tuning without SSTN.
-VARIANTS = {
-    "control": ["stage=1", "optim.lr=2e-4"],
+# The STN's copy of the backbone learns from stride 16 on.
+FINE = [f"features.backbone.{part}" for part in ("stem", *(f"blocks.{block}" for block in range(5)))]
+JOINED = [*(f"sppe.{part}" for part in EARLY), *(f"localisation.{part}" for part in FINE)]
+# What teaches the STN in stage 2; the control is the same fine-tuning without SSTN.
+CONTROL = ["stage=1", "optim.lr=2e-4", f"freeze={EARLY}"]
+TEACHERS = {
     "all": ["sstn.parallel=1.0", "sstn.theta=10.0"],
     "theta": ["sstn.parallel=0.0", "sstn.theta=10.0"],
     "parallel": ["sstn.parallel=1.0", "sstn.theta=0.0"],
     "sstn": ["sstn.parallel=0.0", "sstn.theta=0.0"],
 }
-# An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets more of them, and its
-# copy of the backbone learns from stride 16 on.
-FINE = [f"features.backbone.{part}" for part in ("stem", *(f"blocks.{block}" for block in range(5)))]
+# What the pose estimator sees in stage 2: pixels of the crop (the paper), or of the image through the composed map.
+SAMPLINGS = {"": "crop", "-composed": "composed"}
+# An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets more of them.
 ALONE = ["stage=stn", "steps=400", f"freeze={FINE}", "optim.lr_scale={features=0.25}"]
 # glibc otherwise returns every tensor's memory to the system: up to twice as slow.
 TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
@@ -42,10 +45,11 @@ def runs(folder: Path) -> dict[str, tuple[str, list[str]]]:
         start = f"start={folder / f'stage1-{policy}' / 'model.safetensors'}"
         if policy == "pgpg":
             table["stn"] = (STAGE2, [start, *ALONE])
-        for variant, overrides in VARIANTS.items():
-            joined = [*(f"sppe.{part}" for part in EARLY), "localisation.features"]
-            frozen = EARLY if variant == "control" else joined
-            table[f"stage2-{policy}-{variant}"] = (STAGE2, [start, f"freeze={frozen}", *overrides])
+        table[f"stage2-{policy}-control"] = (STAGE2, [start, *CONTROL])
+        for suffix, sampling in SAMPLINGS.items():
+            for variant, teachers in TEACHERS.items():
+                settings = [start, f"freeze={JOINED}", f"sstn.sampling={sampling}", *teachers]
+                table[f"stage2-{policy}-{variant}{suffix}"] = (STAGE2, settings)
     return table
 
 

@@ -141,9 +141,10 @@ def test_resume_without_or_with_another_state(tmp_path, coco_set):
         trainer(file, "model.channels=32").resume()
 
 
-def test_stage_2_moves_main_branch_only(tmp_path, coco_set):
+@pytest.mark.parametrize("sampling", ["crop", "composed"])
+def test_stage_2_moves_main_branch_only(tmp_path, coco_set, sampling):
     start = trainer(small(tmp_path / "one", coco_set)).fit()
-    run = trainer(small(tmp_path / "two", coco_set, start), "sstn.theta=1.0")
+    run = trainer(small(tmp_path / "two", coco_set, start), "sstn.theta=1.0", f"sstn.sampling={sampling}")
     frozen = {name: value.clone() for name, value in run.task.parallel.state_dict().items()}
     free = {name: value.clone() for name, value in run.net.state_dict().items()}
     parts = run.update()
@@ -154,6 +155,28 @@ def test_stage_2_moves_main_branch_only(tmp_path, coco_set):
     assert any(name.startswith("sppe") for name in moved)
     with pytest.raises(DataError, match="stage 2 needs start"):
         load_config(TrainConfig, small(tmp_path / "three", coco_set, stage=2))
+
+
+def test_composed_stage_2_begins_as_in_the_crop_and_resumes_to_the_bit(tmp_path, coco_set):
+    """Theta starts as the identity, where both samplings are one; then the pictures differ."""
+    start = trainer(small(tmp_path / "one", coco_set)).fit()
+    once, twice, crop = (small(tmp_path / name, coco_set, start) for name in ("once", "twice", "crop"))
+    composed = trainer(once, "sstn.sampling=composed")
+    composed.config.run.mkdir()
+    inside = trainer(crop, "sstn.sampling=crop")
+    parts = [(composed.update(), inside.update()) for _ in range(4)]
+    assert parts[0][0] == pytest.approx(parts[0][1], rel=1e-4)
+    assert parts[3][0] != pytest.approx(parts[3][1], rel=1e-4)
+    composed.save()
+    first = trainer(twice, "sstn.sampling=composed")
+    first.update(), first.update()
+    first.config.run.mkdir()
+    first.save()
+    second = trainer(twice, "sstn.sampling=composed")
+    second.resume()
+    second.fit()
+    a, b = (torch.load(tmp_path / name / "run/state.pt", weights_only=True) for name in ("once", "twice"))
+    assert all(same(a[part], b[part]) for part in ("step", "net", "average", "optimizer"))
 
 
 def test_frozen_modules_stay_as_they_are(tmp_path, coco_set):
@@ -168,14 +191,17 @@ def test_frozen_modules_stay_as_they_are(tmp_path, coco_set):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(tmp_path, coco_set):
-    run = trainer(small(tmp_path, coco_set))
+    start = trainer(small(tmp_path / "one", coco_set)).fit()
+    run = trainer(small(tmp_path, coco_set, start), "sstn.sampling=composed")
     run.config.run.mkdir()
     with torch.no_grad():
-        run.net.heads[0].bias.fill_(float("nan"))
+        run.net.sppe.heads[0].bias.fill_(float("nan"))
     with pytest.raises(ModelError, match="loss of step 0 is not finite") as caught:
         run.update()
     path = Path(str(caught.value).rsplit(" ", 1)[-1])
-    assert torch.load(path, weights_only=True)["batch"]["images"].shape == (4, 3, 64, 48)
+    batch = torch.load(path, weights_only=True)["batch"]
+    assert batch["images"].shape == (4, 3, 64, 48)
+    assert batch["source"]["stored"].shape == (4, 3, 96, 72)
 
 
 def test_progress_and_validation(tmp_path, coco_set):
@@ -230,7 +256,8 @@ def test_ones_own_skeleton_end_to_end(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_loss_of_one(tmp_path, coco_set):
+@pytest.mark.parametrize("stage", [1, 2])
+def test_two_processes_give_the_loss_of_one(tmp_path, coco_set, stage):
     """torchrun with two processes on the CPU, batch norm frozen: the same losses as one process."""
     script = tmp_path / "run.py"
     script.write_text(
@@ -242,17 +269,23 @@ def test_two_processes_give_the_loss_of_one(tmp_path, coco_set):
         run = Trainer(load_config(TrainConfig, Path(sys.argv[1])), lambda line: None)
         parts = []
         for _ in range(3):
-            part = torch.tensor(run.update()["pose"])
+            part = run.update()
+            part = torch.tensor([part[name] for name in ("pose", "parallel", "theta") if name in part])
             if run.worker.count > 1:
                 torch.distributed.all_reduce(part)
-            parts.append(part.item())
+            parts += part.tolist()
         if run.worker.rank == 0:
             total = sum(value.double().abs().sum().item() for value in run.net.state_dict().values())
             Path(sys.argv[2]).write_text(json.dumps([*parts, total]))
         run.worker.leave()
         """)
     )
-    file = small(tmp_path, coco_set, freeze_norms="true", optim="{ lr = 1e-3, warmup = 0 }")
+    options = {"freeze_norms": "true", "optim": "{ lr = 1e-3, warmup = 0 }"}
+    if stage == 2:
+        start = trainer(small(tmp_path / "first", coco_set)).fit()
+        sstn = '{ localisation = { name = "tiny_localisation" }, theta = 1.0, sampling = "composed" }'
+        options |= {"stage": "2", "start": f'"{start}"', "sstn": sstn}
+    file = small(tmp_path, coco_set, **options)
     trainer(file)  # packs the crops, so that two processes do not
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -32,7 +32,8 @@ def test_every_run_has_a_valid_configuration_and_its_start_is_made_before(recipe
         loaded = load_config(TrainConfig, ROOT / config, [f"run=runs/proof/{name}", *overrides])
         assert loaded.start is None or loaded.start.parent.name in made
         made.append(name)
-    assert {f"stage2-{policy}-{variant}" for policy in recipe.POLICIES for variant in recipe.VARIANTS} <= set(made)
+    variants = ["control", *(teacher + suffix for teacher in recipe.TEACHERS for suffix in recipe.SAMPLINGS)]
+    assert {f"stage2-{policy}-{variant}" for policy in recipe.POLICIES for variant in variants} <= set(made)
 
 
 def test_stage_2_runs_are_of_equal_length_on_equal_boxes(recipe) -> None:
@@ -42,6 +43,7 @@ def test_stage_2_runs_are_of_equal_length_on_equal_boxes(recipe) -> None:
         if name.startswith("stage2")
     ]
     assert len({(run.steps, run.batch, run.augment, run.seed) for run in loaded}) == 1
+    assert len({run.freeze for run in loaded if run.stage == 2}) == 1
     rates = {run.optim.lr * (run.optim.lr_scale["sppe"] if run.stage == 2 else 1) for run in loaded}
     assert len(rates) == 1 or max(rates) == pytest.approx(min(rates))  # the pose estimator learns as fast in all
 

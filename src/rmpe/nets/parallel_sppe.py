@@ -4,11 +4,12 @@ Source: RMPE section 3.1, Figures 3 and 4.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from rmpe.nets.sstn import sdtn, stn
+from rmpe.nets.sstn import Size, sdtn, stn
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,17 @@ class SstnSppe(nn.Module):
         super().__init__()
         self.sppe, self.localisation = sppe, localisation
 
-    def forward(self, images: Tensor) -> SstnOutput:
-        """One pass over proposals' crops ``(B, 3, H, W)``."""
+    def forward(self, images: Tensor, source: Callable[[Tensor, Size], Tensor] | None = None) -> SstnOutput:
+        """One pass over proposals' crops ``(B, 3, H, W)``.
+
+        Args:
+            images: Normalised crops; the STN looks at these.
+            source: Theta and a size (height, width) to what the pose estimator looks at, sampled from where the crops
+                came from (the composed way); without it the crops themselves are sampled, as in the paper.
+        """
         height, width = images.shape[-2:]
         theta = self.localisation(images)
-        centred_images = stn(images, theta, (height, width))
+        centred_images = source(theta, (height, width)) if source else stn(images, theta, (height, width))
         centred_heatmaps = self.sppe(centred_images)
         return SstnOutput(theta, centred_images, centred_heatmaps, [sdtn(maps, theta) for maps in centred_heatmaps])
 

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from rmpe import affine
 from rmpe.boxes import Boxes
 from rmpe.datasets.packed import PackedCrops
-from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.propose import grow_proposals
 from rmpe.training.box_policies import BoxPolicy, disturb, load_policy
 from rmpe.training.distill import PseudoLabels
 from rmpe.training.pgpg import Pgpg
+from rmpe.training.source import Source
 
 LOWER_BODY = ("hip", "knee", "ankle", "foot", "toe", "heel", "pelvis")
 # A half body is cut out only where this many joints say where it is; its box is their extent times this.
@@ -75,7 +74,8 @@ class Batch:
         theta: ``(B, 2, 3)`` float32, true map centred_to_disturbed, normalised coordinates.
         centred_keypoints: ``(B, K, 2)`` float32, pixels of the undisturbed crop.
         centred_visible: ``(B, K)`` float32.
-        centred_images: ``(B, 3, H, W)`` float32, or None if not asked for.
+        source: What the crops were sampled from, or None if not asked for; ``source(theta, (H, W))`` are the crops of
+            the undisturbed boxes.
     """
 
     images: Tensor
@@ -84,7 +84,7 @@ class Batch:
     theta: Tensor
     centred_keypoints: Tensor
     centred_visible: Tensor
-    centred_images: Tensor | None = None
+    source: Source | None = None
 
 
 class Augmenter:
@@ -124,6 +124,8 @@ class Augmenter:
             missing = (packed.visibility == 0) & (pseudo.scores >= minimum_score)
             self.keypoints[missing], self.weights[missing] = pseudo.keypoints[missing], pseudo.scores[missing]
         self.crops = torch.from_numpy(np.asarray(packed.crops)).to(self.device) if self.device.type != "cpu" else None
+        self._normalise_stored = affine.pixels_to_normalised(packed.spec.stored_size)
+        self._identity = torch.eye(2, 3, device=self.device)[None]
 
     def __call__(
         self,
@@ -132,7 +134,7 @@ class Augmenter:
         size: tuple[int, int],
         share: slice = slice(None),
         *,
-        centred: bool = False,
+        source: bool = False,
     ) -> Batch:
         """A batch of the people with indices ``people``.
 
@@ -141,7 +143,7 @@ class Augmenter:
             generator: Source of all randomness.
             size: (height, width) of the crops.
             share: The part of the batch that this process needs; draws are made for all.
-            centred: Whether the undisturbed crops are needed too.
+            source: Whether the batch is to be sampled from again, through another map.
         """
         config, count = self.config, len(people)
         boxes = self._boxes(people, generator)
@@ -163,19 +165,25 @@ class Augmenter:
         people, flipped = people[share], flipped[share]
         points, weights = self.keypoints[people], self.weights[people]
         points[flipped], weights[flipped] = points[flipped][:, self.flip_order], weights[flipped][:, self.flip_order]
-        stored = self._stored(people)
-        look = [self._tensor(gains[share]), self._tensor(patches[share]), self._tensor(colors[share])]
         normalise, pixels = affine.pixels_to_normalised(size), affine.normalised_to_pixels(size)
+        disturbed_to_stored = affine.compose(affine.invert(stored_to_disturbed), pixels)
+        sampled = Source(
+            stored=self._stored(people),
+            disturbed_to_stored=self._tensor(affine.compose(self._normalise_stored, disturbed_to_stored)),
+            gains=self._tensor(gains[share]),
+            patches=self._tensor(2 * patches[share] - 1),
+            colors=self._tensor(colors[share]),
+        )
         disturbed_points, visible = _in_crop(affine.apply(stored_to_disturbed, points), weights, size)
         centred_points, centred_visible = _in_crop(affine.apply(stored_to_centred, points), weights, size)
         return Batch(
-            images=self._images(stored, stored_to_disturbed, size, *look),
+            images=sampled(self._identity, size),
             keypoints=self._tensor(disturbed_points),
             visible=self._tensor(visible),
             theta=self._tensor(affine.compose(normalise, affine.compose(centred_to_disturbed, pixels))),
             centred_keypoints=self._tensor(centred_points),
             centred_visible=self._tensor(centred_visible),
-            centred_images=self._images(stored, stored_to_centred, size, *look) if centred else None,
+            source=sampled if source else None,
         )
 
     def _boxes(self, people: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.float64]:
@@ -233,29 +241,6 @@ class Augmenter:
         else:
             pixels = self.crops[torch.from_numpy(people).to(self.device)]
         return pixels.float().permute(0, 3, 1, 2)
-
-    def _images(
-        self,
-        stored: Tensor,
-        stored_to_crop: affine.Matrix,
-        size: tuple[int, int],
-        gains: Tensor,
-        patches: Tensor,
-        colors: Tensor,
-    ) -> Tensor:
-        height, width = stored.shape[2:]
-        crop_to_stored = affine.compose(affine.invert(stored_to_crop), affine.normalised_to_pixels(size))
-        theta = self._tensor(affine.compose(affine.pixels_to_normalised((height, width)), crop_to_stored))
-        grid = F.affine_grid(theta, [len(stored), 3, *size], align_corners=False)
-        images = F.grid_sample(stored, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        images = (images * gains[:, :, None, None]).clamp_(0, 255)
-        y = (torch.arange(size[0], device=self.device) + 0.5) / size[0]
-        x = (torch.arange(size[1], device=self.device) + 0.5) / size[1]
-        rows = (y >= patches[:, 1:2]) & (y < patches[:, 3:4])
-        columns = (x >= patches[:, 0:1]) & (x < patches[:, 2:3])
-        covered = (rows[:, :, None] & columns[:, None, :])[:, None]
-        images = torch.where(covered, colors[:, :, None, None], images).sub_(PIXEL_MEAN).div_(PIXEL_SD)
-        return images.contiguous(memory_format=torch.channels_last)
 
     def _tensor(self, array: NDArray[np.float64] | NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).to(self.device, non_blocking=True)

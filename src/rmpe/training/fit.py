@@ -83,7 +83,8 @@ class PoseTask:
     def batch(self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice) -> Batch:
         """Augmented people."""
         size = self.config.small_size if done < self.config.small_share else self.config.data.size
-        return self.augmenter(items, generator, size, share, centred=False)
+        composed = self.config.stage == 2 and self.config.sstn.sampling == "composed"
+        return self.augmenter(items, generator, size, share, source=composed)
 
     def losses(self, net: nn.Module, batch: Batch) -> Parts:
         """The stage's objective."""

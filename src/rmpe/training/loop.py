@@ -4,7 +4,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -49,7 +49,7 @@ class Task(Protocol):
     validation: Validate | None
 
     def batch(self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice) -> Any:
-        """An augmented batch, an object with attributes.
+        """An augmented batch, a dataclass.
 
         Args:
             items: Indices of the whole batch's things.
@@ -258,7 +258,7 @@ class Trainer:
 
     def _stop_on(self, batch: Any, parts: dict[str, Tensor]) -> None:
         path = self.config.run / f"bad_batch_{self.step}.{self.worker.rank}.pt"
-        torch.save({"batch": vars(batch), "net": self.net.state_dict()}, path)
+        torch.save({"batch": asdict(batch), "net": self.net.state_dict()}, path)
         values = ", ".join(f"{name} {part.item()}" for name, part in parts.items())
         raise ModelError(f"the loss of step {self.step} is not finite ({values}); batch and weights are in {path}")
 

@@ -1,7 +1,7 @@
 """What each stage of the training minimises (paper section 3.1 and 4.1)."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -22,11 +22,15 @@ class SstnConfig:
         localisation: Name of the localisation net in `rmpe.nets.checkpoint.NETS`, and its arguments.
         parallel: Weight of the parallel SPPE's loss; the paper gives none, the authors' code adds the two. 0 = none.
         theta: Weight of direct supervision by the true transform; not in the paper. 0 = none.
+        sampling: What the pose estimator sees: ``crop`` = pixels sampled from the proposal's crop (the paper);
+            ``composed`` = pixels sampled once from the image, through theta composed with the crop's own map. Train
+            as the net will run: `rmpe export --way`.
     """
 
     localisation: dict[str, Any] = field(default_factory=lambda: {"name": "early_localisation", "motion": "zoom"})
     parallel: float = 1.0
     theta: float = 0.0
+    sampling: Literal["crop", "composed"] = "crop"
 
 
 def sppe_objective(net: nn.Module, batch: Batch, sigma: float) -> Parts:
@@ -42,16 +46,16 @@ def sstn_objective(
 
     Source: section 3.1: the main branch is compared after the SDTN, the parallel branch before it, in the crop of the
         undisturbed true box.
-    Differs: ``theta``.
+    Differs: ``theta``; and a batch that brings its source is sampled from there, once.
     """
-    output = net(batch.images)
+    output = net(batch.images, batch.source)
     parts = {"pose": _pose_loss(output.heatmaps, batch.keypoints, batch.visible, batch, sigma)}
     if parallel is not None and config.parallel:
         heatmaps = parallel(output.centred_images)
         loss = _pose_loss(heatmaps, batch.centred_keypoints, batch.centred_visible, batch, sigma)
         parts["parallel"] = config.parallel * loss
     if config.theta:
-        parts["theta"] = config.theta * theta_loss(output.theta, batch.theta)
+        parts["theta"] = config.theta * _theta_loss(output.theta, batch)
     return parts
 
 
@@ -60,7 +64,12 @@ def stn_objective(net: nn.Module, batch: Batch) -> Parts:
 
     Differs: not in the paper.
     """
-    return {"theta": theta_loss(net(batch.images), batch.theta)}
+    return {"theta": _theta_loss(net(batch.images), batch)}
+
+
+def _theta_loss(theta: Tensor, batch: Batch) -> Tensor:
+    """This process's share of the mean over the whole batch."""
+    return theta_loss(theta, batch.theta) * (len(theta) / weight_sum(theta.new_ones(len(theta))))
 
 
 def _pose_loss(heatmaps: list[Tensor], keypoints: Tensor, visible: Tensor, batch: Batch, sigma: float) -> Tensor:
