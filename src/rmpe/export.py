@@ -1,8 +1,9 @@
 """From a checkpoint to ONNX files that `rmpe predict` and any ONNX engine can run, with their cards inside."""
 
 import logging
+import tomllib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -31,6 +32,8 @@ from rmpe.skeletons import load_skeleton
 Way: TypeAlias = Literal["composed", "crop"]
 WAYS: tuple[str, ...] = get_args(Way)
 Kind: TypeAlias = Literal["pose", "detector", "stn"]
+# What a card says in words; the rest of it follows from the net.
+ABOUT = ("name", "license", "source", "notes")
 OPSET = 18  # the first whose GridSample both ONNX Runtime and OpenVINO run
 
 
@@ -85,7 +88,14 @@ class InCrop(nn.Module):
         return (*answer, sdtn(heatmaps, theta), theta) if self.extra else answer
 
 
-def export_checkpoint(checkpoint: Path, out: Path, way: Way = "composed", *, extra: bool = False) -> list[Path]:
+def export_checkpoint(
+    checkpoint: Path,
+    out: Path,
+    way: Way = "composed",
+    *,
+    extra: bool = False,
+    about: Mapping[str, str] | None = None,
+) -> list[Path]:
     """Write the ONNX files of a checkpoint.
 
     - A pose estimator becomes ``sppe.onnx``, a localisation net ``stn.onnx``, a person detector ``detector.onnx``.
@@ -98,6 +108,7 @@ def export_checkpoint(checkpoint: Path, out: Path, way: Way = "composed", *, ext
         out: Folder to write to; made if it is not there.
         way: How a joined net is to run.
         extra: Give the one graph its heatmaps and theta as further outputs.
+        about: Entries of `ABOUT` for the card, instead of the checkpoint's.
 
     Returns:
         The files written.
@@ -109,6 +120,7 @@ def export_checkpoint(checkpoint: Path, out: Path, way: Way = "composed", *, ext
     if way not in WAYS:
         raise UsageError(f"unknown way {way!r}; known: {', '.join(WAYS)}")
     net, config = load_checkpoint(checkpoint)
+    config |= about or {}
     if isinstance(net, PersonDetector | Ssd512):
         config = {"skeleton": "coco17", **config}  # a card names one always; a detector has no use for it
     if missing := {"skeleton", "size"} - config.keys():
@@ -130,6 +142,22 @@ def export_checkpoint(checkpoint: Path, out: Path, way: Way = "composed", *, ext
     return [_export_part(net, config, out)]
 
 
+def read_about(path: Path) -> dict[str, str]:
+    """What a card says in words, from a TOML file with entries of `ABOUT`.
+
+    Raises:
+        DataError: If it cannot be read or has other entries.
+    """
+    try:
+        entries = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: cannot read the card's entries: {error}") from error
+    wrong = [key for key, value in entries.items() if key not in ABOUT or not isinstance(value, str)]
+    if wrong:
+        raise DataError(f"{path}: {wrong[0]} is not one of {', '.join(ABOUT)}, or no text")
+    return entries
+
+
 def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
     if isinstance(net, PersonDetector | Ssd512):
         card = model_card(config, "detector", "boxes")
@@ -141,9 +169,7 @@ def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
 
 def model_card(config: dict[str, Any], kind: Kind, decoder: str) -> ModelCard:
     """The card of one part of a checkpoint, from the checkpoint's configuration."""
-    known = {
-        key: config[key] for key in ("growth", "score_threshold", "nms", "license", "source", "notes") if key in config
-    }
+    known = {key: config[key] for key in ("growth", "score_threshold", "nms", *ABOUT[1:]) if key in config}
     return ModelCard(
         kind=kind,
         name=config.get("name", config["model"]["name"]),

@@ -19,22 +19,26 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help="SSTN nets: stn.onnx and sppe.onnx, sampled once from the image, or all in one graph as in the paper.",
 )
 @click.option("--extra", is_flag=True, help="With --way crop: heatmaps and theta as further outputs.")
+@click.option("--card", type=FILE, help="TOML with name, license, source, notes for the model card.")
 @click.option("--int8", type=FILE, help="Also quantise to int8; calibrate on these COCO annotations.")
 @click.option("--images", type=FOLDER, help="Folder of the images of --int8; by default images/ beside them.")
-def export(checkpoint: Path, out: Path, way: str, extra: bool, int8: Path | None, images: Path | None) -> None:
+def export(
+    checkpoint: Path, out: Path, way: str, extra: bool, card: Path | None, int8: Path | None, images: Path | None
+) -> None:
     """Export CHECKPOINT (.safetensors) for `rmpe predict --pose sppe.onnx --stn stn.onnx` and other engines."""
     from rmpe.cards import find_card
     from rmpe.errors import UsageError
-    from rmpe.export import calibration_batches, export_checkpoint
+    from rmpe.export import calibration_batches, export_checkpoint, read_about
     from rmpe.quantise import quantise
     from rmpe.runtime import Session
 
-    files = export_checkpoint(checkpoint, out, way, extra=extra)  # type: ignore[arg-type] # click knows the choices
+    about = read_about(card) if card else None
+    files = export_checkpoint(checkpoint, out, way, extra=extra, about=about)  # type: ignore[arg-type] # click knows the choices
     for file in files:
         click.echo(f"wrote {file}")
         if int8:
-            card = find_card(Session(file))
-            if card.kind == "detector":
+            found = find_card(Session(file))
+            if found.kind == "detector":
                 raise UsageError("--int8 calibrates on crops of people: it is for pose models and STNs, not detectors")
-            batches = calibration_batches(int8, images or int8.parent / "images", card)
+            batches = calibration_batches(int8, images or int8.parent / "images", found)
             click.echo(f"wrote {quantise(file, batches, file.with_stem(file.stem + '_int8'))}")
