@@ -28,6 +28,7 @@ LAYERS = [
     {"detect", "estimate", "track"},
     {"pipeline"},
     {"evaluation", "nets", "datasets", "training", "export", "quantise"},
+    {"ablation"},
     {"cli", "__main__"},
 ]
 TORCH = {"nets", "datasets", "training", "export", "quantise"}

@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": "rmpe.cli.predict:predict",
     "track": "rmpe.cli.track:track",
     "train": "rmpe.cli.train:train",
+    "ablate": "rmpe.cli.ablate:ablate",
     "models": "rmpe.cli.models:models",
     "doctor": "rmpe.cli.doctor:doctor",
     "evaluate": "rmpe.cli.evaluate:evaluate",

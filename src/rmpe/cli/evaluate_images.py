@@ -13,6 +13,7 @@ from rmpe.boxes import Boxes
 from rmpe.detect import load_detector
 from rmpe.errors import DataError, ImageError
 from rmpe.evaluation.mpii import MpiiPerson, read_people
+from rmpe.evaluation.photos import SKELETONS, benchmark_images, existing_image, to_results
 from rmpe.files import read_json
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
@@ -23,13 +24,6 @@ from rmpe.track import PoseFlow
 
 # Weaker detections cost time and cannot raise AP by much.
 MIN_SCORE = 0.02
-SKELETONS = {
-    "coco": "coco17",
-    "crowdpose": "crowdpose14",
-    "mpii": "mpii16",
-    "posetrack": "posetrack15",
-    "pck": "mpii16",
-}
 # MPII's ``scale`` is a person's height in units of 200 px; the usual crops are a quarter larger.
 MPII_PIXELS = 250.0
 
@@ -65,7 +59,7 @@ def predict_results(protocol: str, options: dict[str, Any], out: Path) -> Path:
 
 def _poses(protocol: str, options: dict[str, Any]) -> list[dict[str, Any]]:
     estimator, skeleton = _load(options), load_skeleton(SKELETONS[protocol])
-    files = _mpii_files(options) if protocol == "mpii" else _coco_files(options)
+    files = benchmark_images(protocol, options["annotations"], options["images"])
     results = []
     with _progress() as progress:
         stream = progress.track(estimator.stream(files), total=len(files), description="images")
@@ -77,13 +71,12 @@ def _poses(protocol: str, options: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _written(poses: Poses, skeleton: Skeleton, image: Any) -> list[dict[str, Any]]:
-    kept = poses[poses.scores >= MIN_SCORE].to_skeleton(skeleton)
-    return [person | {"image_id": image} for person in kept.to_coco(0)]
+    return to_results(poses[poses.scores >= MIN_SCORE], skeleton, image)
 
 
 def _boxes(options: dict[str, Any]) -> list[dict[str, Any]]:
     detector = load_detector(resolve_model(options["detector"], "detector"), "auto", os.cpu_count() or 1)
-    files, results = _coco_files(options), []
+    files, results = benchmark_images("boxes", options["annotations"], options["images"]), []
     with _progress() as progress:
         for path, image in progress.track(files.items(), description="images"):
             found = detector(read_image(path), path.as_posix())
@@ -103,7 +96,7 @@ def _single_people(options: dict[str, Any]) -> list[dict[str, Any]]:
     results = []
     with _progress() as progress:
         for person in progress.track(people, description="people"):
-            image = read_image(_existing(options["images"], person.image))
+            image = read_image(existing_image(options["images"], person.image))
             poses = estimator.estimate(image, Boxes([_box(person)])).to_skeleton(skeleton)
             results.append(poses.to_coco(0)[0] if len(poses) else nobody)
     return results
@@ -128,7 +121,7 @@ def _tracks(options: dict[str, Any]) -> list[dict[str, Any]]:
         for frames in videos.values():
             tracker, waiting, tracked = PoseFlow(), [], []
             for frame in frames:
-                image = read_image(_existing(options["images"], frame["file_name"]))
+                image = read_image(existing_image(options["images"], frame["file_name"]))
                 waiting.append(frame["id"])
                 tracked += tracker.update(image, estimator(image))
                 progress.advance(task)
@@ -142,28 +135,6 @@ def _load(options: dict[str, Any]) -> Estimator:
     names = ("detector", "pose", "stn", "card", "nms")
     # AP wants the unlikely poses, too.
     return load(**{name: options[name] for name in names}, workers=os.cpu_count() or 1, min_score=0.0)
-
-
-def _coco_files(options: dict[str, Any]) -> dict[Path, Any]:
-    """Image files of a COCO annotation file, with their ids."""
-    data = read_json(options["annotations"])
-    if not (isinstance(data, dict) and all("file_name" in image for image in data.get("images", [{}]))):
-        raise DataError(f"{options['annotations']}: --images needs 'images' with a 'file_name' each")
-    return {_existing(options["images"], image["file_name"]): image["id"] for image in data["images"]}
-
-
-def _mpii_files(options: dict[str, Any]) -> dict[Path, Any]:
-    names = dict.fromkeys(person.image for person in read_people(options["annotations"]))
-    return {_existing(options["images"], name): name for name in names}
-
-
-def _existing(folder: Path, name: str) -> Path:
-    """The file in the folder, by the longest ending of its path that is there: benchmarks put theirs in folders."""
-    parts = Path(name).parts
-    for start in range(len(parts)):
-        if (path := folder.joinpath(*parts[start:])).is_file():
-            return path
-    raise ImageError(f"{folder}: image {name} of the annotations is not there")
 
 
 def _progress() -> Progress:

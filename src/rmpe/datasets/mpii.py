@@ -10,10 +10,8 @@ from rmpe.boxes import Boxes
 from rmpe.datasets.packed import image_size
 from rmpe.datasets.persons import HIDDEN, VISIBLE, PersonReader, PersonSet
 from rmpe.errors import DataError
+from rmpe.evaluation.mpii import EXTENT_TO_BOX
 from rmpe.skeletons import load_skeleton
-
-# MPII marks heads and scales but no body boxes. Joints end at the wrists and ankles, so their extent is grown.
-EXTENT_TO_BOX = 1.2
 
 
 def read_mpii(annotations: Path, images: Path) -> PersonSet:

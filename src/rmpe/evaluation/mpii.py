@@ -14,6 +14,8 @@ from rmpe.files import read_json
 
 # Head size in pixels for an annotated ``scale``, the relation that MPII's own single-person file holds.
 HEAD_PER_SCALE = 25.0
+# MPII has no boxes of bodies. Joints end at the wrists and ankles, so their extent is grown.
+EXTENT_TO_BOX = 1.2
 # The 14 joints the benchmark reports (MPII's 16 without pelvis and thorax), in its order and under its names.
 JOINTS = (
     *("r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "r_wrist", "r_elbow", "r_shoulder"),

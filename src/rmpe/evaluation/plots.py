@@ -51,11 +51,60 @@ def stacked(rows: dict[str, list[int]], names: tuple[str, ...], title: str, path
     return _save(figure, path)
 
 
-def _figure(x_label: str, y_label: str) -> tuple[Any, Any]:
+def differences(
+    measured: dict[str, tuple[float, float, float]],
+    published: dict[str, float],
+    published_name: str,
+    title: str,
+    path: Path,
+) -> Path:
+    """Differences with their intervals (difference, low, high), one row each, beside published ones."""
+    figure, axes = _figure("difference (AP points)", "", (8, 1.5 + 0.35 * len(measured)))
+    middles, lows, highs = np.array(list(measured.values())).T
+    places = np.arange(len(measured))
+    axes.axvline(0, color="grey", linewidth=0.8)
+    spread = np.maximum([middles - lows, highs - middles], 0)
+    axes.errorbar(middles, places, xerr=spread, fmt="o", color=COLORS[0], capsize=3, label="measured, 95 % interval")
+    known = [index for index, name in enumerate(measured) if name in published]
+    values = [published[name] for name in measured if name in published]
+    if known:
+        axes.plot(values, known, "D", color=COLORS[4], markerfacecolor="none", label=f"published: {published_name}")
+    axes.set_yticks(places, list(measured), fontsize=8)
+    axes.invert_yaxis()
+    axes.set_title(title, fontsize=9)
+    figure.legend(fontsize=7, loc="outside lower center", ncols=2)
+    return _save(figure, path)
+
+
+def curves(series: dict[str, list[tuple[float, float, float, float]]], y_label: str, path: Path) -> Path:
+    """A panel for each number that was varied: (value, difference, low, high) of every point."""
+    columns = min(len(series), 3)
+    rows = -(-len(series) // columns)
+    figure = _empty((4 * columns, 3 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes, (name, points) in zip(panels.flat, series.items(), strict=False):
+        values, middles, lows, highs = np.array(sorted(points)).T
+        axes.axhline(0, color="grey", linewidth=0.8)
+        axes.fill_between(values, lows, highs, color=COLORS[1], alpha=0.4, linewidth=0)
+        axes.plot(values, middles, "o-", color=COLORS[0])
+        axes.set(xlabel=name)
+        if min(values) > 0 and max(values) >= 10 * min(values):
+            axes.set_xscale("log")
+    for axes in panels.flat[len(series) :]:
+        axes.set_axis_off()
+    figure.supylabel(y_label, fontsize=9)
+    return _save(figure, path)
+
+
+def _empty(size: tuple[float, float]) -> Any:
     try:
-        figure = import_module("matplotlib.figure").Figure(figsize=(6, 4), dpi=120, layout="constrained")
+        return import_module("matplotlib.figure").Figure(figsize=size, dpi=120, layout="constrained")
     except ImportError as error:
         raise RmpeError("plots need Matplotlib: pip install 'rmpe[eval]'") from error
+
+
+def _figure(x_label: str, y_label: str, size: tuple[float, float] = (6, 4)) -> tuple[Any, Any]:
+    figure = _empty(size)
     axes = figure.subplots()
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,65 @@
+"""The whole of an ablation: every row made, compared with the first, and written down."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rmpe.ablation.cost import module_costs
+from rmpe.ablation.measure import Bench
+from rmpe.ablation.plan import AblationConfig, Setting, settings
+from rmpe.ablation.report import Line, write_report
+from rmpe.errors import UsageError
+from rmpe.evaluation.bootstrap import compare
+
+# Figures in percent: MPII's protocol already has them so.
+SCALE = {"coco": 100.0, "crowdpose": 100.0, "mpii": 1.0}
+
+
+def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = True) -> list[Path]:
+    """Make every row and write table and plots.
+
+    Args:
+        config: What to do.
+        log: Takes one line of progress.
+        train: Train the runs that rows need; else rows whose runs are not finished are left out.
+
+    Returns:
+        The files written.
+
+    Raises:
+        RmpeError: If a file is missing or cannot be used; said before anything is made, as far as can be seen.
+    """
+    bench = Bench(config, log)
+    rows = settings(config)
+    if not train:
+        rows = _finished(rows, bench, log)
+    for row in rows:
+        bench.check(row)
+    scale, begun = SCALE[config.data.protocol], time.monotonic()
+    first = bench.measure(rows[0])
+    lines: list[Line] = []
+    for number, row in enumerate(rows):
+        measured = bench.measure(row) if number else first
+        compared = compare(measured.headline, first.headline, first.units, config.samples)
+        line = Line.of(row, compared, scale, rows[0])
+        lines.append(line)
+        left = (time.monotonic() - begun) / (number + 1) * (len(rows) - number - 1)
+        log(
+            f"row {number + 1} of {len(rows)}: {row.title}: {line.figure:.1f} ({line.difference:+.1f}, "
+            f"{line.low:+.1f} .. {line.high:+.1f}); about {left / 60:.0f} min left"
+        )
+    costs = module_costs(bench, rows[0], config.cost) if config.cost else {}
+    return write_report(config, lines, first.headline_name, first.units, costs)
+
+
+def _finished(rows: list[Setting], bench: Bench, log: Callable[[str], None]) -> list[Setting]:
+    """The rows that need no training."""
+    kept = []
+    for row in rows:
+        if missing := bench.runs.unfinished(row):
+            log(f"left out: {row.title}: run {missing} is not finished")
+        else:
+            kept.append(row)
+    if not kept or kept[0] is not rows[0]:
+        raise UsageError(f"the first row, {rows[0].title!r}, which all are compared with, is not trained yet")
+    return kept

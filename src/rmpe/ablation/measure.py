@@ -1,0 +1,254 @@
+"""Every row measured. Boxes and poses before pose NMS are kept on disk under a hash of all that made them.
+
+So rows share what they have in common, a call after an interruption goes on where the last one stopped, and another
+pose NMS costs no new estimation.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe import __version__
+from rmpe.ablation.plan import AblationConfig, Setting
+from rmpe.ablation.runs import Log, Nets, Runs
+from rmpe.boxes import Boxes, box_nms
+from rmpe.config import from_mapping
+from rmpe.detect import DecodedDetector, Detector, RecordedBoxes, Yolox, load_detector
+from rmpe.errors import DataError, ImageError, UsageError
+from rmpe.estimate.pose_model import load_pose_model
+from rmpe.estimate.stn import load_stn
+from rmpe.evaluation import mpii
+from rmpe.evaluation.photos import SKELETONS, benchmark_images, to_results
+from rmpe.evaluation.protocols import PROTOCOLS, Measured
+from rmpe.evaluation.submissions import read_people
+from rmpe.media.images import read_image
+from rmpe.models import resolve_model
+from rmpe.pipeline import Estimator
+from rmpe.poses import Poses
+from rmpe.runtime import sha256_of
+from rmpe.skeletons import load_skeleton
+from rmpe.suppress import PoseNmsParameters, Suppressor, parametric_nms, suppressor
+from rmpe.write.atomic import atomic
+from rmpe.write.journal import Journal, Record
+
+# Seconds between lines of progress.
+LOG_EVERY = 20.0
+
+
+class Known:
+    """Boxes that were found before, by the name of the image; a `Detector`."""
+
+    def __init__(self, boxes: dict[str, Boxes]) -> None:
+        self.boxes = boxes
+
+    def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
+        """The boxes of the image called ``name``."""
+        return self.boxes[name]
+
+
+class Bench:
+    """Makes the rows of an ablation.
+
+    Args:
+        config: The ablation.
+        log: Takes one line of progress.
+
+    Raises:
+        RmpeError: If the data cannot be read.
+    """
+
+    def __init__(self, config: AblationConfig, log: Log) -> None:
+        self.config, self.log, self.runs = config, log, Runs(config, log)
+        data = config.data
+        self.skeleton = load_skeleton(SKELETONS[data.protocol])
+        self.images = {
+            path.as_posix(): image
+            for path, image in benchmark_images(data.protocol, data.annotations, data.images).items()
+        }
+        self.cores = config.threads or os.cpu_count() or 1
+        self._raw: tuple[str, list[Poses]] = ("", [])
+
+    def check(self, setting: Setting) -> None:
+        """That a row can be made, as far as can be seen without making it.
+
+        Raises:
+            RmpeError: If not.
+        """
+        self.runs.check(setting)
+        if setting.boxes != "true":
+            self.detector_file(setting)
+        if setting.nms.endswith(".toml"):
+            suppressor(setting.nms)
+
+    def measure(self, setting: Setting) -> Measured:
+        """One row.
+
+        Raises:
+            RmpeError: If a model or an image cannot be used.
+        """
+        return PROTOCOLS[self.config.data.protocol](self.config.data.annotations, self._results(setting))
+
+    def boxes(self, setting: Setting) -> tuple[str, dict[str, Boxes]]:
+        """The proposals of every image, before they are grown, and the name they are kept under."""
+        if setting.boxes == "true":
+            return self._data_key("true boxes"), true_boxes(self.config, list(self.images.items()))
+        file = self.detector_file(setting)
+        key, found = self._found(file)
+        thinned = {name: boxes[box_nms(boxes, setting.box_nms)] for name, boxes in found.items()}
+        return _key(key, setting.box_nms), thinned
+
+    def raw(self, setting: Setting) -> tuple[str, list[Poses]]:
+        """Poses before pose NMS, an entry an image, and the name they are kept under."""
+        nets = self.runs.nets(setting)
+        boxes_key, boxes = self.boxes(setting)
+        key = _key("poses", __version__, boxes_key, nets.identity, setting.growth, self.config.limit)
+        if self._raw[0] != key:  # rows that share poses mostly follow each other
+            self._raw = (key, self._estimated(setting, nets, boxes, key))
+        return self._raw
+
+    def suppressor(self, setting: Setting) -> Suppressor:
+        """The pose NMS of a row."""
+        if setting.nms == "parametric" and setting.nms_parameters:
+            parameters = from_mapping(PoseNmsParameters, setting.nms_parameters, setting.title)
+            return partial(parametric_nms, parameters=parameters)
+        return suppressor(setting.nms)
+
+    def estimator(self, setting: Setting, detector: Detector) -> Estimator:
+        """The row's pipeline, without pose NMS."""
+        return self._estimator(setting, self.runs.nets(setting), detector)
+
+    def detector(self, file: Path) -> Detector:
+        """A detector, without its own box NMS and with the configuration's score threshold."""
+        if file.suffix == ".json":
+            coco = self.config.data.protocol != "mpii"
+            return RecordedBoxes(file, self.config.data.annotations if coco else None)
+        detector = load_detector(file, self.config.device, self.cores)
+        if isinstance(detector, Yolox | DecodedDetector):
+            detector.card = replace(detector.card, score_threshold=self.config.score, nms=1.0)
+        return detector
+
+    def detector_file(self, setting: Setting) -> Path:
+        """The ONNX or JSON file that a row's boxes come from.
+
+        Raises:
+            RmpeError: If none is named or it is not there.
+        """
+        named = {"detector": self.config.detector, "another": self.config.another}.get(setting.boxes, setting.boxes)
+        if named is None:
+            raise UsageError(f"row {setting.title!r} takes another detector: name it, another = FILE")
+        if named.endswith(".json"):
+            if not Path(named).is_file():
+                raise DataError(f"{named}: no such file of boxes")
+            return Path(named)
+        return resolve_model(named, "detector")
+
+    def _found(self, file: Path) -> tuple[str, dict[str, Boxes]]:
+        """All boxes of a detector above the score, before any NMS."""
+        key = _key("boxes", __version__, self._data_key("found"), sha256_of(file), self.config.score)
+        path = self.config.out / "boxes" / f"{key}.jsonl"
+        found = dict(_read_boxes(path))
+        if todo := [name for name in self.images if name not in found]:
+            self.log(f"detecting with {file.name}: {len(todo)} of {len(self.images)} images")
+            detector = self.detector(file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as kept:
+                kept.write("\n" * bool(found))  # ends a line that an interruption cut off
+                for name in self._progress(todo, "detecting"):
+                    boxes = detector(read_image(Path(name)), name)
+                    boxes = boxes[boxes.scores >= self.config.score]
+                    found[name] = boxes
+                    kept.write(json.dumps([name, boxes.xyxy.tolist(), boxes.scores.tolist()]) + "\n")
+                    kept.flush()
+        return key, found
+
+    def _estimated(self, setting: Setting, nets: Nets, boxes: dict[str, Boxes], key: str) -> list[Poses]:
+        names = dict(enumerate(self.images))
+        with Journal(self.config.out / "poses" / f"{key}.jsonl", {"poses": key}, resume=True) as journal:
+            if todo := journal.remaining(names):
+                numbers = {names[number]: number for number in todo}
+                count = sum(len(boxes[name]) for name in numbers)
+                self.log(f"estimating {setting.title!r}: {count} proposals in {len(todo)} of {len(names)} images")
+                stream = self._estimator(setting, nets, Known(boxes)).stream(Path(name) for name in numbers)
+                for result, name in zip(stream, self._progress(list(numbers), "estimating"), strict=True):
+                    if result.poses is None or result.image is None:
+                        raise ImageError(result.error)
+                    size = (result.image.shape[0], result.image.shape[1])
+                    journal.append([Record(numbers[name], name, name, name, size, result.poses)])
+            skeleton = load_skeleton(load_pose_model(nets.pose, self.config.device).card.skeleton)
+            return [record.poses for record in journal.records(skeleton)]
+
+    def _estimator(self, setting: Setting, nets: Nets, detector: Detector) -> Estimator:
+        pose = load_pose_model(nets.pose, self.config.device, 1, batch=self.config.batch)
+        if setting.growth is not None:
+            if nets.stn:
+                raise UsageError(f"row {setting.title!r}: growth is for rows with stn = 'none': an STN learnt only one")
+            pose.card = replace(pose.card, growth=setting.growth)
+        stn = load_stn(nets.stn, self.config.device, 1) if nets.stn else None
+        return Estimator(detector, pose, stn, suppressor("none"), limit=self.config.limit, workers=self.cores)
+
+    def _results(self, setting: Setting) -> Path:
+        """A row's results in the benchmark's layout."""
+        key, raw = self.raw(setting)
+        learned = sha256_of(Path(setting.nms)) if setting.nms.endswith(".toml") else setting.nms_parameters
+        path = self.config.out / "results" / f"{_key('results', key, setting.nms, learned)}.json"
+        if not path.is_file():
+            suppress = self.suppressor(setting)
+            found = zip(raw, self.images.values(), strict=True)
+            results = [one for poses, image in found for one in to_results(suppress(poses), self.skeleton, image)]
+            with atomic(path) as file:
+                file.write(json.dumps(results).encode())
+        return path
+
+    def _data_key(self, what: str) -> str:
+        data = self.config.data
+        return _key(what, data.protocol, sha256_of(data.annotations), data.images.as_posix())
+
+    def _progress(self, names: list[str], what: str) -> Iterator[str]:
+        """The names, with a line of progress and the time left now and then."""
+        start = said = time.monotonic()
+        for done, name in enumerate(names):
+            now = time.monotonic()
+            if done and now - said > LOG_EVERY:
+                left = (now - start) / done * (len(names) - done)
+                self.log(f"  {what}: {done} of {len(names)} images, {left / 60:.1f} min left")
+                said = now
+            yield name
+
+
+def true_boxes(config: AblationConfig, images: list[tuple[str, Any]]) -> dict[str, Boxes]:
+    """Annotated boxes of the people with labelled joints; MPII has none: the grown extent of their joints."""
+    rows: dict[Any, list[list[float]]] = {image: [] for _, image in images}
+    if config.data.protocol == "mpii":
+        for person in mpii.read_people(config.data.annotations):
+            points = person.joints[np.isfinite(person.joints[:, 0]), :2]
+            if len(points) > 1:
+                extent = Boxes([[*points.min(axis=0), *points.max(axis=0)]]).grow(mpii.EXTENT_TO_BOX)
+                rows[person.image].append(extent.xyxy[0].tolist())
+    else:
+        for record in read_people(config.data.annotations).annotations:
+            if not record["iscrowd"] and record.get("num_keypoints", 0):
+                x, y, width, height = record["bbox"]
+                rows[record["image_id"]].append([x, y, x + width, y + height])
+    return {name: Boxes(rows[image]) for name, image in images}
+
+
+def _read_boxes(path: Path) -> Iterator[tuple[str, Boxes]]:
+    """Kept boxes; a line that an interruption cut off is passed over and its image done again."""
+    if path.is_file():
+        for line in path.read_text("utf-8").splitlines():
+            if line.endswith("]]") or line.endswith("[]]"):
+                name, xyxy, scores = json.loads(line)
+                yield name, Boxes(xyxy, scores)
+
+
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]

@@ -1,0 +1,219 @@
+"""What an ablation consists of: its configuration, and the rows that follow from it."""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rmpe.config import from_mapping
+from rmpe.runtime import Device
+from rmpe.suppress import SUPPRESSORS, PoseNmsParameters
+
+# Keys of a row that are as in the first row where it does not give them.
+INHERITED = ("pose", "stn", "boxes", "box_nms", "nms", "nms_parameters", "growth")
+
+
+@dataclass(frozen=True)
+class Data:
+    """The photos that rows are measured on.
+
+    Attributes:
+        annotations: The benchmark's annotation file.
+        images: Folder of its images.
+        protocol: Whose rules: ``coco``, ``crowdpose`` or ``mpii``; see docs/evaluation.md.
+    """
+
+    annotations: Path
+    images: Path
+    protocol: Literal["coco", "crowdpose", "mpii"] = "coco"
+
+
+@dataclass(frozen=True)
+class Train:
+    """A training run: `rmpe train CONFIG` with overrides, into the folder NAME under ``runs``.
+
+    Attributes:
+        name: What rows call it, and its folder.
+        config: TOML file of `rmpe train`.
+        start: Name of an earlier run whose checkpoint it starts from.
+        set: Overrides, as after ``--set``.
+    """
+
+    name: str
+    config: Path
+    start: str | None = None
+    set: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table; all it does not say is as in the first row.
+
+    Attributes:
+        title: What to call it.
+        paper: The published figure, in percent; nothing where there is none.
+        pose: Name of a run, checkpoint (``.safetensors``), ONNX file or installed model.
+        stn: ``composed`` or ``crop``: the net's own spatial transformer, if it has one, composed with the crop's map or
+            in the crop as in the paper; ``none``: without; else one that stands before: named like ``pose``.
+        boxes: ``detector`` or ``another`` (what the configuration names so), ``true`` (annotated boxes), an ONNX
+            detector, or a JSON file of recorded boxes.
+        box_nms: IoU above which the worse of two boxes is dropped before anything else; not for ``true`` boxes.
+        nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned parameters.
+        nms_parameters: Of parametric NMS, where they differ from the defaults.
+        growth: Growth of the boxes, where it differs from the model's card; only without a spatial transformer.
+    """
+
+    title: str
+    paper: float | None = None
+    pose: str | None = None
+    stn: str | None = None
+    boxes: str | None = None
+    box_nms: float | None = None
+    nms: str | None = None
+    nms_parameters: dict[str, Any] | None = None
+    growth: float | None = None
+
+
+@dataclass(frozen=True)
+class Vary:
+    """Rows that differ from the first in one number only.
+
+    Attributes:
+        title: Name of the number, e.g. ``eta``.
+        key: ``growth``, ``box_nms``, ``pose``, or ``nms.NAME`` for a parameter of parametric NMS.
+        values: Values to try.
+        pattern: For ``pose``: the name of the run, with ``{}`` in place of the value.
+    """
+
+    title: str
+    key: str
+    values: tuple[float, ...]
+    pattern: str = "{}"
+
+    def __post_init__(self) -> None:
+        known = ("growth", "box_nms", "pose", *(f"nms.{name}" for name in asdict(PoseNmsParameters())))
+        if self.key not in known:
+            raise ValueError(f"key {self.key!r}; known: {', '.join(known)}")
+
+    def row(self, value: float, first: Row) -> Row:
+        """The row with one value."""
+        title = f"{self.title} {value:g}"
+        if self.key == "pose":
+            return Row(title, pose=self.pattern.format(f"{value:g}"))
+        if self.key.startswith("nms."):
+            changed = {self.key.removeprefix("nms."): value}
+            return Row(title, nms="parametric", nms_parameters=(first.nms_parameters or {}) | changed)
+        return Row(title, growth=value) if self.key == "growth" else Row(title, box_nms=value)
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """An ablation.
+
+    Attributes:
+        out: Folder for the table, the plot, and all that is kept for the next call.
+        data: What rows are measured on.
+        detector: ONNX detector, installed model, or JSON file of recorded boxes (COCO results).
+        rows: The table; the first row is what all others are compared with.
+        another: What ``boxes = "another"`` means.
+        score: Boxes below it are dropped.
+        box_nms: IoU of the box NMS, see `Row`. Loose, so that pose NMS has redundant proposals to act on.
+        limit: Most proposals of a photo.
+        runs: Folder of the training runs.
+        train: Runs; only those that rows need are trained.
+        vary: Further rows.
+        published: What the published figures were measured on.
+        samples: Draws of the bootstrap.
+        cost: Photos on which the time of each module is measured; 0 = none.
+        device: ``auto``, ``cpu`` or ``cuda``, for running models; runs have their own.
+        threads: Cores to use; 0 = all.
+        batch: Most crops in one call of a model: two suit a CPU, 16 and more a GPU.
+    """
+
+    out: Path
+    data: Data
+    detector: str
+    rows: tuple[Row, ...]
+    another: str | None = None
+    score: float = 0.02
+    box_nms: float = 0.9
+    limit: int = 1000
+    runs: Path = Path("runs")
+    train: tuple[Train, ...] = ()
+    vary: tuple[Vary, ...] = ()
+    published: str = "the paper, MPII validation"
+    samples: int = 1000
+    cost: int = 0
+    device: Device = "auto"
+    threads: int = 0
+    batch: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.rows or self.rows[0].pose is None:
+            raise ValueError("the first of [[rows]] must name its pose model")
+        if self.samples < 10:
+            raise ValueError(f"samples = {self.samples} must be at least 10")
+        made: set[str] = set()
+        for run in self.train:
+            if run.start is not None and run.start not in made:
+                raise ValueError(f"train {run.name!r}: start = {run.start!r} names no earlier run")
+            if run.name in made:
+                raise ValueError(f"two runs are called {run.name!r}")
+            made.add(run.name)
+        titles: set[str] = set()
+        for row in settings(self):
+            if row.title in titles:
+                raise ValueError(f"two rows are called {row.title!r}")
+            titles.add(row.title)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A row with everything said: see `Row`.
+
+    Attributes:
+        varied: Title of the `Vary` it comes from; empty for a row of the table.
+        value: Its value there.
+    """
+
+    title: str
+    pose: str
+    paper: float | None = None
+    stn: str = "composed"
+    boxes: str = "detector"
+    box_nms: float = 0.9
+    nms: str = "parametric"
+    nms_parameters: dict[str, Any] = field(default_factory=dict)
+    growth: float | None = None
+    varied: str = ""
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.nms not in SUPPRESSORS and not self.nms.endswith(".toml"):
+            known = ", ".join(SUPPRESSORS)
+            raise ValueError(f"row {self.title!r}: unknown nms {self.nms!r}; known: {known}, or a .toml file")
+        if self.growth is not None and self.growth <= 0:
+            raise ValueError(f"row {self.title!r}: growth = {self.growth} must be above 0")
+        from_mapping(PoseNmsParameters, self.nms_parameters, f"row {self.title!r}: nms_parameters")
+
+
+def settings(config: AblationConfig) -> list[Setting]:
+    """All rows, the varied ones last.
+
+    Raises:
+        ValueError: If a row makes no sense.
+        DataError: If there is no such parameter of pose NMS.
+    """
+    first = replace(config.rows[0], box_nms=config.rows[0].box_nms or config.box_nms)
+    made = [_setting(row, first) for row in config.rows]
+    for varied in config.vary:
+        rows = [_setting(varied.row(value, first), first) for value in varied.values]
+        named = zip(rows, varied.values, strict=True)
+        made += [replace(row, varied=varied.title, value=value) for row, value in named]
+    return made
+
+
+def _setting(row: Row, first: Row) -> Setting:
+    said = {key: getattr(first, key) if getattr(row, key) is None else getattr(row, key) for key in INHERITED}
+    if row.nms is not None and row.nms_parameters is None:  # another NMS does not take the first row's parameters
+        said["nms_parameters"] = None
+    return Setting(title=row.title, paper=row.paper, **{key: value for key, value in said.items() if value is not None})

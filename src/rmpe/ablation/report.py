@@ -1,0 +1,146 @@
+"""The table of an ablation, beside what was published, and its plot."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rmpe.ablation.plan import AblationConfig, Setting
+from rmpe.evaluation.bootstrap import Comparison
+from rmpe.evaluation.plots import curves, differences
+from rmpe.write.atomic import atomic
+
+COLUMNS = ["row", "AP", "difference", "95 % interval", "published", "published difference", "same sign"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with its figures, all in percent.
+
+    Attributes:
+        title: Of the row.
+        figure: What it scores.
+        difference: To the first row; negative = worse than it.
+        low: Lower end of the paired 95 % interval of the difference.
+        high: Upper end.
+        paper: The published figure.
+        paper_difference: The published difference to the first row.
+        varied: Name of the number that is varied, if any.
+        value: Its value.
+    """
+
+    title: str
+    figure: float
+    difference: float
+    low: float
+    high: float
+    paper: float | None = None
+    paper_difference: float | None = None
+    varied: str = ""
+    value: float = 0.0
+
+    @classmethod
+    def of(cls, setting: Setting, compared: Comparison, scale: float, first: Setting) -> "Line":
+        """A line from a comparison with the first row, whose figures are multiplied by ``scale``."""
+        published = None if setting.paper is None or first.paper is None else round(setting.paper - first.paper, 6)
+        return cls(
+            title=setting.title,
+            figure=scale * compared.first,
+            difference=scale * compared.difference,
+            low=scale * compared.low,
+            high=scale * compared.high,
+            paper=setting.paper,
+            paper_difference=published,
+            varied=setting.varied,
+            value=setting.value,
+        )
+
+    @property
+    def same_sign(self) -> str:
+        """Whether the difference has the published sign; said to be unsure where the interval holds 0."""
+        if not self.paper_difference:
+            return ""
+        agrees = "yes" if self.difference * self.paper_difference > 0 else "no"
+        return agrees if self.low > 0 or self.high < 0 else f"{agrees}, unsure"
+
+    def cells(self) -> list[str | float | None]:
+        """The line under `COLUMNS`."""
+        interval = f"{self.low:+.1f} .. {self.high:+.1f}" if self.low < self.high else ""
+        return [
+            self.title,
+            round(self.figure, 1),
+            round(self.difference, 1),
+            interval,
+            self.paper,
+            self.paper_difference,
+            self.same_sign,
+        ]
+
+
+def order(lines: list[Line]) -> dict[str, list[str]]:
+    """Rows with a published difference from the largest loss to the least: ``published`` and ``measured``."""
+    both = [line for line in lines if line.paper_difference]
+    return {
+        "published": [line.title for line in sorted(both, key=lambda line: line.paper_difference or 0)],
+        "measured": [line.title for line in sorted(both, key=lambda line: line.difference)],
+    }
+
+
+def notes(config: AblationConfig, lines: list[Line], units: int) -> str:
+    """What a reader of the table must know."""
+    ranks = order(lines)
+    text = (
+        f"{units} images of {config.data.annotations.as_posix()} ({config.data.protocol}), boxes of "
+        f"{Path(config.detector).name} scored {config.score:g} or more, box NMS {config.box_nms:g}. "
+        "Intervals are paired by image. The difference is the row less the first row."
+    )
+    if len(ranks["published"]) > 1:
+        text += (
+            f" Published: {config.published}. Most lost first, published: {' > '.join(ranks['published'])}; "
+            f"measured: {' > '.join(ranks['measured'])}."
+        )
+    return text
+
+
+def write_report(
+    config: AblationConfig, lines: list[Line], figure: str, units: int, costs: dict[str, float]
+) -> list[Path]:
+    """Write ``ablation.json``, ``ablation.md`` and the plots into the output folder; returns the files."""
+    content: dict[str, Any] = {
+        "figure": figure,
+        "notes": notes(config, lines, units),
+        "columns": COLUMNS,
+        "rows": [line.cells() for line in lines],
+        "lines": [asdict(line) for line in lines],
+        "order": order(lines),
+        "milliseconds": costs,
+    }
+    written = [config.out / "ablation.json", config.out / "ablation.md"]
+    with atomic(written[0]) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+    with atomic(written[1]) as file:
+        file.write(markdown(content).encode())
+    table = [line for line in lines[1:] if not line.varied]
+    if table:
+        intervals = {line.title: (line.difference, line.low, line.high) for line in table}
+        published = {line.title: line.paper_difference for line in table if line.paper_difference is not None}
+        title = f"What each part brings: {figure} less that of {lines[0].title!r}"
+        written.append(differences(intervals, published, config.published, title, config.out / "ablation.png"))
+    if varied := dict.fromkeys(line.varied for line in lines if line.varied):
+        series = {name: [line for line in lines if line.varied == name] for name in varied}
+        points = {
+            name: [(line.value, line.difference, line.low, line.high) for line in some] for name, some in series.items()
+        }
+        written.append(curves(points, f"{figure} less that of the first row", config.out / "sensitivity.png"))
+    return written
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The table for people to read."""
+    rows = [content["columns"], ["---"] * len(content["columns"]), *content["rows"]]
+    lines = ["| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in rows]
+    lines += ["", content["notes"]]
+    if content["milliseconds"]:
+        lines += ["", "| module | ms |", "| --- | --- |"]
+        lines += [f"| {name} | {value:.2f} |" for name, value in content["milliseconds"].items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,191 @@
+"""The nets of an ablation: trained, resumed, or taken as they are, and exported. PyTorch is loaded only for that."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rmpe.ablation.plan import AblationConfig, Setting, Train
+from rmpe.config import load_config, to_mapping
+from rmpe.errors import DataError, ModelError, UsageError
+from rmpe.models import resolve_model
+from rmpe.runtime import sha256_of
+
+Log = Callable[[str], None]
+
+CHECKPOINT, METADATA_KEY = "model.safetensors", "rmpe"
+OWN_STN = ("composed", "crop")
+JOINED = "sstn_sppe"
+# Where a run lies does not change what it learns.
+PLACES = ("run", "start", "device", "threads", "log_every", "save_every", "tensorboard", "validate")
+
+
+@dataclass(frozen=True)
+class Nets:
+    """What estimates the poses of a row.
+
+    Attributes:
+        pose: ONNX file.
+        stn: ONNX file of the spatial transformer before it, if any.
+        identity: Says which weights these are, and how they are put together.
+    """
+
+    pose: Path
+    stn: Path | None
+    identity: tuple[str, str]
+
+
+class Runs:
+    """Finds, trains and exports what rows name.
+
+    Args:
+        config: The ablation.
+        log: Takes one line of progress.
+    """
+
+    def __init__(self, config: AblationConfig, log: Log) -> None:
+        self.config, self.log = config, log
+        self.by_name = {run.name: run for run in config.train}
+
+    def nets(self, setting: Setting) -> Nets:
+        """The nets of a row; trains them if need be.
+
+        Raises:
+            RmpeError: If they cannot be found or made.
+        """
+        source = self._file(setting.pose, "pose")
+        joined = source.suffix == ".safetensors" and header(source)["model"]["name"] == JOINED
+        own = setting.stn in OWN_STN
+        if joined and setting.stn == "crop":
+            return Nets(self._onnx(source, "crop") / "sstn_sppe.onnx", None, (sha256_of(source), "crop"))
+        pose = self._onnx(source, "composed") / "sppe.onnx" if source.suffix == ".safetensors" else source
+        if own and joined:
+            return Nets(pose, pose.with_name("stn.onnx"), (sha256_of(source), "composed"))
+        if own or setting.stn == "none":
+            return Nets(pose, None, (sha256_of(source), "none"))
+        before = self._file(setting.stn, "stn")
+        digest = sha256_of(before)
+        stn = self._onnx(before, "composed") / "stn.onnx" if before.suffix == ".safetensors" else before
+        return Nets(pose, stn, (sha256_of(source), digest))
+
+    def unfinished(self, setting: Setting) -> str:
+        """The name of a run that a row needs and that has not come to its end; empty if there is none."""
+        runs = [self.by_name[name] for name, _ in _named(setting) if name in self.by_name]
+        return next((run.name for run in runs if not finished(self._checkpoint(run))), "")
+
+    def check(self, setting: Setting) -> None:
+        """That all files a row names are there or can be made.
+
+        Raises:
+            RmpeError: If not.
+        """
+        for name, kind in _named(setting):
+            if name in self.by_name:
+                self._check_run(self.by_name[name])
+            else:
+                self._existing(name, kind)
+
+    def _check_run(self, run: Train) -> None:
+        if not finished(self._checkpoint(run)) and not run.config.is_file():
+            raise DataError(f"{run.config}: the configuration of run {run.name!r} is not there")
+        if not finished(self._checkpoint(run)) and run.start is not None:
+            self._check_run(self.by_name[run.start])
+
+    def _checkpoint(self, run: Train) -> Path:
+        return self.config.runs / run.name / CHECKPOINT
+
+    def _file(self, name: str, kind: str) -> Path:
+        """The checkpoint or ONNX file that is meant."""
+        return self._trained(self.by_name[name]) if name in self.by_name else self._existing(name, kind)
+
+    def _existing(self, name: str, kind: str) -> Path:
+        if name.endswith(".safetensors"):
+            header(Path(name))
+            return Path(name)
+        try:
+            return resolve_model(name, kind)
+        except ModelError as error:
+            known = f"; runs: {', '.join(self.by_name)}" if self.by_name else ""
+            raise UsageError(f"{error}{known}") from error
+
+    def _trained(self, run: Train) -> Path:
+        path = self._checkpoint(run)
+        if finished(path):
+            return path
+        if run.start is not None:
+            self._trained(self.by_name[run.start])
+        from rmpe.training.loop import Trainer
+
+        trainer = Trainer(self._settings(run), self.log)
+        resume = path.with_name("state.pt").is_file()
+        self.log(f"run {run.name}: {'going on' if resume else 'training'}")
+        if resume:
+            trainer.resume()
+        return trainer.fit()
+
+    def _settings(self, run: Train) -> Any:
+        from rmpe.training.fit import TrainConfig
+
+        start = [] if run.start is None else [f"start={self._checkpoint(self.by_name[run.start]).as_posix()}"]
+        folder = f"run={(self.config.runs / run.name).as_posix()}"
+        return load_config(TrainConfig, run.config, [folder, *start, *run.set])
+
+    def _onnx(self, checkpoint: Path, way: str) -> Path:
+        """The folder with a checkpoint's ONNX files, by its contents; exported once."""
+        out = self.config.out / "models" / f"{sha256_of(checkpoint)[:16]}-{way}"
+        if not (out / "done").is_file():
+            from rmpe.export import export_checkpoint
+
+            self._compare(checkpoint)
+            self.log(f"{checkpoint}: exporting")
+            export_checkpoint(checkpoint, out, "crop" if way == "crop" else "composed")
+            (out / "done").touch()
+        return out
+
+    def _compare(self, checkpoint: Path) -> None:
+        """Say where a run was trained in another way than the ablation says."""
+        run = self.by_name.get(checkpoint.parent.name)
+        if run is None or self._checkpoint(run) != checkpoint or not run.config.is_file():
+            return
+        was, now = header(checkpoint)["training"], to_mapping(self._settings(run))
+        # A configuration may have got new keys since, and JSON knows no tuples.
+        changed = [
+            key for key in was if key not in PLACES and key in now and was[key] != json.loads(json.dumps(now[key]))
+        ]
+        if changed:
+            self.log(f"warning: {checkpoint}: taken as it is, but trained with other {', '.join(changed)}")
+
+
+def _named(setting: Setting) -> list[tuple[str, str]]:
+    """The models a row names, with their kinds."""
+    before = [] if setting.stn in (*OWN_STN, "none") else [(setting.stn, "stn")]
+    return [(setting.pose, "pose"), *before]
+
+
+def finished(checkpoint: Path) -> bool:
+    """Whether a run has come to its own end."""
+    if not checkpoint.is_file():
+        return False
+    saved = header(checkpoint)
+    return bool(saved.get("steps", 0) >= saved.get("training", {}).get("steps", 0))
+
+
+def header(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says about its net, without loading it.
+
+    Raises:
+        ModelError: If it cannot be read or is not one of ours.
+    """
+    try:
+        with checkpoint.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > checkpoint.stat().st_size:
+                raise ValueError("not a safetensors file")
+            content = json.loads(file.read(length))
+        saved: dict[str, Any] = json.loads(content["__metadata__"][METADATA_KEY])
+    except OSError as error:
+        raise ModelError(f"{checkpoint}: cannot read the checkpoint: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{checkpoint}: no checkpoint of rmpe: {error!r}") from error
+    return saved
