@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from rmpe.boxes import Boxes
 from rmpe.errors import ImageError, UsageError
+from rmpe.estimate.score import pose_scores
 from rmpe.media.video import VideoFrame
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.track.assignment import match
 from rmpe.track.features import follow, joint_features, limb_colors, matched_share, shrink
-from rmpe.track.interval import DetectionInterval, carry
+from rmpe.track.interval import DetectionInterval, last_boxes, moved_boxes
 from rmpe.track.motion import Motion, places
 from rmpe.track.oks_tracker import OksTracker
 from rmpe.track.poseflow import PoseFlow, PoseFlowParameters, worth
@@ -416,7 +417,9 @@ class Known:
 
     def detector(self, image):
         self.detections.append(self.frame)
-        return Boxes(np.concatenate([pose(place).boxes for place in self.where[self.frame].values()]), None)
+        return Boxes(
+            np.concatenate([np.zeros((0, 4)), *(pose(place).boxes for place in self.where[self.frame].values())])
+        )
 
     def estimate(self, image, boxes):
         self.looked.append(boxes)
@@ -436,6 +439,9 @@ class Clip:
 
     def __init__(self, images, knows=None):
         self.images, self.knows, self.closed = images, knows, False
+
+    def stop(self):
+        pass
 
     def __iter__(self):
         try:
@@ -469,13 +475,49 @@ def walk(count=20):
 def test_boxes_are_carried_with_the_people():
     where, images = walk(2)
     small = [shrink(image) for image in images]
-    boxes = carry(people(pose(where[0][0]), pose(where[0][1])), small[0], small[1])
-    centers = (boxes.xyxy[:, :2] + boxes.xyxy[:, 2:]) / 2
-    start = np.array([where[0][0], where[0][1]]) + np.array([0, 0.01 * 120])  # the joints' own centre
-    np.testing.assert_allclose(centers - start, [(5, 0), (0, 1)], atol=1.5)
-    assert np.allclose(boxes.scores, 1)
-    assert np.all(boxes.sides[:, 1] > 100)
-    assert len(carry(Poses.empty(COCO), small[0], small[1])) == 0
+    poses = people(pose(where[0][0]), pose(where[0][1]))
+    stay, moved = last_boxes(poses), moved_boxes(poses, *small)
+    points = poses.keypoints
+    low, high = points.min(axis=1), points.max(axis=1)
+    np.testing.assert_allclose(
+        stay.xyxy, np.hstack([low, high]) + 0.125 * np.hstack([low - high, high - low]), rtol=1e-4
+    )
+    np.testing.assert_allclose(moved.xyxy - stay.xyxy, [(5, 0, 5, 0), (0, 1, 0, 1)], atol=1.5)
+    assert np.allclose(stay.scores, 1) and np.allclose(moved.scores, 1)
+
+
+def test_who_has_no_sure_joints_is_not_carried():
+    small = shrink(paint({0: (100, 120)}))
+    seen, hidden = pose((100, 120)), pose((200, 120))
+    hidden = hidden.replace(keypoint_scores=np.where(np.arange(17) < 1, 0.9, 0.1)[None])
+    for boxes in (last_boxes(people(seen, hidden)), moved_boxes(people(seen, hidden), small, small)):
+        assert len(boxes) == 1
+    for boxes in (last_boxes(Poses.empty(COCO)), moved_boxes(Poses.empty(COCO), small, small)):
+        assert len(boxes) == 0
+
+
+def test_scores_do_not_sink_while_boxes_are_carried():
+    """A hundred frames without a detection: the score of box and pose is that of the first frame."""
+    image, poses = paint({0: (100, 120)}), pose((100, 120))
+    rng, interval = np.random.default_rng(0), DetectionInterval(1000)
+    interval.boxes(image)
+    joints = rng.uniform(0.3, 0.9, (100, 1, 17)).astype(np.float32)
+    interval.note(
+        poses.replace(keypoint_scores=joints[0], scores=pose_scores(np.full(1, 0.4), joints[0])), detected=True
+    )
+    for scores in joints:
+        boxes = interval.boxes(image)
+        assert boxes.scores == pytest.approx([0.4], abs=1e-4)
+        interval.note(poses.replace(keypoint_scores=scores, scores=pose_scores(boxes.scores, scores)), detected=False)
+
+
+def test_who_comes_between_detections_is_found_at_the_next():
+    where = [{} if step < 3 else {0: (100, 120)} for step in range(15)]
+    images = [paint(place) for place in where]
+    images = [np.concatenate([image[:-1], np.full((1, SIZE[1], 3), 9 * n, np.uint8)]) for n, image in enumerate(images)]
+    estimator = InOrder(where, images)
+    found = [len(poses) for _, poses in track(estimator, Clip(images), interval=DetectionInterval(10))]
+    assert found == [0] * 10 + [1] * 5
 
 
 @pytest.mark.parametrize(("every", "expected"), [(1, list(range(20))), (5, [0, 5, 10, 15]), (40, [0])])

@@ -1,6 +1,7 @@
 """``rmpe track``: everybody through a video."""
 
 import json
+import math
 import os
 import signal
 import sys
@@ -96,7 +97,7 @@ def track(source: str | None, camera: str | None, out: Path, **options: Any) -> 
     """Follow everybody through a video file, a folder of images, a camera or a network stream.
 
     Writes OUT/tracks.jsonl as it goes, one line a frame, OUT/drawn.mp4, and at the end OUT/coco.json and other formats.
-    Ctrl-C ends early with valid files. Exit code: 0 all done, 1 stopped early, 2 wrong use.
+    Ctrl-C ends early with valid files. Exit code: 0 all done, 1 stopped early or the stream was lost, 2 wrong use.
     """
     if (source is None) == (camera is None):
         raise UsageError("name one source: a video, a folder of images, a URL, or --camera NUMBER")
@@ -116,13 +117,13 @@ def track(source: str | None, camera: str | None, out: Path, **options: Any) -> 
 def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any]) -> dict[str, Any]:
     skeleton, settings = estimator.skeleton, _settings(video, options, estimator)
     tracker = None if options["tracker"] == NONE else load_tracker(options["tracker"], video.fps, live=video.live)
-    people, ids = 0, set[int]()
+    people, ids, last = 0, set[int](), -1
     with (
         Journal(out / "journal.jsonl", settings, resume=options["resume"]) as estimates,
         Journal(out / "tracks.jsonl", settings) as tracks,
         _drawn(video, out, options) as draw,
         _bar(video, options) as bar,
-        _interrupt() as stopped,
+        _interrupt(video) as stopped,
     ):
         earlier = estimates.records(skeleton)
         found = len(estimates)
@@ -137,17 +138,24 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
             record=lambda frame, poses: estimates.append([_record(video, frame, poses)]),
         )
         task = bar.add_task("", total=min(video.total, options["limit"] or video.total) or None, note="")
+        lost = ""
         with closing(frames):
-            for frame, poses in frames:
-                tracks.append([_record(video, frame, poses)])
-                draw(frame, poses)
-                people += len(poses)
-                ids.update(poses.track_ids[poses.track_ids >= 0].tolist())
-                bar.update(task, advance=1, note=_note(bar, task, len(poses), len(ids)))
-                if stopped() or frame.index + 1 == options["limit"]:
-                    break
+            try:
+                for frame, poses in frames:
+                    tracks.append([_record(video, frame, poses)])
+                    draw(frame, poses)
+                    last = frame.index
+                    people += len(poses)
+                    ids.update(poses.track_ids[poses.track_ids >= 0].tolist())
+                    bar.update(task, advance=1, note=_note(bar, task, len(poses), len(ids)))
+                    if stopped() or frame.index + 1 >= (options["limit"] or math.inf):
+                        break
+            except ImageError as error:  # what came of a stream that is gone for good is kept
+                if not video.live:
+                    raise
+                lost = str(error)
         if not len(tracks):
-            raise ImageError(f"{video.name}: no frame could be read")
+            raise ImageError(lost or f"{video.name}: no frame could be read")
         files = [VIDEO_FORMATS[name](tracks.records(skeleton), skeleton, out) for name in options["formats"]]
         files.append(write_images(tracks.records(skeleton), out))
         summary = {
@@ -155,7 +163,11 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
             "people": people,
             "ids": len(ids),
             "corrupt": video.corrupt,
-            "stopped": stopped(),
+            "dropped": last + 1 - len(tracks),
+            "reconnects": video.reconnects,
+            "stopped": stopped() or bool(lost),
+            "lost": lost,
+            "live": video.live,
             "files": [str(file) for file in files],
             "drawn": str(out / "drawn.mp4") if options["draw"] else None,
         }
@@ -213,12 +225,13 @@ def _drawn(video: Video, out: Path, options: dict[str, Any]) -> Iterator[Callabl
 
 
 @contextmanager
-def _interrupt() -> Iterator[Callable[[], bool]]:
+def _interrupt(video: Video) -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C was pressed, so that the frame at hand is finished first; a second one stops at once."""
     pressed = []
 
     def press(number: int, _: Any) -> None:
         pressed.append(number)
+        video.stop()
         signal.signal(number, signal.default_int_handler)
 
     before = {number: signal.signal(number, press) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -252,8 +265,15 @@ def _report(summary: dict[str, Any], options: dict[str, Any]) -> None:
         return
     if summary["corrupt"]:
         click.echo(f"rmpe: {summary['corrupt']} damaged frames were left out", err=True)
-    if summary["stopped"]:
-        click.echo(f"rmpe: stopped after {summary['frames']} frames; go on with --resume", err=True)
+    if summary["dropped"]:
+        click.echo(f"rmpe: {summary['dropped']} frames of the live source came too fast and were left out", err=True)
+    if summary["reconnects"]:
+        click.echo(f"rmpe: the stream was opened again {summary['reconnects']} times", err=True)
+    if summary["lost"]:
+        click.echo(f"rmpe: {summary['lost']}", err=True)
+    elif summary["stopped"]:
+        advice = "" if summary["live"] else "; go on with --resume"
+        click.echo(f"rmpe: stopped after {summary['frames']} frames{advice}", err=True)
     if not options["quiet"]:
         rate = summary["frames"] / summary["seconds"]
         click.echo(

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -25,16 +25,24 @@ class Background(Generic[T]):
         dropped: How many items were thrown away because nobody took them in time (``newest_only``).
     """
 
-    def __init__(self, items: Iterable[T], depth: int = 4, *, newest_only: bool = False) -> None:
+    def __init__(
+        self,
+        items: Iterable[T],
+        depth: int = 4,
+        *,
+        newest_only: bool = False,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
         """Start at once.
 
         Args:
             items: Run in the thread; if it is a generator it is closed there.
             depth: Most items that wait to be taken.
             newest_only: When ``depth`` items wait, drop the oldest instead of making the source wait: for live sources.
+            on_close: Called when nobody wants more, to wake ``items`` if they wait for what may never come.
         """
         self.dropped = 0
-        self._items, self._newest_only = items, newest_only
+        self._items, self._newest_only, self._on_close = items, newest_only, on_close
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rmpe-read", daemon=True)
@@ -42,7 +50,7 @@ class Background(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         try:
-            while not isinstance(item := self._queue.get(), _End):
+            while not isinstance(item := self._take(), _End):
                 yield item
             if item.error is not None:
                 raise item.error
@@ -52,6 +60,7 @@ class Background(Generic[T]):
     def close(self) -> None:
         """Stop the thread and wait for it; more than once is fine."""
         self._stop.set()
+        self._on_close()
         self._thread.join()
 
     def _run(self) -> None:
@@ -78,6 +87,14 @@ class Background(Generic[T]):
             else:
                 return True
         return False
+
+    def _take(self) -> T | _End:
+        while not self._stop.is_set():
+            try:
+                return self._queue.get(timeout=PATIENCE)
+            except queue.Empty:
+                continue
+        return _End()
 
     def _make_room(self) -> None:
         if self._newest_only:

@@ -3,6 +3,7 @@
 RMPE can afford it because its spatial transformer corrects boxes that are off.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import cv2
@@ -16,8 +17,9 @@ from rmpe.track.features import SmallPicture, follow, joint_features, shrink
 
 Every = int | Literal["auto"]
 
-# The extent of the joints is less than the person; both sides are multiplied by this. (RMPE's 30 % come on top.)
-BODY = 1.2
+# The extent of the joints is less than the person; both sides are multiplied by this, as is usual. (The growth on the
+# pose model's card comes on top, as with a detector's box.)
+BODY = 1.25
 # A pose with a lower score than this is not worth another look where it was.
 CARRIED = 0.1
 # A joint surer than this tells where the person is.
@@ -31,14 +33,24 @@ class DetectionInterval:
     when something moves where nobody is known to be, and at the latest after ``longest`` frames.
     """
 
-    def __init__(self, every: Every = 1, *, longest: int = 15, shortest: int = 2) -> None:
+    def __init__(
+        self,
+        every: Every = 1,
+        *,
+        longest: int = 15,
+        shortest: int = 2,
+        carry: Callable[[Poses, SmallPicture, SmallPicture], Boxes] | None = None,
+    ) -> None:
         """Set up; the first frame is always due.
 
         Args:
             every: Run the detector on every so many frames, or ``auto``.
             longest: For ``auto``: most frames from one detection to the next.
             shortest: For ``auto``: fewest.
+            carry: Where to look in a frame, given the poses of the one before and both pictures; `moved_boxes` if
+                not given.
         """
+        self._carry = carry or moved_boxes
         self.every, self.longest, self.shortest = every, longest, shortest
         self._poses: Poses | None = None
         self._picture: SmallPicture | None = None
@@ -54,7 +66,7 @@ class DetectionInterval:
         self._since += 1
         if self._poses is None or before is None or before.size != picture.size:
             return None
-        carried = carry(self._poses, before, picture)
+        carried = self._carry(self._poses, before, picture)
         self._restless = _moves_elsewhere(before, picture, carried)
         if self._due(self._poses):
             return None
@@ -78,32 +90,47 @@ class DetectionInterval:
         return self._since >= self.longest or lost or unsure or self._restless
 
 
-def carry(poses: Poses, before: SmallPicture, after: SmallPicture) -> Boxes:
-    """Boxes of people in the next frame, from their poses in this one.
+def last_boxes(poses: Poses) -> Boxes:
+    """Boxes of people from their poses: the extent of the sure joints, grown to the body.
 
-    The extent of the sure joints, grown to the body, is moved by the median motion of the image features around the
-    joints. The score is the box's part of the pose score, so that a person's score does not sink from frame to frame.
+    The score is the box's part of the pose score, so that a person's score does not sink from frame to frame. Who has
+    fewer than two sure joints is left out.
+    """
+    return _boxes_around(_placed(poses))
+
+
+def moved_boxes(poses: Poses, before: SmallPicture, after: SmallPicture) -> Boxes:
+    """`last_boxes`, moved to the next frame by the median motion of the image features around the sure joints.
 
     Args:
         poses: The people of this frame.
         before: Its picture.
         after: That of the next frame.
     """
-    sure = poses.keypoint_scores >= SURE
-    kept = poses[np.flatnonzero(sure.sum(axis=1) >= 2)]
-    if not len(kept):
-        return Boxes.empty()
-    sure = kept.keypoint_scores >= SURE
-    joints = np.where(sure[..., None], kept.keypoints, np.nan)
-    low, high = np.nanmin(joints, axis=1), np.nanmax(joints, axis=1)
-    points = joint_features(kept)
-    motion = np.where(sure[:, :, None, None], follow(before, after, points) - points, np.nan)
-    motion = motion.reshape(len(kept), -1, 2)
-    known = np.isfinite(motion).all(axis=(1, 2)) | np.isfinite(motion[..., 0]).any(axis=1)
+    kept = _placed(poses)
+    boxes, points = _boxes_around(kept), joint_features(kept)
+    sure = (kept.keypoint_scores >= SURE)[:, :, None, None]
+    motion = np.where(sure, follow(before, after, points) - points, np.nan)
+    known = np.any(np.isfinite(motion), axis=(1, 2, 3))
     shift = np.zeros((len(kept), 2), np.float32)
-    shift[known] = np.nanmedian(motion[known], axis=1)
-    center, half = (low + high) / 2 + shift, np.maximum((high - low) / 2 * BODY, 1)
-    return Boxes(np.concatenate([center - half, center + half], axis=1), box_scores(kept.scores, kept.keypoint_scores))
+    if known.any():
+        shift[known] = np.nanmedian(motion[known], axis=(1, 2))
+    return Boxes(boxes.xyxy + np.tile(shift, 2), boxes.scores)
+
+
+def _placed(poses: Poses) -> Poses:
+    """Those whose joints say where they are."""
+    return poses[np.flatnonzero((poses.keypoint_scores >= SURE).sum(axis=1) >= 2)]
+
+
+def _boxes_around(poses: Poses) -> Boxes:
+    if not len(poses):
+        return Boxes.empty()
+    joints = np.where((poses.keypoint_scores >= SURE)[..., None], poses.keypoints, np.nan)
+    low, high = np.nanmin(joints, axis=1), np.nanmax(joints, axis=1)
+    center, half = (low + high) / 2, np.maximum((high - low) / 2 * BODY, 1)
+    scores = box_scores(poses.scores, poses.keypoint_scores)
+    return Boxes(np.concatenate([center - half, center + half], axis=1), scores)
 
 
 def _confidence(poses: Poses) -> float:

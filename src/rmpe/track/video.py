@@ -92,10 +92,9 @@ def track(
     Yields:
         Every frame with its people, in order.
     """
-    frames = Background(video, AHEAD, newest_only=video.live)
-    found = Background(
-        _estimated(estimator, frames, interval or DetectionInterval(), min_score, recorded, record), AHEAD
-    )
+    frames = Background(video, AHEAD, newest_only=video.live, on_close=video.stop)
+    estimated = _estimated(estimator, frames, interval or DetectionInterval(), min_score, recorded, record)
+    found = Background(estimated, AHEAD, on_close=frames.close)
     for frame, poses in _tracked(found, tracker):
         yield frame, poses if smooth is None else smooth.update(poses, frame.seconds)
 
