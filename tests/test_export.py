@@ -1,6 +1,7 @@
 """Exported graphs: equal to PyTorch, geometry right, cards inside, two engines, int8."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,10 +16,18 @@ from rmpe import affine  # noqa: E402
 from rmpe.boxes import Boxes  # noqa: E402
 from rmpe.cli import rmpe  # noqa: E402
 from rmpe.errors import DataError, ModelError, UsageError  # noqa: E402
+from rmpe.estimate.crops import network_input  # noqa: E402
 from rmpe.estimate.heatmaps import decode_dark  # noqa: E402
 from rmpe.estimate.pose_model import PoseModel, load_pose_model  # noqa: E402
 from rmpe.estimate.stn import load_stn  # noqa: E402
-from rmpe.export import InCrop, calibration_batches, export_checkpoint, export_onnx, model_card  # noqa: E402
+from rmpe.export import (  # noqa: E402
+    InCrop,
+    calibration_batches,
+    export_checkpoint,
+    export_onnx,
+    model_card,
+    read_about,
+)
 from rmpe.media.images import save_image  # noqa: E402
 from rmpe.nets.checkpoint import build_net, load_checkpoint, save_checkpoint  # noqa: E402
 from rmpe.nets.decoding import decode_heatmaps  # noqa: E402
@@ -209,6 +218,36 @@ def test_the_papers_way_loads_as_a_pose_model(checkpoint, tmp_path):
     assert points.shape == (2, 17, 2)
 
 
+@pytest.mark.parametrize("extra", [False, True])
+def test_the_flip_test_of_the_whole_graph_finds_the_joints(tmp_path, extra):
+    """A theta is not its own mirror image: only back in the proposal's crop can the two answers be averaged."""
+
+    class OneBlob(nn.Module):
+        def forward(self, images):
+            return [F.avg_pool2d(images.mean(dim=1, keepdim=True), 4).expand(-1, 17, -1, -1)]
+
+    outputs = ["keypoints", "scores", *(["heatmaps", "theta"] if extra else [])]
+    card = replace(model_card(CONFIG, "pose", "keypoints"), mean=(0.0,) * 3, sd=(255.0,) * 3)
+    path = export_onnx(InCrop(SstnSppe(OneBlob(), Fixed()), extra), outputs, card, tmp_path / "net.onnx")
+    points, _ = crops(4, seed=5)
+    points = points[:, :1]
+    images = (255 * blobs(points)).byte().permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy()
+    model = load_pose_model(path, flip_test=True)
+    found, scores = model(images)
+    np.testing.assert_allclose(found, points.expand(-1, 17, -1), atol=0.6)
+    np.testing.assert_array_equal(model(images[:1])[0], found[:1])
+    session = Session(path)
+    once, mirrored = (session(network_input(np.ascontiguousarray(some), card)) for some in (images, images[:, :, ::-1]))
+    if extra:
+        heatmaps = (once[2] + mirrored[2][..., ::-1]) / 2
+        cells, peaks = decode_dark(heatmaps)
+        to_crop = affine.invert(affine.crop_to_heatmap(SIZE, heatmaps.shape[2:], "center"))
+        np.testing.assert_allclose(found, affine.apply(to_crop, cells), atol=1e-3)
+        np.testing.assert_allclose(scores, peaks.clip(0, 1), atol=1e-5)
+    else:
+        np.testing.assert_allclose(scores, (once[1] + mirrored[1]) / 2, atol=1e-5)
+
+
 def test_int8_keeps_the_card_the_answer_and_the_float_parts(composed, tmp_path):
     batches = [np.random.default_rng(seed).normal(size=(8, 3, *SIZE)).astype(np.float32) for seed in range(3)]
     small = quantise(composed[1], batches, tmp_path / "int8.onnx")
@@ -304,3 +343,21 @@ def test_wrong_requests_are_clear_errors(checkpoint, tmp_path):
         export_checkpoint(alone, tmp_path)
     with pytest.raises(UsageError, match="cannot make the folder"):
         export_checkpoint(checkpoint, checkpoint / "below a file")
+
+
+def test_what_the_card_says_in_words_can_be_given(tmp_path):
+    checkpoint, out, words = tmp_path / "part.safetensors", tmp_path / "out", tmp_path / "about.toml"
+    save_checkpoint(checkpoint, build_net(TINY), {**CONFIG, "model": TINY, "license": "MIT"})
+    words.write_text('name = "mine"\nnotes = "line 1\\nline 2"\n')
+    result = CliRunner().invoke(rmpe, ["export", str(checkpoint), "--out", str(out), "--card", str(words)])
+    assert result.exit_code == 0, result.output
+    card = load_stn(out / "stn.onnx").card
+    assert (card.name, card.notes, card.license) == ("mine", "line 1\nline 2", "MIT")
+
+
+@pytest.mark.parametrize("text", ["name = 3", 'growth = "2"', "name = "])
+def test_wrong_words_for_the_card(tmp_path, text):
+    words = tmp_path / "about.toml"
+    words.write_text(text)
+    with pytest.raises(DataError, match=r"about\.toml"):
+        read_about(words)

@@ -17,6 +17,8 @@ from rmpe.skeletons import load_skeleton
 
 Outputs = list[NDArray[np.float32]]
 DEFAULT_SIZE = (256, 192)
+# How many outputs hold the answer of a decoder; one of heatmaps otherwise. What else a model answers is left alone.
+ANSWERS = {"simcc": 2, "keypoints": 2}
 
 
 class PoseModel:
@@ -26,7 +28,8 @@ class PoseModel:
         card: What the model expects and answers.
         size: (height, width) of a crop.
         skeleton: What its joints are.
-        flip_test: Whether every crop is also run mirrored and the two answers averaged.
+        flip_test: Whether every crop is also run mirrored and the two answers averaged: heatmaps if the model answers
+            any (a graph with an SSTN: after the SDTN, in the crop's frame), else joints.
         batch: Most crops in one call of the engine.
     """
 
@@ -48,6 +51,11 @@ class PoseModel:
         if shape[0] is not None:
             self.batch = shape[0]
         self._check(self._run(np.zeros((1, *self.size, 3), np.uint8)))
+        # A graph with an SSTN finds another theta in the mirrored crop. Its heatmaps are both back in the crop's frame.
+        self._decoder, self._used = card.decoder, slice(0, ANSWERS.get(card.decoder, 1))
+        if flip_test and card.decoder == "keypoints" and "heatmaps" in session.outputs:
+            place = list(session.outputs).index("heatmaps")
+            self._decoder, self._used = "dark", slice(place, place + 1)
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Estimate the person at the centre of each crop.
@@ -62,9 +70,9 @@ class PoseModel:
         points, scores = np.zeros((len(crops), joints, 2)), np.zeros((len(crops), joints), np.float32)
         for start in range(0, len(crops), self.batch):
             some = slice(start, start + self.batch)
-            outputs = self._run(crops[some])
+            outputs = self._run(crops[some])[self._used]
             if self.flip_test:
-                mirrored = self._mirror(self._run(crops[some, :, ::-1]))
+                mirrored = self._mirror(self._run(crops[some, :, ::-1])[self._used])
                 outputs = [(first + second) * np.float32(0.5) for first, second in zip(outputs, mirrored, strict=True)]
             points[some], scores[some] = self._decode(outputs)
         return points, np.clip(scores, 0, 1)
@@ -106,34 +114,31 @@ class PoseModel:
             )
 
     def _decode(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        if self.card.decoder == "simcc":
+        if self._decoder == "simcc":
             return decode_simcc(outputs[0], outputs[1], self.card.split)
-        if self.card.decoder == "keypoints":
+        if self._decoder == "keypoints":
             return outputs[0].astype(np.float64), outputs[1]
         heatmaps = outputs[0]
-        if self.card.decoder == "argmax":
+        if self._decoder == "argmax":
             points, scores = decode_argmax(heatmaps)
-        elif self.card.decoder == "dark":
+        elif self._decoder == "dark":
             points, scores = decode_dark(heatmaps, self.card.blur)
         else:
-            points, scores = decode_integral(heatmaps, self.card.decoder.removeprefix("integral-"))
+            points, scores = decode_integral(heatmaps, self._decoder.removeprefix("integral-"))
         size = (heatmaps.shape[2], heatmaps.shape[3])
         return apply(invert(crop_to_heatmap(self.size, size, self.card.alignment)), points), scores
 
     def _mirror(self, outputs: Outputs) -> Outputs:
         """The answer to mirrored crops as if to the crops themselves."""
         order = self.skeleton.flip_order
-        if self.card.decoder == "keypoints":
+        if self._decoder == "keypoints":
             points, scores = outputs[0][:, order], outputs[1][:, order]
             return [np.stack([self.size[1] - 1 - points[..., 0], points[..., 1]], axis=-1), scores]
-        horizontal = [0] if self.card.decoder == "simcc" else range(len(outputs))
         mirrored = [output[:, order] for output in outputs]
-        for index in horizontal:
-            bins = outputs[index].shape[-1]
-            # By the corner rule bin 0 lies on the crop's left edge, so mirroring moves the answer by 1 - bins a pixel.
-            shift = round(1 - bins / self.size[1]) if self.card.alignment == "corner" else 0
-            source = np.clip(bins - 1 - np.arange(bins) + shift, 0, bins - 1)
-            mirrored[index] = mirrored[index][..., source]
+        bins = outputs[0].shape[-1]  # of SimCC's two outputs only the first is horizontal
+        # By the corner rule bin 0 lies on the crop's left edge, so mirroring moves the answer by 1 - bins a pixel.
+        shift = round(1 - bins / self.size[1]) if self.card.alignment == "corner" else 0
+        mirrored[0] = mirrored[0][..., np.clip(bins - 1 - np.arange(bins) + shift, 0, bins - 1)]
         return mirrored
 
 
