@@ -287,6 +287,19 @@ def test_weak_poses_get_no_id_but_stay(make):
     assert [poses.track_ids.tolist() for poses in done] == [[-1]] * 6
 
 
+@each_tracker
+def test_one_bright_joint_makes_nobody_a_person(make):
+    ghost = pose((100, 120), score=0.15).replace(keypoint_scores=np.where(np.arange(17) == 3, 0.95, 0.35)[None])
+    done = run(make(), [(BACKGROUND, people(ghost))] * 6)
+    assert [poses.track_ids.tolist() for poses in done] == [[-1]] * 6
+
+
+@each_tracker
+def test_a_weak_pose_continues_a_flow(make):
+    frames = [(paint({0: (100, 120)}), people(pose((100, 120), score=0.9 if n < 3 else 0.15))) for n in range(8)]
+    assert [poses.track_ids.tolist() for poses in run(make(), frames)] == [[0]] * 8
+
+
 def test_looking_ahead_a_ghost_of_one_frame_gets_no_id():
     frames = [(paint({0: (80, 120)}), people(pose((80, 120)))) for _ in range(10)]
     frames[5] = (frames[5][0], people(pose((80, 120)), pose((240, 120))))

@@ -44,6 +44,8 @@ class PoseFlowParameters:
         link_weight: What a link with all features matched is worth, on the scale of s(Q), 0 to 3.
         stop: What a pose must be worth for a flow to go on to it: the stop criterion.
         birth: What a pose must be worth to begin a flow, itself and, with what follows it, a frame of the look-ahead.
+        sure: Score of the box and joints together that a pose needs to begin a flow or to take up a broken one: one
+            bright joint lifts s(Q) of what is nobody. A weaker pose can only continue a flow.
         relink: Likeness of place and colours, 0 to 1, at which a broken flow goes on.
         shared: Frames over which two flows are compared by the flow NMS.
         nms: The similarity of two poses, and from when on they are one; the same as in pose NMS.
@@ -55,6 +57,7 @@ class PoseFlowParameters:
     link_weight: float = 4.0
     stop: float = 0.2
     birth: float = 0.9
+    sure: float = 0.2
     relink: float = 0.05
     shared: int = 10
     nms: PoseNmsParameters = field(default_factory=PoseNmsParameters)
@@ -134,7 +137,7 @@ class PoseFlow:
         frame.flows = [None] * len(frame.poses)
         self._continue(frame, ahead)
         self._relink(frame)
-        born = np.minimum(frame.worth, ahead / frames) >= self.parameters.birth
+        born = (np.minimum(frame.worth, ahead / frames) >= self.parameters.birth) & self._sure(frame)
         for index, flow in enumerate(frame.flows):
             if flow is None and born[index]:
                 frame.flows[index] = Flow.begin(self._next_id, frame.seen, index)
@@ -164,13 +167,16 @@ class PoseFlow:
     def _relink(self, frame: _Frame) -> None:
         """Broken flows go on in poses that nobody continued in."""
         self._broken = [flow for flow in self._broken if flow.unseen <= self.parameters.memory]
-        free = np.array([index for index, flow in enumerate(frame.flows) if flow is None], np.int64)
+        free = np.array([index for index in np.flatnonzero(self._sure(frame)) if frame.flows[index] is None], np.int64)
         similarity = relink_similarity(self._broken, frame.seen[free])
         linked = {}
         for row, column in zip(*match(similarity - self.parameters.relink), strict=True):
             linked[row] = index = int(free[column])
             frame.flows[index] = self._broken[row].see(frame.seen, index)
         self._broken = [flow for row, flow in enumerate(self._broken) if row not in linked]
+
+    def _sure(self, frame: _Frame) -> NDArray[np.bool_]:
+        return frame.poses.scores >= self.parameters.sure
 
     def _suppress(self, frame: _Frame) -> Poses:
         """Pose flow NMS, merging and confidence unification; the frame's poses as they are given out."""
