@@ -108,11 +108,23 @@ def default_models(detector, pose, stn, teachers, save):
                     paired = compare(ap, plain.ranked["all"].coco_ap, len(images))
                     gain = f"{100 * paired.difference:+.1f} [{100 * paired.low:+.1f}, {100 * paired.high:+.1f}]"
                 row = [boxes_name, pose_name, way, 100 * figures["AP"], plus_minus(ap, len(images))]
-                row += [100 * figures[name] for name in ("AP50", "AP75", "APM", "APL")]
+                row += [100 * figures[name] for name in ("AP50", "AP75", "AP_medium", "AP_large")]
                 rows.append([*row, *split, gain])
                 click.echo("  ".join(f"{cell:.1f}" if isinstance(cell, float) else f"{cell:>16}" for cell in rows[-1]))
     if save:
-        columns = ["boxes", "pose model", "STN", "AP", "+-", "AP50", "AP75", "APM", "APL", "AP sparse", "AP crowded"]
+        columns = [
+            "boxes",
+            "pose model",
+            "STN",
+            "AP",
+            "+-",
+            "AP50",
+            "AP75",
+            "AP_medium",
+            "AP_large",
+            "AP sparse",
+            "AP crowded",
+        ]
         record(
             "default-models",
             title="The models that ship",

@@ -32,7 +32,7 @@ TEACHERS = {
 # What the pose estimator sees in stage 2: pixels of the crop (the paper), or of the image through the composed map.
 SAMPLINGS = {"": "crop", "-composed": "composed"}
 # An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets more of them.
-ALONE = ["stage=stn", "steps=400", f"freeze={FINE}", "optim.lr_scale={features=0.25}"]
+ALONE = ["stage=stn", "steps=1200", f"freeze={FINE}", "optim.lr_scale={features=0.25}"]
 # glibc otherwise returns every tensor's memory to the system: up to twice as slow.
 TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 
