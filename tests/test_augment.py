@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from small_set import COLORS, write_set  # noqa: E402
 
 from rmpe import affine  # noqa: E402
+from rmpe.boxes import Boxes  # noqa: E402
 from rmpe.datasets.coco import read_coco  # noqa: E402
 from rmpe.datasets.packed import CropSpec, pack  # noqa: E402
 from rmpe.estimate.crops import cut  # noqa: E402
@@ -20,7 +21,7 @@ from rmpe.nets.sstn import normalise_points, stn, transform_points  # noqa: E402
 from rmpe.propose import grow_proposals  # noqa: E402
 from rmpe.skeletons import load_skeleton  # noqa: E402
 from rmpe.training.augment import AugmentConfig, Augmenter  # noqa: E402
-from rmpe.training.distill import PseudoLabels  # noqa: E402
+from rmpe.training.distill import PseudoLabels, TeacherHeatmaps  # noqa: E402
 from rmpe.training.losses import gaussian_targets, heatmap_loss  # noqa: E402
 
 COCO = load_skeleton("coco17")
@@ -184,6 +185,26 @@ def test_teacher_fills_in_what_is_missing_and_nothing_else(packed):
     assert_allclose(batch.visible.numpy()[used], scores[used])
     assert (batch.visible.numpy()[missing & ~used] == 0).all()
     assert_allclose(batch.keypoints.numpy()[~missing], plain.keypoints.numpy()[~missing])
+
+
+def test_a_teachers_heatmaps_become_the_students_targets(packed):
+    """A perfect teacher in crops of its own, narrower Gaussians: turned, scaled, mirrored, blurred to our targets."""
+    size, cells, sigma = (96, 96), (48, 48), 1.2
+    stored_to_crop = affine.boxes_to_crops(Boxes(packed.boxes).grow(1.5).xyxy, size, "center")
+    stored_to_cells = affine.compose(affine.crop_to_heatmap(size, cells, "center"), stored_to_crop)
+    points = torch.from_numpy(affine.apply(stored_to_cells, packed.keypoints).astype(np.float32)).nan_to_num(-99)
+    maps = (255 * gaussian_targets(points, cells, cells, sigma)).round().byte().numpy()
+    augmenter = Augmenter(packed, WILD, 1.3, teacher=TeacherHeatmaps(maps, stored_to_cells, sigma))
+    batch = augmenter(np.arange(16), np.random.default_rng(0), SIZE)
+    moved = batch.teacher((32, 24), 2.0)
+    targets = gaussian_targets(batch.keypoints, SIZE, (32, 24), 2.0)
+    deep = (batch.keypoints > 8).all(dim=-1) & (batch.keypoints < torch.tensor([40, 56])).all(dim=-1)
+    sure = (batch.visible > 0) & deep
+    assert sure.sum() > 50
+    error = (moved - targets).abs().amax(dim=(2, 3))[sure]
+    assert error.max() < 0.15
+    assert error.mean() < 0.05
+    assert draw(packed, WILD).teacher is None
 
 
 def test_refused_values():

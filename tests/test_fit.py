@@ -17,10 +17,13 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch")
 
 from small_set import write_set  # noqa: E402
+from tiny_models import spot_pose_model  # noqa: E402
 
 from rmpe.cli.train import train  # noqa: E402
 from rmpe.config import load_config  # noqa: E402
 from rmpe.errors import DataError, ModelError, RmpeError  # noqa: E402
+from rmpe.estimate.crops import cut  # noqa: E402
+from rmpe.estimate.pose_model import load_pose_model  # noqa: E402
 from rmpe.nets.checkpoint import load_checkpoint  # noqa: E402
 from rmpe.skeletons import load_skeleton  # noqa: E402
 from rmpe.training.fit import TrainConfig, Trainer  # noqa: E402
@@ -253,6 +256,29 @@ def test_ones_own_skeleton_end_to_end(tmp_path):
     assert saved["skeleton"] == str(skeleton)
     assert saved["model"]["joints"] == 3
     assert run.validate()["AP50"] > 0.5  # three dots of three colours, learnt by heart
+
+
+def test_a_teachers_heatmaps_join_in(tmp_path):
+    teacher = spot_pose_model(tmp_path)
+    annotations, images = write_set(tmp_path / "set", load_skeleton(tmp_path / "rgb3.toml"), images=4)
+    skeleton = tmp_path / "rgb3.toml"
+    sets = f'[{{ annotations = "{annotations}", images = "{images}", skeleton = "{skeleton}" }}]'
+    common = f'size = [64, 48], cache = "{tmp_path / "cache"}", skeleton = "{skeleton}", sets = {sets}'
+    file = small(tmp_path, (annotations, images), data=f'{{ {common}, teacher = "{teacher}" }}')
+    assert "teacher" not in trainer(file).update()
+    run = trainer(file, "distill=0.5")
+    assert run.update()["teacher"] > 0
+    maps = run.task.augmenter.teacher.maps
+    assert maps.shape == (8, 3, 16, 12)
+    model, packed = load_pose_model(teacher), run.task.packed
+    crop = cut(packed.crops[5], model.crop_maps(packed.boxes[5:6]), model.size)
+    np.testing.assert_allclose(maps[5], 255 * model.heatmaps(crop)[0], atol=0.51)
+    kept = list(packed.folder.glob("teacher-*.npy"))
+    made = kept[0].stat().st_mtime_ns
+    assert trainer(file, "distill=0.5").update() == pytest.approx(trainer(file, "distill=0.5").update())
+    assert [path.stat().st_mtime_ns for path in packed.folder.glob("teacher-*.npy")] == [made]
+    with pytest.raises(DataError, match="distill needs"):
+        load_config(TrainConfig, file, ["distill=1.0", "data.teacher=", "stage=stn"])
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ class DataConfig:
         margin: Room around the crop in the stored one, see `CropSpec`.
         teacher: ONNX pose model whose answers stand in for missing labels.
         teacher_score: Its answers below this score are not used.
+        teacher_sigma: Standard deviation of the Gaussians that it was taught, cells of its heatmaps; for ``distill``.
         smallest_unlabelled: With a teacher, also people without any label whose box has a side of this many pixels;
             0 = labelled people only.
     """
@@ -60,6 +61,7 @@ class DataConfig:
     margin: float = 1.5
     teacher: Path | None = None
     teacher_score: float = 0.4
+    teacher_sigma: float = 2.0
     smallest_unlabelled: float = 0.0
 
     def __post_init__(self) -> None:

@@ -70,16 +70,36 @@ class PoseModel:
         points, scores = np.zeros((len(crops), joints, 2)), np.zeros((len(crops), joints), np.float32)
         for start in range(0, len(crops), self.batch):
             some = slice(start, start + self.batch)
-            outputs = self._run(crops[some])[self._used]
-            if self.flip_test:
-                mirrored = self._mirror(self._run(crops[some, :, ::-1])[self._used])
-                outputs = [(first + second) * np.float32(0.5) for first, second in zip(outputs, mirrored, strict=True)]
-            points[some], scores[some] = self._decode(outputs)
+            points[some], scores[some] = self._decode(self._answer(crops[some]))
         return points, np.clip(scores, 0, 1)
+
+    def heatmaps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What a heatmap model answers before decoding.
+
+        Args:
+            crops: RGB uint8 ``(N, h, w, 3)``; N is at least 1.
+
+        Returns:
+            ``(N, K, rows, columns)``.
+
+        Raises:
+            ModelError: If the model answers no heatmaps.
+        """
+        if self._decoder in ANSWERS:
+            raise ModelError(f"{self.session.path}: answers {self.card.decoder}, not heatmaps")
+        starts = range(0, len(crops), self.batch)
+        return np.concatenate([self._answer(crops[start : start + self.batch])[0] for start in starts])
 
     def crop_maps(self, boxes: NDArray[np.float32]) -> Matrix:
         """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)`` of people; grows them as the card says."""
         return boxes_to_crops(grow_proposals(boxes, self.card.growth), self.size, self.card.alignment)
+
+    def _answer(self, crops: NDArray[np.uint8]) -> Outputs:
+        outputs = self._run(crops)[self._used]
+        if not self.flip_test:
+            return outputs
+        mirrored = self._mirror(self._run(crops[:, :, ::-1])[self._used])
+        return [(first + second) * np.float32(0.5) for first, second in zip(outputs, mirrored, strict=True)]
 
     def _run(self, crops: NDArray[np.uint8]) -> Outputs:
         blob = network_input(crops, self.card)

@@ -17,7 +17,7 @@ from rmpe.boxes import Boxes
 from rmpe.datasets.packed import PackedCrops
 from rmpe.propose import grow_proposals
 from rmpe.training.box_policies import BoxPolicy, disturb, load_policy
-from rmpe.training.distill import PseudoLabels
+from rmpe.training.distill import PseudoLabels, TeacherHeatmaps, TeacherView
 from rmpe.training.pgpg import Pgpg
 from rmpe.training.source import Source
 
@@ -76,6 +76,7 @@ class Batch:
         centred_visible: ``(B, K)`` float32.
         source: What the crops were sampled from, or None if not asked for; ``source(theta, (H, W))`` are the crops of
             the undisturbed boxes.
+        teacher: A teacher's heatmaps, or None without one.
     """
 
     images: Tensor
@@ -85,6 +86,7 @@ class Batch:
     centred_keypoints: Tensor
     centred_visible: Tensor
     source: Source | None = None
+    teacher: TeacherView | None = None
 
 
 class Augmenter:
@@ -99,6 +101,7 @@ class Augmenter:
         growth: Growth of a box before it is cut out.
         pseudo: A teacher's answers that stand in for missing labels.
         minimum_score: Teacher's answers below this are not used.
+        teacher: A teacher's heatmaps.
         device: Where batches are made; on a GPU all crops move into its memory.
     """
 
@@ -109,9 +112,11 @@ class Augmenter:
         growth: float,
         pseudo: PseudoLabels | None = None,
         minimum_score: float = 0.4,
+        teacher: TeacherHeatmaps | None = None,
         device: str = "cpu",
     ) -> None:
         self.packed, self.config, self.growth, self.device = packed, config, growth, torch.device(device)
+        self.teacher = teacher
         skeleton = packed.people.skeleton
         policy = load_policy(config.policy)
         self.policy: BoxPolicy = policy.to_joints(skeleton.joints) if isinstance(policy, Pgpg) else policy
@@ -184,6 +189,7 @@ class Augmenter:
             centred_keypoints=self._tensor(centred_points),
             centred_visible=self._tensor(centred_visible),
             source=sampled if source else None,
+            teacher=self._teacher(people, flipped, affine.invert(stored_to_disturbed), size),
         )
 
     def _boxes(self, people: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.float64]:
@@ -241,6 +247,22 @@ class Augmenter:
         else:
             pixels = self.crops[torch.from_numpy(people).to(self.device)]
         return pixels.float().permute(0, 3, 1, 2)
+
+    def _teacher(
+        self,
+        people: NDArray[np.int64],
+        flipped: NDArray[np.bool_],
+        crop_to_stored: affine.Matrix,
+        size: tuple[int, int],
+    ) -> TeacherView | None:
+        if self.teacher is None:
+            return None
+        maps = self.teacher.maps[people]
+        maps[flipped] = maps[flipped][:, self.flip_order]
+        to_cells = affine.compose(self.teacher.stored_to_cells[people], crop_to_stored)
+        to_cells = affine.compose(to_cells, affine.normalised_to_pixels(size))
+        crop_to_maps = affine.compose(affine.pixels_to_normalised(maps.shape[2:]), to_cells)
+        return TeacherView(self._tensor(maps / np.float32(255)), self._tensor(crop_to_maps), self.teacher.sigma)
 
     def _tensor(self, array: NDArray[np.float64] | NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).to(self.device, non_blocking=True)

@@ -3,20 +3,25 @@
 The teacher looks once at every stored person, in a true box, and its answers are kept beside the crops. In training
 they stand in for joints that nobody labelled (faces in LSPET, every joint of an unlabelled person), weighted by the
 teacher's own confidence. A label by hand is never overruled.
+
+Its whole heatmaps can be kept too and teach every joint: they also say where else a joint might be, and how surely.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rmpe import affine
 from rmpe.datasets.packed import PackedCrops
 from rmpe.estimate.crops import cut
-from rmpe.estimate.pose_model import load_pose_model
+from rmpe.estimate.pose_model import PoseModel, load_pose_model
+from rmpe.nets.sstn import Size, stn
 from rmpe.runtime import sha256_of
 
 BATCH = 64
@@ -33,6 +38,63 @@ class PseudoLabels:
 
     keypoints: NDArray[np.float32]
     scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherHeatmaps:
+    """A teacher's heatmaps of all stored people.
+
+    Attributes:
+        maps: ``(N, K, h, w)`` uint8, 255 = 1, memory-mapped; empty for joints that the teacher does not know.
+        stored_to_cells: ``(N, 2, 3)`` float64, stored pixels to cells of the heatmaps.
+        sigma: Standard deviation of the Gaussians that the teacher was taught, cells.
+    """
+
+    maps: NDArray[np.uint8]
+    stored_to_cells: affine.Matrix
+    sigma: float
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherView:
+    """A teacher's heatmaps of a batch, to be looked at in the frame of the student's crops.
+
+    Attributes:
+        maps: ``(B, K, h, w)`` float32 in [0, 1], in the teacher's crops; left and right as in the student's crops.
+        crop_to_maps: ``(B, 2, 3)`` normalised coordinates, student's crops to ``maps``.
+        sigma: Of the teacher's Gaussians, cells of ``maps``.
+    """
+
+    maps: Tensor
+    crop_to_maps: Tensor
+    sigma: float
+
+    def __call__(self, size: Size, sigma: float) -> Tensor:
+        """Heatmaps ``(B, K, *size)`` as the student should give them.
+
+        Gaussians narrower than the student's ``sigma`` (cells) are blurred to it at equal height; wider ones are left.
+        """
+        (rows, columns), (height, width) = self.maps.shape[2:], size
+        (a, b), (c, d) = self.crop_to_maps[:, 0, :2].unbind(-1), self.crop_to_maps[:, 1, :2].unbind(-1)
+        shrunk = (
+            (a * d - b * c).abs() * (rows * columns) / (height * width)
+        )  # area of a student's cell in the teacher's
+        variance = self.sigma**2 / shrunk
+        spread = (sigma**2 - variance).clamp(min=1e-6)
+        vertical, horizontal = (_blur(side, spread) for side in size)
+        height_kept = (sigma**2 / variance).clamp(min=1)[:, None, None, None]
+        return vertical @ stn(self.maps, self.crop_to_maps, size) @ horizontal * height_kept
+
+
+def _blur(side: int, variance: Tensor) -> Tensor:
+    """Matrices ``(B, 1, side, side)`` that blur a line of cells by Gaussians of ``variance`` ``(B,)``."""
+    place = torch.arange(side, dtype=variance.dtype, device=variance.device)
+    distances = (place[:, None] - place) ** 2
+    kernel = (distances / (-2 * variance[:, None, None])).exp()
+    norm = kernel[:, side // 2].sum(
+        dim=-1
+    )  # of a line in the middle: what lies beyond the edge is lost, not squeezed in
+    return (kernel / norm[:, None, None])[:, None]
 
 
 def pseudo_labels(
@@ -58,6 +120,53 @@ def pseudo_labels(
         return PseudoLabels(saved["keypoints"], saved["scores"])
 
 
+def teacher_heatmaps(
+    packed: PackedCrops, teacher: Path, sigma: float, progress: Callable[[int, int], None] | None = None
+) -> TeacherHeatmaps:
+    """The teacher's heatmaps of all stored people, computed once and kept in the cache folder.
+
+    Args:
+        packed: The people.
+        teacher: ONNX pose model that answers heatmaps; joints are matched by name.
+        sigma: Of the Gaussians it was taught, cells.
+        progress: Called with (done, total) people.
+
+    Raises:
+        ModelError: If the model cannot be used.
+    """
+    model = load_pose_model(teacher, threads=1)
+    file = packed.folder / f"teacher-{sha256_of(teacher)[:16]}.npy"
+    if not file.is_file():
+        source = model.skeleton.correspondence(packed.people.skeleton)
+        with tempfile.NamedTemporaryFile(dir=packed.folder, suffix=".npy", delete=False) as temporary:
+            pass
+        maps = None
+        for start, crops, _ in _looks(packed, model, progress):
+            heatmaps = model.heatmaps(crops)[:, source]
+            heatmaps[:, source < 0] = 0
+            if maps is None:
+                shape = (len(packed), *heatmaps.shape[1:])
+                maps = np.lib.format.open_memmap(temporary.name, mode="w+", dtype=np.uint8, shape=shape)
+            maps[start : start + len(crops)] = np.rint(255 * heatmaps.clip(0, 1))
+        Path(temporary.name).rename(file)
+    maps = np.load(file, mmap_mode="r")
+    to_cells = affine.crop_to_heatmap(model.size, maps.shape[2:], model.card.alignment)
+    return TeacherHeatmaps(maps, affine.compose(to_cells, model.crop_maps(packed.boxes)), sigma)
+
+
+def _looks(
+    packed: PackedCrops, model: PoseModel, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[int, NDArray[np.uint8], affine.Matrix]]:
+    """Some people at a time as the teacher sees them: the first one's index, crops, maps from stored crops."""
+    stored_to_crop = model.crop_maps(packed.boxes)
+    for start in range(0, len(packed), BATCH):
+        maps, images = stored_to_crop[start : start + BATCH], packed.crops[start : start + BATCH]
+        crops = [cut(image, one[None], model.size) for image, one in zip(images, maps, strict=True)]
+        yield start, np.concatenate(crops), maps
+        if progress:
+            progress(start + len(maps), len(packed))
+
+
 def _ask(
     packed: PackedCrops, teacher: Path, progress: Callable[[int, int], None] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -65,15 +174,10 @@ def _ask(
     source = model.skeleton.correspondence(packed.people.skeleton)
     keypoints = np.full((len(packed), len(source), 2), np.nan, np.float32)
     scores = np.zeros((len(packed), len(source)), np.float32)
-    stored_to_crop = model.crop_maps(packed.boxes)
-    for start in range(0, len(packed), BATCH):
-        stop = min(start + BATCH, len(packed))
-        maps, images = stored_to_crop[start:stop], packed.crops[start:stop]
-        crops = [cut(image, one[None], model.size) for image, one in zip(images, maps, strict=True)]
-        points, answers = model(np.concatenate(crops))
-        keypoints[start:stop] = affine.apply(affine.invert(maps), points)[:, source]
-        scores[start:stop] = answers[:, source]
-        if progress:
-            progress(stop, len(packed))
+    for start, crops, maps in _looks(packed, model, progress):
+        some = slice(start, start + len(crops))
+        points, answers = model(crops)
+        keypoints[some] = affine.apply(affine.invert(maps), points)[:, source]
+        scores[some] = answers[:, source]
     keypoints[:, source < 0], scores[:, source < 0] = np.nan, 0
     return keypoints, scores

@@ -14,7 +14,7 @@ from rmpe.errors import ModelError
 from rmpe.nets.checkpoint import build_net, load_checkpoint
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.training.augment import AugmentConfig, Augmenter, Batch
-from rmpe.training.distill import pseudo_labels
+from rmpe.training.distill import pseudo_labels, teacher_heatmaps
 from rmpe.training.loop import Log, RunConfig, Trainer, Validate
 from rmpe.training.objectives import Parts, SstnConfig, sppe_objective, sstn_objective, stn_objective
 from rmpe.training.validate import Validation
@@ -38,6 +38,7 @@ class TrainConfig(RunConfig):
         small_size: Crop (height, width) in the first part of the run; cheaper steps first.
         small_share: Share of the steps at ``small_size``.
         sigma: Standard deviation of the target Gaussians, heatmap cells.
+        distill: Stage 1 with ``data.teacher``: weight of the teacher's heatmaps in the loss, for all joints.
         augment: How people are changed.
         sstn: Stage 2 only.
     """
@@ -49,6 +50,7 @@ class TrainConfig(RunConfig):
     small_size: tuple[int, int] = (128, 96)
     small_share: float = 0.0
     sigma: float = 1.5
+    distill: float = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     sstn: SstnConfig = field(default_factory=SstnConfig)
 
@@ -58,6 +60,9 @@ class TrainConfig(RunConfig):
             raise ValueError(f"small_share = {self.small_share} must lie in [0, 1]")
         if self.stage == 2 and self.start is None:
             raise ValueError("stage 2 needs start = CHECKPOINT of a stage 1 run")
+
+        if self.distill and (self.stage != 1 or self.data.teacher is None):
+            raise ValueError("distill needs data.teacher and stage 1")
 
     def open(self, worker: Worker, log: Log) -> "PoseTask":
         """Open data and nets on the worker's device."""
@@ -91,7 +96,7 @@ class PoseTask:
         if self.config.stage == "stn":
             return stn_objective(net, batch)
         if self.config.stage == 1:
-            return sppe_objective(net, batch, self.config.sigma)
+            return sppe_objective(net, batch, self.config.sigma, self.config.distill)
         return sstn_objective(net, self.parallel, batch, self.config.sigma, self.config.sstn)
 
     def describe(self) -> dict[str, Any]:
@@ -106,14 +111,18 @@ class PoseTask:
         }
 
     def _augmenter(self) -> Augmenter:
-        data = self.config.data
-        pseudo = None
+        data, pseudo, heatmaps = self.config.data, None, None
+
+        def progress(done: int, total: int) -> None:
+            self.log(f"teacher: person {done} of {total}")
+
         if data.teacher is not None:
-            pseudo = pseudo_labels(
-                self.packed, data.teacher, lambda done, total: self.log(f"teacher: person {done} of {total}")
-            )
+            pseudo = pseudo_labels(self.packed, data.teacher, progress)
+        if data.teacher is not None and self.config.distill:
+            heatmaps = teacher_heatmaps(self.packed, data.teacher, data.teacher_sigma, progress)
+        device = self.worker.device
         return Augmenter(
-            self.packed, self.config.augment, data.growth, pseudo, data.teacher_score, device=self.worker.device
+            self.packed, self.config.augment, data.growth, pseudo, data.teacher_score, heatmaps, device=device
         )
 
     def _validation(self) -> Validation | None:

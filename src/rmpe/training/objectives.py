@@ -33,10 +33,18 @@ class SstnConfig:
     sampling: Literal["crop", "composed"] = "crop"
 
 
-def sppe_objective(net: nn.Module, batch: Batch, sigma: float) -> Parts:
-    """Stage 1: the pose estimator alone, on proposals."""
+def sppe_objective(net: nn.Module, batch: Batch, sigma: float, distill: float = 0.0) -> Parts:
+    """Stage 1: the pose estimator alone, on proposals; with weight ``distill`` also as the teacher answers.
+
+    Differs: ``distill``. A joint counts as much as the teacher is sure of it.
+    """
     heatmaps: list[Tensor] = net(batch.images)
-    return {"pose": _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma)}
+    parts = {"pose": _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma)}
+    if batch.teacher is not None:
+        targets = batch.teacher((heatmaps[-1].shape[2], heatmaps[-1].shape[3]), sigma)
+        weights = targets.amax(dim=(2, 3)).clamp(max=1)
+        parts["teacher"] = distill * heatmap_loss(heatmaps, targets, weights, sigma, weight_sum(weights))
+    return parts
 
 
 def sstn_objective(
