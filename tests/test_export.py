@@ -329,6 +329,16 @@ def test_command_line_exports_and_quantises_a_localisation_net(photos, tmp_path)
     np.testing.assert_array_equal(theta, np.broadcast_to(np.eye(2, 3), (2, 2, 3)))
 
 
+def test_a_detector_is_not_quantised_with_crops_of_people(photos, tmp_path):
+    detector = {"name": "person_detector", "width": 8}
+    checkpoint, out = tmp_path / "detector.safetensors", tmp_path / "out"
+    save_checkpoint(checkpoint, build_net(detector), {"model": detector, "size": [64, 64]})
+    result = CliRunner().invoke(rmpe, ["export", str(checkpoint), "--out", str(out), "--int8", str(photos)])
+    assert isinstance(result.exception, UsageError)
+    assert "for pose models and STNs, not detectors" in str(result.exception)
+    assert not (out / "detector_int8.onnx").exists()
+
+
 def test_wrong_requests_are_clear_errors(checkpoint, tmp_path):
     with pytest.raises(UsageError, match="unknown way 'both'"):
         export_checkpoint(checkpoint, tmp_path, "both")
