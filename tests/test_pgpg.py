@@ -290,6 +290,10 @@ def test_command_learns_writes_and_draws(tmp_path, monkeypatch) -> None:
     assert result.exit_code == 0, result.output
     assert "2 atoms" in result.output and len(Pgpg.load(out).centers) == 2
     assert (tmp_path / "atoms.png").stat().st_size > 5000 and (tmp_path / "offsets.png").stat().st_size > 5000
+    fixed = CliRunner().invoke(rmpe, [*arguments, "--atoms", "3", "--parts", "1"])
+    assert fixed.exit_code == 0, fixed.output
+    assert Pgpg.load(out).weights.shape == (4, 1)
+    assert "go together" in str(CliRunner().invoke(rmpe, [*arguments, "--atoms", "3"]).exception)
 
 
 def test_authors_pairs(data_root) -> None:
