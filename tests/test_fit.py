@@ -34,7 +34,7 @@ CONFIGS = [path for path in sorted((ROOT / "configs").glob("*.toml")) if "[[data
 
 FIRST_STAGES = {
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml", "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
-    "lite_cpu_sstn": "lite_cpu.toml", "proof_stage2": "proof_stage1.toml",
+    "lite_cpu_sstn": "lite_cpu.toml", "lite_cpu_stn": "lite_cpu.toml", "proof_stage2": "proof_stage1.toml",
 }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
     changes["model"] = config.model | narrow
     if config.validate:
         changes["validate"] = replace(config.validate, annotations=annotations, images=images, only=None)
-    if config.stage == 2:
+    if config.start is not None:
         first = load_config(TrainConfig, path.with_name(FIRST_STAGES[path.stem]))
         first = replace(first, **(changes | {"run": tmp_path / "first", "validate": None}))
         narrow = {"hourglass": {"channels": 32}, "lite": {"pretrained": False}}[first.model["name"]]

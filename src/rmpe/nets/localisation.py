@@ -121,11 +121,12 @@ class BackboneLocalisation(Localisation):
         size: (height, width) of the images.
         motion: The family of maps.
         cells: Channels that the coarsest features are squeezed to, position by position.
+        shrink: Average-pool the images by this factor first.
     """
 
-    def __init__(self, sppe: LiteSppe, size: Size, motion: Motion = "zoom", cells: int = 32) -> None:
+    def __init__(self, sppe: LiteSppe, size: Size, motion: Motion = "zoom", cells: int = 32, shrink: int = 1) -> None:
         channels = sppe.backbone.channels[-1]
-        super().__init__(Coarsest(sppe.backbone), _flat(channels, cells), size, motion)
+        super().__init__(Coarsest(sppe.backbone), _flat(channels, cells), size, motion, shrink)
 
 
 class Coarsest(nn.Module):
