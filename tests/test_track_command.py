@@ -143,7 +143,7 @@ def test_a_stopped_run_goes_on(tmp_path, models, how):
     with VideoWriter(long, fps=10, crf=5) as writer:
         for number in range(200):
             writer.write(spots((64, 64), [(x + 3 * np.sin(number / 3), y) for x, y in JOINTS], 3), number / 10)
-    arguments = [str(part) for part in (long, *models, "--threads", "1")]
+    arguments = [str(part) for part in (long, *models, "--threads", "1", "--smooth", "one-euro")]
     out = tmp_path / "stopped"
     code = "import sys; from rmpe.cli import main; sys.argv[0] = 'rmpe'; main()"
     process = subprocess.Popen([sys.executable, "-c", code, "track", *arguments, "--out", str(out)])
