@@ -176,7 +176,7 @@ def main():
             rows=rows,
             notes="Frames/s of decoding, estimating, tracking, drawing and encoding together. Cut-out people move as "
             "stiff boards, so a box moves with them better than in real video; who comes between two detections is not "
-            "found before the next, which costs AP in every row alike.",
+            "found before the next, which costs AP the more the larger N is.",
         )
 
 
