@@ -1,0 +1,134 @@
+"""Training images a second on the CPU, what a step spends its time on, and the share of the machine's fp32 peak.
+
+    GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184 \\
+        python benchmarks/train_speed.py [--save] [--threads 2] [--steps 5] [--only lite]
+
+People come from the packed crops of configs/proof_stage1.toml; weights are random but for ImageNet's. The peak is that
+of benchmarks/pose_engines.py, in the same run on the same threads. About two minutes on two idle cores.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pose_engines import peak_gflops
+from record import ROOT, record
+from torch import nn
+
+from rmpe.config import load_config
+from rmpe.nets.checkpoint import build_net, save_checkpoint
+from rmpe.training.fit import TrainConfig, Trainer
+
+STAGE1, STAGE2 = (ROOT / "configs" / f"proof_stage{stage}.toml" for stage in (1, 2))
+HOURGLASS = 'model={ name = "hourglass", stacks = 4 }'
+SQUARE = ["small_size=[256, 256]", "small_share=1.0", "freeze=[]", "batch=2"]
+ROWS = {
+    "lite 128x96, early blocks frozen": (STAGE1, []),
+    "lite 192x144, early blocks frozen": (STAGE1, ["small_size=[192, 144]", "small_share=1.0"]),
+    "lite 128x96, SSTN and parallel SPPE, in the crop": (STAGE2, ["sstn.sampling=crop"]),
+    "lite 128x96, SSTN and parallel SPPE, composed": (STAGE2, ["sstn.sampling=composed"]),
+    "hourglass-4 256x256": (STAGE1, [HOURGLASS, *SQUARE]),
+}
+PARTS = ("augmentation", "forward", "backward", "optimiser")
+COLUMNS = ["net", "batch", "images a second", *(f"{part}, % of a step" for part in PARTS)]
+COLUMNS += ["GFLOP an image", "share of the fp32 peak"]
+
+
+def step(trainer: Trainer, clock: Callable[[str], None]) -> None:
+    """One update as `Trainer.update` makes it, told apart."""
+    trainer.net.train()
+    for module in trainer.frozen:
+        module.eval()
+    batch = trainer.batch(trainer.step)
+    clock("augmentation")
+    loss = torch.stack(list(trainer.task.losses(trainer.net, batch).values())).sum()
+    clock("forward")
+    trainer.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    clock("backward")
+    torch.nn.utils.clip_grad_norm_(trainer.net.parameters(), trainer.config.optim.clip)
+    trainer.optimizer.step()
+    trainer.average.update(trainer.net)
+    clock("optimiser")
+    trainer.step += 1
+
+
+def measure(trainer: Trainer, steps: int) -> tuple[dict[str, float], float]:
+    """Median seconds of each part of a step, and GFLOP an image, forward and backward."""
+    flop = 0
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        """A layer's answer, and where they are wanted the gradients of its weights and of its input cost the same."""
+        nonlocal flop
+        times = 1 + module.weight.requires_grad + inputs[0].requires_grad
+        flop += times * 2 * output.numel() * module.weight[0].numel()
+
+    nets = [net for net in (trainer.net, trainer.task.parallel) if net is not None]
+    layers = [module for net in nets for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    hooks = [module.register_forward_hook(count) for module in layers]
+    step(trainer, lambda part: None)  # noqa: ARG005 - a step to warm up
+    for hook in hooks:
+        hook.remove()
+    times: dict[str, list[float]] = {part: [] for part in PARTS}
+    for _ in range(steps):
+        last = time.perf_counter()
+
+        def clock(part: str) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            times[part].append(now - last)
+            last = now
+
+        step(trainer, clock)
+    return {part: statistics.median(taken) for part, taken in times.items()}, flop / 1e9 / trainer.config.batch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--save", action="store_true", help="keep the table in docs/results")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--only", default="", help="only nets with this in their name")
+    options = parser.parse_args()
+    os.chdir(ROOT)  # the configurations' paths are relative to it
+    rows, peak = [], peak_gflops(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        start = Path(folder) / "start.safetensors"
+        model = {"name": "lite", "joints": 17, "pretrained": True}
+        save_checkpoint(start, build_net(model), {"model": model, "skeleton": "coco17", "size": [128, 96]})
+        for name, (file, overrides) in ROWS.items():
+            if options.only not in name:
+                continue
+            settings = [*overrides, f"threads={options.threads}", f"run={folder}/run"]
+            settings += [f"start={start}"] if file == STAGE2 else []
+            trainer = Trainer(load_config(TrainConfig, file, settings), lambda line: None)  # noqa: ARG005 - silent
+            parts, gflop = measure(trainer, options.steps)
+            batch, total = trainer.config.batch, sum(parts.values())
+            shares = [100 * parts[part] / total for part in PARTS]
+            rows.append([name, batch, batch / total, *shares, gflop, gflop * batch / total / peak])
+            print(f"{name}: done", flush=True)
+    print(f"fp32 peak {peak:.0f} GFLOP/s on {options.threads} threads")
+    print(" | ".join(COLUMNS))
+    for row in rows:
+        print(" | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
+    if options.save:
+        record(
+            "train-speed",
+            title="Training images a second",
+            command="python benchmarks/train_speed.py --save",
+            data="packed crops of coco-train and coco-more",
+            columns=COLUMNS,
+            rows=rows,
+            notes=f"{options.threads} threads; medians of {options.steps} steps; peak {peak:.0f} GFLOP/s (2048 x 2048 "
+            "fp32 product, the same run). Where forward and backward fill a step, the nets bound it, not the data; "
+            "what they lack to the peak is work that moves memory: depthwise convolutions, batch norms, activations.",
+        )
+
+
+if __name__ == "__main__":
+    main()
