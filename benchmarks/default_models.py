@@ -130,7 +130,7 @@ def default_models(detector, pose, stn, teachers, save):
             title="The models that ship",
             command="python benchmarks/default_models.py --save",
             data=f"coco-val, {len(images)} photos, {int(crowd.sum())} of them crowded",
-            columns=[*columns, "STN's gain"],
+            columns=[*columns, "gain with STN"],
             rows=rows,
             notes="All poses count (--min-score 0); parametric pose NMS on detectors' boxes, none on true and disturbed"
             " ones, which all have score 1. +- and the gain: 95 % bootstrap intervals over photos, paired for the gain."

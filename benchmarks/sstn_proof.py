@@ -32,12 +32,16 @@ from rmpe.evaluation.disturb import IOUS, disturbed_boxes
 from rmpe.evaluation.oks import oks
 from rmpe.evaluation.submissions import People, check_results, read_people
 from rmpe.media.images import read_image
+from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator
 from rmpe.training.box_policies import RandomJitter, disturb
 
 DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
 VAL = DATA / "data" / "coco-val"
-TINYPOSE = DATA / "models" / "tinypose_256x192.onnx"
+# Pose models that are not trained here, or not for this proof.
+PUBLISHED = {"TinyPose": DATA / "models" / "tinypose_256x192.onnx"}
+if SHIPPED := default_model("pose"):
+    PUBLISHED[SHIPPED] = resolve_model(SHIPPED, "pose")
 NAMES = {"sstn": "SSTN", "parallel": "SSTN + parallel SPPE", "theta": "SSTN + theta", "all": "SSTN + parallel + theta"}
 # How often an STN looks: again at the box it found.
 TIMES = {1: "", 2: ", twice"}
@@ -155,11 +159,11 @@ def methods(folder: Path) -> list[Method]:
                 rows.append(Method(f"{name}, in the crop", lambda f=files: estimator(f / "sstn_sppe.onnx"), against))
             if files := exported(folder / f"{run}-composed"):
                 rows.append(Method(f"{name}, composed", lambda f=files: behind(f, f / "sppe.onnx"), against))
-    rows.append(Method("TinyPose", lambda: estimator(TINYPOSE), None))
-    if alone:
-        for times, words in TIMES.items():
-            made = lambda n=times: behind(alone, TINYPOSE, n)  # noqa: E731
-            rows.append(Method(f"TinyPose behind the STN alone{words}", made, "TinyPose"))
+    for name, pose in PUBLISHED.items():
+        rows.append(Method(name, lambda p=pose: estimator(p), None))
+        for times, words in TIMES.items() if alone else ():
+            made = lambda p=pose, n=times: behind(alone, p, n)  # noqa: E731
+            rows.append(Method(f"{name} behind the STN alone{words}", made, name))
     return rows
 
 
@@ -297,6 +301,9 @@ def main() -> None:
         print(f"{method.name}: done", flush=True)
     report(rows, table, costs, len(people.images), options.samples, digest, budget(options.folder), options.save)
     plot(rows, table, len(people.images), options.folder / "proof.png")
+    if options.save:
+        story = [row for row in rows if {row.name, row.against} & set(PUBLISHED) and not row.name.endswith("twice")]
+        plot(story, table, len(people.images), ROOT / "docs" / "sstn_proof.png")
 
 
 def report(
@@ -362,21 +369,24 @@ def show(name: str, title: str, data: str, columns: list[str], rows: list[list],
 
 
 def plot(rows: list[Method], table: dict[str, dict[float, Score]], images: int, path: Path) -> None:
+    """AP against IoU: a panel for every row that others are compared with, and these."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    bases = [row.name for row in rows if any(other.against == row.name for other in rows)]
+    figure = Figure(figsize=(4.2 * len(bases), 4.6), layout="constrained")
     every = np.ones(images)
-    for axis, (key, title) in zip(figure.subplots(1, 2), (("ap", "AP"), ("oks", "mean OKS")), strict=True):
+    for axis, base in zip(figure.subplots(1, len(bases), squeeze=False)[0], bases, strict=True):
         for method in rows:
-            values = [100 * getattr(table[method.name][target], key)(every) for target in IOUS]
-            style = {"color": "black", "linewidth": 2.5} if method.against is None else {"marker": "o", "markersize": 3}
-            axis.plot(IOUS, values, label=method.name, **style)
+            if base in (method.name, method.against):
+                values = [100 * table[method.name][target].ap(every) for target in IOUS]
+                own = method.name == base
+                style = {"color": "black", "linewidth": 2.5} if own else {"marker": "o", "markersize": 3}
+                axis.plot(IOUS, values, label=method.name if own else method.name.removeprefix(base), **style)
         axis.invert_xaxis()
-        axis.set_xlabel("IoU of the box with the true one")
-        axis.set_title(title)
+        axis.set(xlabel="IoU of the box with the true one", ylabel="AP", ylim=(0, None))
         axis.grid(alpha=0.3)
-    axis.legend(fontsize=6)
-    figure.savefig(path, dpi=120)
+        axis.legend(fontsize=7, loc="lower left")
+    figure.savefig(path, dpi=100)
     print(f"wrote {path}")
 
 
