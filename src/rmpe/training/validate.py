@@ -105,11 +105,6 @@ def validation_people(config: ValidateConfig) -> People:
     Raises:
         DataError: If they cannot be read or none are left.
     """
-    """The annotated people of the photos to measure on.
-
-    Raises:
-        DataError: If the file cannot be read or none of its photos is wanted.
-    """
     people = check_people(read_json(config.annotations), str(config.annotations))
     if config.only is None:
         return people
