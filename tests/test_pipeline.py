@@ -1,6 +1,7 @@
 """The pipeline on tiny models whose right answer is known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard, find_card, shipped_cards
 from rmpe.detect import RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import DataError, ModelError, UsageError
-from rmpe.estimate.pose_model import load_pose_model
+from rmpe.estimate.pose_model import PoseModel, load_pose_model
 from rmpe.estimate.score import box_scores, lowest_box_score, pose_scores
 from rmpe.media.images import save_image
 from rmpe.pipeline import CHUNK
@@ -153,6 +154,16 @@ def test_simcc_models_run(tmp_path, photo):
     np.testing.assert_allclose(points, np.repeat(expected[:, None], 17, 1), atol=2)
     flipped = load_pose_model(simcc_model(tmp_path), flip_test=True)
     np.testing.assert_allclose(flipped(crops)[0], points, atol=1)
+
+
+def test_the_cards_gain_scales_joint_scores_and_nothing_else(spot_model, photo):
+    plain = load_pose_model(spot_model)
+    crops = photo[None, :64, :48]
+    points, scores = plain(crops)
+    for gain in (0.5, 1000.0):
+        scaled = PoseModel(plain.session, replace(plain.card, score_gain=gain))(crops)
+        np.testing.assert_array_equal(scaled[0], points)
+        np.testing.assert_allclose(scaled[1], np.minimum(scores * gain, 1), atol=1e-6)
 
 
 def test_card_is_found_in_four_places(tmp_path, spot_model):

@@ -42,6 +42,8 @@ class ModelCard:
         alignment: Half-pixel rule of the crop (``docs/conventions.md``).
         blur: Odd width of the Gaussian that smooths heatmaps before sub-pixel decoding; 0 = none.
         split: SimCC bins per crop pixel.
+        score_gain: Factor of the joints' scores (clipped to 1), for a model whose responses are not on a scale of
+            likelihoods: the share of visible joints found divided by their mean response.
         score_threshold: Boxes below it are noise (detectors).
         nms: IoU above which the worse of two boxes is dropped (detectors).
         license: Licence of the weights.
@@ -64,6 +66,7 @@ class ModelCard:
     alignment: Alignment = "corner"
     blur: int = 0
     split: float = 2.0
+    score_gain: float = 1.0
     score_threshold: float = 0.05
     nms: float = 0.6
     license: str = "unknown"
@@ -77,8 +80,11 @@ class ModelCard:
         decoders = DECODERS[self.kind]
         if self.decoder not in decoders:
             raise ValueError(f"decoder {self.decoder!r}, known for a {self.kind} model: {', '.join(decoders)}")
-        if min(self.size) < 0 or min(self.sd) <= 0 or self.growth <= 0:
-            raise ValueError(f"size {self.size} must not be negative, sd {self.sd} and growth {self.growth} be above 0")
+        if min(self.size) < 0 or min(*self.sd, self.growth, self.score_gain) <= 0:
+            raise ValueError(
+                f"size {self.size} must not be negative, sd {self.sd}, growth {self.growth} and score_gain"
+                f" {self.score_gain} be above 0"
+            )
         if self.blur < 0 or (self.blur > 0 and self.blur % 2 == 0):
             raise ValueError(f"blur {self.blur} must be 0 or an odd number")
 

@@ -71,7 +71,7 @@ class PoseModel:
         for start in range(0, len(crops), self.batch):
             some = slice(start, start + self.batch)
             points[some], scores[some] = self._decode(self._answer(crops[some]))
-        return points, np.clip(scores, 0, 1)
+        return points, np.clip(scores * np.float32(self.card.score_gain), 0, 1)
 
     def heatmaps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What a heatmap model answers before decoding.
