@@ -153,6 +153,9 @@ def methods(folder: Path) -> list[Method]:
                 rows.append(Method(f"{first} behind the STN alone{words}", made, first))
         if control := exported(folder / f"stage2-{policy}-control"):
             rows.append(Method(against, lambda f=control: estimator(f / "sppe.onnx"), None))
+            if alone:
+                made = lambda f=control: behind(alone, f / "sppe.onnx")  # noqa: E731
+                rows.append(Method(f"{against} behind the STN alone", made, against))
         for variant, words in NAMES.items():
             name, run = f"{policy}: {words}", f"stage2-{policy}-{variant}"
             if files := exported(folder / run):
