@@ -376,6 +376,8 @@ def plot(rows: list[Method], table: dict[str, dict[float, Score]], images: int, 
     from matplotlib.figure import Figure
 
     bases = [row.name for row in rows if any(other.against == row.name for other in rows)]
+    if not bases:  # --only chose rows without the one they are compared with
+        return
     figure = Figure(figsize=(4.2 * len(bases), 4.6), layout="constrained")
     every = np.ones(images)
     for axis, base in zip(figure.subplots(1, len(bases), squeeze=False)[0], bases, strict=True):
