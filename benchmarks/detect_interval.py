@@ -141,8 +141,8 @@ def rows_of(actors, videos, arguments, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--detector", required=True)
-    parser.add_argument("--pose", required=True)
+    parser.add_argument("--detector", help="left out: the models that ship")
+    parser.add_argument("--pose")
     parser.add_argument("--stn", help="also measure with this spatial transformer")
     parser.add_argument("--people", type=int, nargs="+", default=[2, 6])
     parser.add_argument("--every", nargs="+", default=["1", "5", "10", "auto"])
