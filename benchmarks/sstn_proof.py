@@ -189,10 +189,12 @@ def exported(run: Path) -> Path | None:
 
 def budget(folder: Path) -> str:
     """How long the finished runs trained, from their checkpoints."""
+    from sstn_proof_train import runs
+
     from rmpe.nets.checkpoint import load_checkpoint
 
     kinds: dict[str, list[str]] = {}
-    for run in sorted(folder.iterdir()):
+    for run in [folder / name for name in runs(folder)]:
         if exported(run):
             saved = load_checkpoint(run / "model.safetensors")[1]
             height, width = saved["size"]
