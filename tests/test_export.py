@@ -26,6 +26,7 @@ from rmpe.export import (  # noqa: E402
     export_checkpoint,
     export_onnx,
     model_card,
+    photo_batches,
     read_about,
 )
 from rmpe.media.images import save_image  # noqa: E402
@@ -329,14 +330,26 @@ def test_command_line_exports_and_quantises_a_localisation_net(photos, tmp_path)
     np.testing.assert_array_equal(theta, np.broadcast_to(np.eye(2, 3), (2, 2, 3)))
 
 
-def test_a_detector_is_not_quantised_with_crops_of_people(photos, tmp_path):
+def test_a_detector_is_quantised_with_whole_photos(photos, tmp_path):
     detector = {"name": "person_detector", "width": 8}
     checkpoint, out = tmp_path / "detector.safetensors", tmp_path / "out"
     save_checkpoint(checkpoint, build_net(detector), {"model": detector, "size": [64, 64]})
     result = CliRunner().invoke(rmpe, ["export", str(checkpoint), "--out", str(out), "--int8", str(photos)])
-    assert isinstance(result.exception, UsageError)
-    assert "for pose models and STNs, not detectors" in str(result.exception)
-    assert not (out / "detector_int8.onnx").exists()
+    assert result.exit_code == 0, result.output
+    files = [out / "detector.onnx", out / "detector_int8.onnx"]
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32)
+    (boxes, scores), (boxes8, scores8) = (Session(file)(image)[:2] for file in files)
+    assert boxes8.shape == boxes.shape and scores8.shape == scores.shape
+    np.testing.assert_allclose(scores8, scores, atol=0.1)
+    batches = list(photo_batches(photos, photos.parent / "images", model_card(CONFIG, "detector", "boxes"), batch=2))
+    assert all(batch.shape[1:] == (3, *SIZE) for batch in batches)
+
+
+def test_calibration_without_photos_is_a_clear_error(tmp_path):
+    empty = tmp_path / "empty.json"
+    empty.write_text('{"images": [], "annotations": []}')
+    with pytest.raises(DataError, match="lists no photo"):
+        next(photo_batches(empty, tmp_path, model_card(CONFIG, "detector", "boxes")))
 
 
 def test_wrong_requests_are_clear_errors(checkpoint, tmp_path):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rmpe.affine import boxes_to_crops
 from rmpe.cards import METADATA_KEY, ModelCard
 from rmpe.datasets.coco import read_coco
+from rmpe.detect.letterbox import letterbox
 from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.estimate.crops import cut, network_input
 from rmpe.media.images import read_image
@@ -222,7 +223,7 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
 def calibration_batches(
     annotations: Path, images: Path, card: ModelCard, people: int = 256, batch: int = 16
 ) -> Iterator[NDArray[np.float32]]:
-    """Inputs of a model for `rmpe.quantise.quantise`: crops of people, spread evenly over a data set.
+    """Inputs of a pose model or STN for `rmpe.quantise.quantise`: crops of people, spread evenly over a data set.
 
     Args:
         annotations: COCO keypoints JSON with the joints of the card's skeleton.
@@ -246,3 +247,28 @@ def calibration_batches(
             image = read_image(persons.images[persons.image_index[index]])
             crops.append(cut(image, boxes_to_crops(box, card.size, card.alignment), card.size))
         yield network_input(np.concatenate(crops), card)
+
+
+def photo_batches(
+    annotations: Path, images: Path, card: ModelCard, photos: int = 128, batch: int = 8
+) -> Iterator[NDArray[np.float32]]:
+    """The same for a person detector: whole photos, letterboxed.
+
+    Args:
+        annotations: COCO JSON.
+        images: Folder of its images.
+        card: Of the model.
+        photos: How many at most.
+        batch: Photos in one array.
+
+    Raises:
+        DataError: If the annotations cannot be used or list no photo.
+        ImageError: If an image cannot be read.
+    """
+    names = read_coco(annotations, images, load_skeleton(card.skeleton)).images
+    if not names:
+        raise DataError(f"{annotations}: lists no photo to calibrate with")
+    chosen = np.unique(np.linspace(0, len(names) - 1, min(photos, len(names))).astype(int))
+    for start in range(0, len(chosen), batch):
+        canvases = [letterbox(read_image(names[index]), card.size)[0] for index in chosen[start : start + batch]]
+        yield network_input(np.stack(canvases), card)

@@ -27,8 +27,7 @@ def export(
 ) -> None:
     """Export CHECKPOINT (.safetensors) for `rmpe predict --pose sppe.onnx --stn stn.onnx` and other engines."""
     from rmpe.cards import find_card
-    from rmpe.errors import UsageError
-    from rmpe.export import calibration_batches, export_checkpoint, read_about
+    from rmpe.export import calibration_batches, export_checkpoint, photo_batches, read_about
     from rmpe.quantise import quantise
     from rmpe.runtime import Session
 
@@ -38,7 +37,6 @@ def export(
         click.echo(f"wrote {file}")
         if int8:
             found = find_card(Session(file))
-            if found.kind == "detector":
-                raise UsageError("--int8 calibrates on crops of people: it is for pose models and STNs, not detectors")
-            batches = calibration_batches(int8, images or int8.parent / "images", found)
+            inputs = photo_batches if found.kind == "detector" else calibration_batches
+            batches = inputs(int8, images or int8.parent / "images", found)
             click.echo(f"wrote {quantise(file, batches, file.with_stem(file.stem + '_int8'))}")
