@@ -11,11 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import click
 import numpy as np
-from default_models import VAL, given_boxes
+from default_models import DATA, VAL, given_boxes
 from record import ROOT, record
 
 from rmpe.boxes import Boxes
@@ -24,7 +23,6 @@ from rmpe.media.images import read_image
 from rmpe.models import default_model
 from rmpe.pipeline import load
 
-DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
 TEACHERS = DATA / "models"
 PEOPLE = (1, 3, 10)
 PICTURE = ROOT / "examples" / "basketball1.png"

@@ -7,12 +7,12 @@ reaches with as many threads.
 """
 
 import tempfile
-import time
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
+from pose_engines import milliseconds, peak_gflops
 from record import record
 from torch import nn
 
@@ -21,7 +21,6 @@ from rmpe.nets.checkpoint import save_checkpoint
 from rmpe.nets.ssd512 import SIZE, Ssd512
 from rmpe.runtime import Session
 
-SIDE = 2048
 COLUMNS = ["net", "input", "GFLOP", "ms", "GFLOP/s", "matrix product GFLOP/s", "share of it"]
 
 
@@ -41,21 +40,11 @@ def gflop(net, image):
     return total / 1e9
 
 
-def milliseconds(call, times):
-    call()
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - start)
-    return 1000 * float(np.median(taken))
-
-
 @click.command()
 @click.option("--threads", default=2, show_default=True)
-@click.option("--times", default=7, show_default=True, help="Passes; the median counts.")
+@click.option("--seconds", default=5.0, show_default=True, help="At least so long; the median pass counts.")
 @click.option("--save", is_flag=True, help="Record the table for docs/results.md.")
-def main(threads, times, save):
+def main(threads, seconds, save):
     torch.set_num_threads(threads)
     net = Ssd512().eval()
     work = gflop(net, torch.zeros(1, 3, SIZE, SIZE))
@@ -65,9 +54,8 @@ def main(threads, times, save):
         (model,) = export_checkpoint(checkpoint, Path(folder))
         session = Session(model, "cpu", threads)
         images = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE)).astype(np.float32)
-        taken = milliseconds(lambda: session(images), times)
-    a = torch.randn(SIDE, SIDE)
-    peak = 2 * SIDE**3 / 1e6 / milliseconds(lambda: a @ a, times)
+        taken = milliseconds(lambda: session(images), seconds)
+    peak = peak_gflops(threads)
     speed = work / taken * 1000
     row = ["SSD-512 (VGG-16)", f"{SIZE}x{SIZE}", work, taken, speed, peak, speed / peak]
     for name, value in zip(COLUMNS, row, strict=True):

@@ -20,7 +20,6 @@ POLICIES = {"pgpg": "configs/pgpg_yolox_nano.toml", "true": "'true'", "jitter": 
 EARLY = [f"backbone.{part}" for part in ("stem", "blocks.0", "blocks.1", "blocks.2")]
 # The STN's copy of the backbone learns from stride 16 on.
 FINE = [f"features.backbone.{part}" for part in ("stem", *(f"blocks.{block}" for block in range(5)))]
-JOINED = [*(f"sppe.{part}" for part in EARLY), *(f"localisation.{part}" for part in FINE)]
 # What teaches the STN in stage 2; the control is the same fine-tuning without SSTN.
 CONTROL = ["stage=1", "optim.lr=2e-4", f"freeze={EARLY}"]
 TEACHERS = {
@@ -48,7 +47,7 @@ def runs(folder: Path) -> dict[str, tuple[str, list[str]]]:
         table[f"stage2-{policy}-control"] = (STAGE2, [start, *CONTROL])
         for suffix, sampling in SAMPLINGS.items():
             for variant, teachers in TEACHERS.items():
-                settings = [start, f"freeze={JOINED}", f"sstn.sampling={sampling}", *teachers]
+                settings = [start, f"sstn.sampling={sampling}", *teachers]
                 table[f"stage2-{policy}-{variant}{suffix}"] = (STAGE2, settings)
     return table
 

@@ -239,7 +239,7 @@ def calibration_batches(
     persons = read_coco(annotations, images, load_skeleton(card.skeleton))
     if not len(persons):
         raise DataError(f"{annotations}: lists nobody to calibrate with")
-    chosen = np.unique(np.linspace(0, len(persons) - 1, min(people, len(persons))).astype(int))
+    chosen = _spread(len(persons), people)
     for start in range(0, len(chosen), batch):
         crops = []
         for index in chosen[start : start + batch]:
@@ -268,7 +268,12 @@ def photo_batches(
     names = read_coco(annotations, images, load_skeleton(card.skeleton)).images
     if not names:
         raise DataError(f"{annotations}: lists no photo to calibrate with")
-    chosen = np.unique(np.linspace(0, len(names) - 1, min(photos, len(names))).astype(int))
+    chosen = _spread(len(names), photos)
     for start in range(0, len(chosen), batch):
         canvases = [letterbox(read_image(names[index]), card.size)[0] for index in chosen[start : start + batch]]
         yield network_input(np.stack(canvases), card)
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most ``most`` of ``count`` indices, evenly."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
