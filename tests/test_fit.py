@@ -34,7 +34,8 @@ CONFIGS = [path for path in sorted((ROOT / "configs").glob("*.toml")) if "[[data
 
 FIRST_STAGES = {
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml", "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
-    "lite_cpu_sstn": "lite_cpu.toml", "lite_cpu_stn": "lite_cpu.toml", "proof_stage2": "proof_stage1.toml",
+    "lite_cpu_fine": "lite_cpu.toml", "lite_cpu_sstn": "lite_cpu.toml", "lite_cpu_stn": "lite_cpu.toml",
+    "proof_stage2": "proof_stage1.toml",
 }  # fmt: skip
 
 

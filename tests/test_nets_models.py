@@ -10,7 +10,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from rmpe.errors import ModelError  # noqa: E402
 from rmpe.nets.checkpoint import METADATA_KEY, NETS, build_net, load_checkpoint, save_checkpoint  # noqa: E402
-from rmpe.nets.efficientnet_lite import EfficientNetLite0, SameConv, conv_bn  # noqa: E402
+from rmpe.nets.efficientnet_lite import EfficientNetLite0, Layers, SameConv, conv_bn  # noqa: E402
 from rmpe.nets.hourglass import StackedHourglass  # noqa: E402
 from rmpe.nets.lite import LiteSppe  # noqa: E402
 from rmpe.nets.localisation import BackboneLocalisation, EarlyLocalisation, ResNet18Localisation, TinyLocalisation  # noqa: E402
@@ -71,6 +71,37 @@ def test_same_padding_equals_padding_by_hand(kernel, stride, length):
     assert after >= before
     expected = torch.nn.functional.conv2d(padded, convolution.weight, stride=stride)
     torch.testing.assert_close(convolution(images), expected)
+
+
+def test_frozen_norms_run_inside_the_convolution_and_learn():
+    """Values and gradients of the plain sequence, to rounding."""
+    layers = Layers(*conv_bn(3, 4, 3), torch.nn.ReLU6(), *conv_bn(4, 4, 5, stride=2, groups=4)).eval()
+    for norm in (layers[1], layers[4]):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2.0)
+        torch.nn.init.normal_(norm.weight)
+    plain = torch.nn.Sequential(*copy.deepcopy(layers))
+    images = torch.randn(2, 3, 9, 8)
+    together, apart = layers(images), plain(images)
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-5)
+    assert not torch.equal(together, apart), "not folded"
+    together.square().sum().backward()
+    apart.square().sum().backward()
+    for one, other in zip(layers.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-3, rtol=1e-4)
+
+
+def test_norms_that_learn_their_statistics_are_not_folded():
+    layers = Layers(*conv_bn(3, 4, 3)).train()
+    layers(torch.randn(2, 3, 9, 8))
+    assert layers[1].num_batches_tracked == 1
+
+
+def test_filters_by_depth_stay_in_float32_under_autocast():
+    layers = Layers(*conv_bn(4, 4, 3, groups=4), *conv_bn(4, 4, 1)).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layers[:2](torch.randn(1, 4, 5, 5)).dtype == torch.float32
+        assert layers(torch.randn(1, 4, 5, 5)).dtype == torch.bfloat16
 
 
 def test_imagenet_weights_recognise_a_skier(data_root):

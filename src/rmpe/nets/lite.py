@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rmpe.nets.efficientnet_lite import EfficientNetLite0, conv_bn
+from rmpe.nets.efficientnet_lite import EfficientNetLite0, Layers, conv_bn
 
 
 class LiteSppe(nn.Module):
@@ -32,13 +32,13 @@ class LiteSppe(nn.Module):
         self.backbone = EfficientNetLite0(blocks, pretrained)
         self.early_channels = self.backbone.channels[1]
         self.lateral = nn.ModuleList(
-            nn.Sequential(*conv_bn(inputs, width, 1))
+            Layers(*conv_bn(inputs, width, 1))
             for inputs, width in zip(self.backbone.channels, reversed(head), strict=True)
         )
         # Narrowed before upsampling, where it costs a quarter.
-        self.narrow = nn.ModuleList(nn.Sequential(*conv_bn(wide, narrow, 1)) for wide, narrow in pairwise(head))
+        self.narrow = nn.ModuleList(Layers(*conv_bn(wide, narrow, 1)) for wide, narrow in pairwise(head))
         self.smooth = nn.ModuleList(
-            nn.Sequential(*conv_bn(width, width, 3), nn.ReLU(inplace=True)) for width in head[1:]
+            Layers(*conv_bn(width, width, 3), nn.ReLU(inplace=True)) for width in head[1:]
         )
         self.predict = nn.Conv2d(head[-1], joints, 1)
         nn.init.normal_(self.predict.weight, std=1e-3)

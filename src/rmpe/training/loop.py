@@ -81,7 +81,7 @@ class RunConfig(ABC):
         optim: How weights move.
         validate: Photos to measure the run on as it goes.
         device: ``cpu``, ``cuda``, or ``auto``.
-        precision: ``bfloat16`` runs the nets in mixed precision; it gains nothing on CPUs.
+        precision: ``bfloat16`` runs the nets in mixed precision; among CPUs only those with AMX gain by it.
         threads: CPU threads of a process; 0 = PyTorch's choice.
         seed: Of weights, order and augmentation.
         log_every: Seconds between log lines.
