@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from record import ROOT, record
+from sstn_proof_train import runs
 
 from rmpe import affine
+from rmpe.ablation.runs import CHECKPOINT, finished, header
 from rmpe.boxes import Boxes
 from rmpe.detect import WholeImage
 from rmpe.estimate.crops import cut
@@ -172,31 +174,23 @@ def methods(folder: Path) -> list[Method]:
 
 def exported(run: Path) -> Path | None:
     """The folder with a finished run's ONNX files, made if needed; None if the run is not finished."""
-    from sstn_proof_train import finished, planned_steps
-
-    if not (run / "state.pt").is_file() or not finished(run, planned_steps(run)):
+    checkpoint, out = run / CHECKPOINT, run / "onnx"
+    if not finished(checkpoint):
         return None
-    out = run / "onnx"
     if not any(out.glob("*.onnx")):
         from rmpe.export import export_checkpoint
-        from rmpe.nets.checkpoint import load_checkpoint
 
-        checkpoint = run / "model.safetensors"
-        training = load_checkpoint(checkpoint)[1]["training"]
+        training = header(checkpoint)["training"]
         export_checkpoint(checkpoint, out, training["sstn"]["sampling"] if training["stage"] == 2 else "composed")
     return out
 
 
 def budget(folder: Path) -> str:
     """How long the finished runs trained, from their checkpoints."""
-    from sstn_proof_train import runs
-
-    from rmpe.nets.checkpoint import load_checkpoint
-
     kinds: dict[str, list[str]] = {}
     for run in [folder / name for name in runs(folder)]:
         if exported(run):
-            saved = load_checkpoint(run / "model.safetensors")[1]
+            saved = header(run / CHECKPOINT)
             height, width = saved["size"]
             kind = f"{saved['steps']} steps of {saved['training']['batch']} people at {height}x{width}"
             kinds.setdefault(kind, []).append(run.name)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from record import ROOT
 
+from rmpe.ablation.runs import CHECKPOINT, finished
+
 STAGE1, STAGE2 = "configs/proof_stage1.toml", "configs/proof_stage2.toml"
 POLICIES = {"pgpg": "configs/pgpg_yolox_nano.toml", "true": "'true'", "jitter": "jitter"}
 EARLY = [f"backbone.{part}" for part in ("stem", "blocks.0", "blocks.1", "blocks.2")]
@@ -41,7 +43,7 @@ def runs(folder: Path) -> dict[str, tuple[str, list[str]]]:
     table = {}
     for policy, box_policy in POLICIES.items():
         table[f"stage1-{policy}"] = (STAGE1, [f"augment.policy={box_policy}"])
-        start = f"start={folder / f'stage1-{policy}' / 'model.safetensors'}"
+        start = f"start={folder / f'stage1-{policy}' / CHECKPOINT}"
         if policy == "pgpg":
             table["stn"] = (STAGE2, [start, *ALONE])
         table[f"stage2-{policy}-control"] = (STAGE2, [start, *CONTROL])
@@ -50,22 +52,6 @@ def runs(folder: Path) -> dict[str, tuple[str, list[str]]]:
                 settings = [start, f"sstn.sampling={sampling}", *teachers]
                 table[f"stage2-{policy}-{variant}{suffix}"] = (STAGE2, settings)
     return table
-
-
-def planned_steps(run: Path) -> int:
-    """Length of a run, by its name."""
-    from rmpe.config import load_config
-    from rmpe.training.fit import TrainConfig
-
-    config, overrides = runs(run.parent)[run.name]
-    return load_config(TrainConfig, ROOT / config, overrides).steps
-
-
-def finished(run: Path, steps: int) -> bool:
-    import torch
-
-    state = run / "state.pt"
-    return state.is_file() and torch.load(state, weights_only=True, mmap=True)["step"] >= steps
 
 
 def command(name: str, config: str, overrides: list[str], folder: Path) -> list[str]:
@@ -92,7 +78,7 @@ def main() -> None:
             print(f"{options.until} has come: {name} and what follows is left for the next call")
             return
         run = options.folder / name
-        if finished(run, planned_steps(run)):
+        if finished(run / CHECKPOINT):
             continue
         print(f"--- {name}", flush=True)
         environment = {**os.environ, "GLIBC_TUNABLES": TUNABLES, "OMP_NUM_THREADS": "1"}
