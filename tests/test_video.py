@@ -26,9 +26,10 @@ def write(path, times, **options):
     return path
 
 
-def tone(path, seconds=2.0, codec="aac", fmt="mp4"):
+def tone(path, seconds=2.0, codec="aac", fmt="mp4", title="a tone"):
     """A file with a picture track and a sound track."""
     with av.open(str(path), "w", format=fmt) as container:
+        container.metadata["title"] = title
         video = container.add_stream("mpeg4", rate=10)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         audio = container.add_stream(codec, rate=48000, layout="mono")
@@ -205,6 +206,18 @@ def test_a_folder_of_images_is_a_video(tmp_path):
         assert (video.total, video.corrupt, video.live) == (4, 1, False)
     assert np.allclose([frame.seconds for frame in frames], [0, 0.1, 0.3])
     assert [int(frame.image[-1, -1, 0]) for frame in frames] == [0, 50, 150]
+
+
+def test_a_tag_that_is_not_utf8_does_not_hide_the_video(tmp_path):
+    path = tone(tmp_path / "v.mp4", seconds=0.5, title="MARK")
+    data = path.read_bytes()
+    assert data.count(b"MARK") == 1
+    path.write_bytes(data.replace(b"MARK", "Élan".encode("latin-1")))
+    with Video(path) as video:
+        assert len(list(video)) == 5
+    write(tmp_path / "with_sound.mp4", [0.0, 0.2], audio_from=path)
+    with av.open(str(tmp_path / "with_sound.mp4")) as container:
+        assert len(container.streams.audio) == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no video at all" * 50])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -195,14 +196,21 @@ class Video:
 
     def _open_file(self) -> av.container.InputContainer:
         options = {"rtsp_transport": "tcp"} if self.name.startswith("rtsp") else {}
-        return av.open(
-            self.name, options=options, timeout=SILENCE if self._network else None, metadata_errors="replace"
-        )
+        return open_media(self.name, options=options, timeout=SILENCE if self._network else None)
 
     def _open_camera(self, fps: float) -> av.container.InputContainer:
         kind, pattern = CAMERA_FORMATS.get(platform.system(), ("v4l2", "/dev/video{}"))
         device = pattern.format(self.name) if self.name.isdigit() or platform.system() == "Windows" else self.name
         return av.open(device, format=kind, options={"framerate": f"{fps:g}"} if fps else {})
+
+
+def open_media(name: str, **arguments: Any) -> av.container.InputContainer:
+    """A file or stream to read, whatever the encoding of its tags."""
+    # PyAV before 19 refuses a file for one tag that is not UTF-8 unless told; later ones take any, and no such argument.
+    if int(av.__version__.split(".")[0]) < 19:
+        arguments["metadata_errors"] = "replace"
+    container: av.container.InputContainer = av.open(name, "r", **arguments)
+    return container
 
 
 def upright(frame: av.VideoFrame) -> NDArray[np.uint8]:

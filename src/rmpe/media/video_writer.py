@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.errors import OutputError
+from rmpe.media.video import open_media
 
 # Ticks a second: divides all usual frame rates.
 TIME_BASE = Fraction(1, 90000)
@@ -130,7 +131,7 @@ def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 def _sound(path: Path, into: av.container.OutputContainer) -> Iterator[tuple[float, Any]]:
     """Packets of the first sound track for ``into``, each with its time in seconds from the first picture on."""
-    source = av.open(str(path), metadata_errors="replace")
+    source = open_media(str(path))
     if not source.streams.audio:
         source.close()
         return iter(())
