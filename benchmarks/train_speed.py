@@ -8,35 +8,53 @@ of benchmarks/pose_engines.py, in the same run on the same threads. About two mi
 """
 
 import argparse
+import math
 import os
 import statistics
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from pose_engines import peak_gflops
 from record import ROOT, record
-from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rmpe.config import load_config
 from rmpe.nets.checkpoint import build_net, save_checkpoint
 from rmpe.training.fit import TrainConfig, Trainer
 
 STAGE1, STAGE2 = (ROOT / "configs" / f"proof_stage{stage}.toml" for stage in (1, 2))
+FINE = tomllib.loads((ROOT / "configs" / "lite_cpu_fine.toml").read_text("utf-8"))
 HOURGLASS = 'model={ name = "hourglass", stacks = 4 }'
+BFLOAT16 = "precision=bfloat16"
 SQUARE = ["small_size=[256, 256]", "small_share=1.0", "freeze=[]", "batch=2"]
 ROWS = {
     "lite 128x96, early blocks frozen": (STAGE1, []),
     "lite 192x144, early blocks frozen": (STAGE1, ["small_size=[192, 144]", "small_share=1.0"]),
+    "lite 192x144, norms and 5x5 filters frozen too": (
+        STAGE1,
+        ["small_size=[192, 144]", "small_share=1.0", "freeze_norms=true", f"freeze={FINE['freeze']}"],
+    ),
+    "lite 192x144, frozen so, bfloat16": (
+        STAGE1,
+        ["small_size=[192, 144]", "small_share=1.0", "freeze_norms=true", f"freeze={FINE['freeze']}", BFLOAT16],
+    ),
     "lite 128x96, SSTN and parallel SPPE, in the crop": (STAGE2, ["sstn.sampling=crop"]),
     "lite 128x96, SSTN and parallel SPPE, composed": (STAGE2, ["sstn.sampling=composed"]),
     "hourglass-4 256x256": (STAGE1, [HOURGLASS, *SQUARE]),
+    "hourglass-4 256x256, bfloat16": (STAGE1, [HOURGLASS, *SQUARE, BFLOAT16]),
 }
 PARTS = ("augmentation", "forward", "backward", "optimiser")
 COLUMNS = ["net", "batch", "images a second", *(f"{part}, % of a step" for part in PARTS)]
 COLUMNS += ["GFLOP an image", "share of the fp32 peak"]
+
+
+def gradient_flop(gradient, _inputs, weight, _bias, _stride, _pad, _dilation, _t, _p, _groups, wanted, **_):
+    """Of one convolution's gradients: that of its input and that of its weights cost as much as its answer each."""
+    return sum(wanted[:2]) * 2 * math.prod(gradient) * math.prod(weight[1:])
 
 
 def step(trainer: Trainer, clock: Callable[[str], None]) -> None:
@@ -46,7 +64,8 @@ def step(trainer: Trainer, clock: Callable[[str], None]) -> None:
         module.eval()
     batch = trainer.batch(trainer.step)
     clock("augmentation")
-    loss = torch.stack(list(trainer.task.losses(trainer.net, batch).values())).sum()
+    with torch.autocast("cpu", torch.bfloat16, enabled=trainer.config.precision == "bfloat16"):
+        loss = torch.stack(list(trainer.task.losses(trainer.net, batch).values())).sum()
     clock("forward")
     trainer.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -60,20 +79,8 @@ def step(trainer: Trainer, clock: Callable[[str], None]) -> None:
 
 def measure(trainer: Trainer, steps: int) -> tuple[dict[str, float], float]:
     """Median seconds of each part of a step, and GFLOP an image, forward and backward."""
-    flop = 0
-
-    def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        """A layer's answer, and where they are wanted the gradients of its weights and of its input cost the same."""
-        nonlocal flop
-        times = 1 + module.weight.requires_grad + inputs[0].requires_grad
-        flop += times * 2 * output.numel() * module.weight[0].numel()
-
-    nets = [net for net in (trainer.net, trainer.task.parallel) if net is not None]
-    layers = [module for net in nets for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [module.register_forward_hook(count) for module in layers]
-    step(trainer, lambda part: None)  # noqa: ARG005 - a step to warm up
-    for hook in hooks:
-        hook.remove()
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: gradient_flop}) as counter:
+        step(trainer, lambda part: None)  # noqa: ARG005 - a step to warm up
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     for _ in range(steps):
         last = time.perf_counter()
@@ -85,7 +92,9 @@ def measure(trainer: Trainer, steps: int) -> tuple[dict[str, float], float]:
             last = now
 
         step(trainer, clock)
-    return {part: statistics.median(taken) for part, taken in times.items()}, flop / 1e9 / trainer.config.batch
+    return {
+        part: statistics.median(taken) for part, taken in times.items()
+    }, counter.get_total_flops() / 1e9 / trainer.config.batch
 
 
 def main() -> None:
