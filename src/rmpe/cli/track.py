@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,39 +116,23 @@ def track(source: str | None, camera: str | None, out: Path, **options: Any) -> 
 
 def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any]) -> dict[str, Any]:
     skeleton, settings = estimator.skeleton, _settings(video, options, estimator)
-    tracker = None if options["tracker"] == NONE else load_tracker(options["tracker"], video.fps, live=video.live)
-    people, ids, last = 0, set[int](), -1
+    people, ids, end, lost = 0, set[int](), 0, ""
     with (
         Journal(out / "journal.jsonl", settings, resume=options["resume"]) as estimates,
         Journal(out / "tracks.jsonl", settings) as tracks,
         _drawn(video, out, options) as draw,
-        _bar(video, options) as bar,
+        _progress(video, options) as advance,
         _interrupt(video) as stopped,
     ):
-        earlier = estimates.records(skeleton)
-        found = len(estimates)
-        frames = follow(
-            estimator,
-            video,
-            tracker,
-            interval=DetectionInterval(options["detect_every"]),
-            smooth=OneEuro() if options["smooth"] != NONE else None,
-            min_score=options["min_score"],
-            recorded=lambda index: next(earlier).poses if index < found else None,
-            record=lambda frame, poses: estimates.append([_record(video, frame, poses)]),
-        )
-        task = bar.add_task("", total=min(video.total, options["limit"] or video.total) or None, note="")
-        lost = ""
-        with closing(frames):
+        with closing(_followed(video, estimator, estimates, options)) as frames:
             try:
                 for frame, poses in frames:
                     tracks.append([_record(video, frame, poses)])
                     draw(frame, poses)
-                    last = frame.index
-                    people += len(poses)
+                    people, end = people + len(poses), frame.index + 1
                     ids.update(poses.track_ids[poses.track_ids >= 0].tolist())
-                    bar.update(task, advance=1, note=_note(bar, task, len(poses), len(ids)))
-                    if stopped() or frame.index + 1 >= (options["limit"] or math.inf):
+                    advance(len(poses), len(ids))
+                    if stopped() or end >= (options["limit"] or math.inf):
                         break
             except ImageError as error:  # what came of a stream that is gone for good is kept
                 if not video.live:
@@ -158,12 +142,12 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
             raise ImageError(lost or f"{video.name}: no frame could be read")
         files = [VIDEO_FORMATS[name](tracks.records(skeleton), skeleton, out) for name in options["formats"]]
         files.append(write_images(tracks.records(skeleton), out))
-        summary = {
+        return {
             "frames": len(tracks),
             "people": people,
             "ids": len(ids),
             "corrupt": video.corrupt,
-            "dropped": last + 1 - len(tracks),
+            "dropped": end - len(tracks),
             "reconnects": video.reconnects,
             "stopped": stopped() or bool(lost),
             "lost": lost,
@@ -171,10 +155,23 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
             "files": [str(file) for file in files],
             "drawn": str(out / "drawn.mp4") if options["draw"] else None,
         }
-    if options["sheet"]:
-        with Video(out / "drawn.mp4") as drawn:
-            save_image(out / "contact.jpg", contact_sheet(drawn, drawn.total))
-    return summary
+
+
+def _followed(
+    video: Video, estimator: Estimator, estimates: Journal, options: dict[str, Any]
+) -> Generator[tuple[VideoFrame, Poses]]:
+    """Every frame with its people; what an earlier run has estimated is taken from its journal."""
+    earlier, found = estimates.records(estimator.skeleton), len(estimates)
+    return follow(
+        estimator,
+        video,
+        None if options["tracker"] == NONE else load_tracker(options["tracker"], video.fps, live=video.live),
+        interval=DetectionInterval(options["detect_every"]),
+        smooth=None if options["smooth"] == NONE else OneEuro(),
+        min_score=options["min_score"],
+        recorded=lambda index: next(earlier).poses if index < found else None,
+        record=lambda frame, poses: estimates.append([_record(video, frame, poses)]),
+    )
 
 
 def _load(options: dict[str, Any]) -> Estimator:
@@ -209,7 +206,7 @@ def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
 
 @contextmanager
 def _drawn(video: Video, out: Path, options: dict[str, Any]) -> Iterator[Callable[[VideoFrame, Poses], None]]:
-    """How to add a frame to the drawn video."""
+    """How to add a frame to the drawn video; its contact sheet at the end."""
     if not options["draw"]:
         yield lambda frame, poses: None  # noqa: ARG005
         return
@@ -222,6 +219,9 @@ def _drawn(video: Video, out: Path, options: dict[str, Any]) -> Iterator[Callabl
             writer.write(drawn, frame.seconds)
 
         yield draw
+    if options["sheet"]:
+        with Video(out / "drawn.mp4") as drawn:
+            save_image(out / "contact.jpg", contact_sheet(drawn, drawn.total))
 
 
 @contextmanager
@@ -242,9 +242,11 @@ def _interrupt(video: Video) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _bar(video: Video, options: dict[str, Any]) -> Progress:
+@contextmanager
+def _progress(video: Video, options: dict[str, Any]) -> Iterator[Callable[[int, int], None]]:
+    """How to say that a frame is done: its people, the ids so far."""
     show = Console(stderr=True)
-    return Progress(
+    with Progress(
         TextColumn(Path(video.name).name),
         BarColumn(),
         MofNCompleteColumn(),
@@ -252,11 +254,14 @@ def _bar(video: Video, options: dict[str, Any]) -> Progress:
         TimeRemainingColumn(),
         console=show,
         disable=options["quiet"] or options["as_json"] or not show.is_terminal,
-    )
+    ) as bar:
+        task = bar.add_task("", total=min(video.total, options["limit"] or video.total) or None, note="")
 
+        def advance(people: int, ids: int) -> None:
+            speed = bar.tasks[task].speed or 0
+            bar.update(task, advance=1, note=f"{speed:.1f} frames/s, {people} people, {ids} ids")
 
-def _note(bar: Progress, task: Any, people: int, ids: int) -> str:
-    return f"{bar.tasks[task].speed or 0:.1f} frames/s, {people} people, {ids} ids"
+        yield advance
 
 
 def _report(summary: dict[str, Any], options: dict[str, Any]) -> None:
