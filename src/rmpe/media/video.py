@@ -206,7 +206,7 @@ class Video:
 
 def open_media(name: str, **arguments: Any) -> av.container.InputContainer:
     """A file or stream to read, whatever the encoding of its tags."""
-    # PyAV before 19 refuses a file for one tag that is not UTF-8 unless told; later ones take any, and no such argument.
+    # PyAV before 19 refuses a file for one tag that is not UTF-8 unless told not to; from 19 on it takes any.
     if int(av.__version__.split(".")[0]) < 19:
         arguments["metadata_errors"] = "replace"
     container: av.container.InputContainer = av.open(name, "r", **arguments)
