@@ -4,6 +4,7 @@ import logging
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -240,13 +241,9 @@ def calibration_batches(
     if not len(persons):
         raise DataError(f"{annotations}: lists nobody to calibrate with")
     chosen = _spread(len(persons), people)
-    for start in range(0, len(chosen), batch):
-        crops = []
-        for index in chosen[start : start + batch]:
-            box = grow_proposals(persons.boxes[index : index + 1], card.growth)
-            image = read_image(persons.images[persons.image_index[index]])
-            crops.append(cut(image, boxes_to_crops(box, card.size, card.alignment), card.size))
-        yield network_input(np.concatenate(crops), card)
+    maps = boxes_to_crops(grow_proposals(persons.boxes[chosen], card.growth), card.size, card.alignment)
+    photos = (read_image(persons.images[index]) for index in persons.image_index[chosen])
+    return _batches((cut(photo, one[None], card.size)[0] for photo, one in zip(photos, maps, strict=True)), batch, card)
 
 
 def photo_batches(
@@ -268,12 +265,15 @@ def photo_batches(
     names = read_coco(annotations, images, load_skeleton(card.skeleton)).images
     if not names:
         raise DataError(f"{annotations}: lists no photo to calibrate with")
-    chosen = _spread(len(names), photos)
-    for start in range(0, len(chosen), batch):
-        canvases = [letterbox(read_image(names[index]), card.size)[0] for index in chosen[start : start + batch]]
-        yield network_input(np.stack(canvases), card)
+    chosen = (read_image(names[index]) for index in _spread(len(names), photos))
+    return _batches((letterbox(photo, card.size)[0] for photo in chosen), batch, card)
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
     """At most ``most`` of ``count`` indices, evenly."""
     return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+
+
+def _batches(images: Iterator[NDArray[np.uint8]], batch: int, card: ModelCard) -> Iterator[NDArray[np.float32]]:
+    while some := list(islice(images, batch)):
+        yield network_input(np.stack(some), card)
