@@ -4,7 +4,7 @@ Source: Tan and Le, "EfficientNet", ICML 2019; the Lite variant has no squeeze-e
 """
 
 from itertools import pairwise
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +66,9 @@ class Layers(nn.Sequential):
             if not isinstance(norm, nn.BatchNorm2d) or norm.training or torch.compiler.is_compiling():
                 features = norm(layer(features))
                 continue
-            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-            bias = norm.bias - norm.running_mean * scale
+            mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+            scale = norm.weight * torch.rsqrt(variance + norm.eps)
+            bias = norm.bias - mean * scale
             features = layer.convolve(features, layer.weight * scale[:, None, None, None], bias)
         return features
 

@@ -37,9 +37,7 @@ class LiteSppe(nn.Module):
         )
         # Narrowed before upsampling, where it costs a quarter.
         self.narrow = nn.ModuleList(Layers(*conv_bn(wide, narrow, 1)) for wide, narrow in pairwise(head))
-        self.smooth = nn.ModuleList(
-            Layers(*conv_bn(width, width, 3), nn.ReLU(inplace=True)) for width in head[1:]
-        )
+        self.smooth = nn.ModuleList(Layers(*conv_bn(width, width, 3), nn.ReLU(inplace=True)) for width in head[1:])
         self.predict = nn.Conv2d(head[-1], joints, 1)
         nn.init.normal_(self.predict.weight, std=1e-3)
 
