@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from record import record
+from record import show
 
 from rmpe.datasets.sets import read_names
 from rmpe.detect import load_detector
@@ -97,11 +97,7 @@ def main(models, data, threads, save):
     }
     command = f"python benchmarks/detectors.py {' '.join(model.name for model in models)} --threads {threads}"
     for name, (title, columns, table) in tables.items():
-        print(f"\n{title}\n" + " | ".join(columns))
-        for row in table:
-            print(" | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
-        if save:
-            record(name, title=title, command=command, data="coco-val", columns=columns, rows=table, notes=notes)
+        show(name, save=save, title=title, command=command, data="coco-val", columns=columns, rows=table, notes=notes)
 
 
 if __name__ == "__main__":

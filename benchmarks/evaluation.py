@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import record
-from rich.console import Console
-from rich.table import Table
+from record import show
 
 from rmpe.evaluation import clear_mot, coco, crowdpose, hota, mpii, pck, posetrack
 from rmpe.evaluation.bootstrap import compare
@@ -197,22 +195,18 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.data / "parity"
     rows = coco_rows(folder, options.copies) + tracking_rows(folder)
-    table = Table(*COLUMNS)
-    for cells in rows:
-        table.add_row(*("-" if cell is None else f"{cell:.3g}" if isinstance(cell, float) else cell for cell in cells))
-    Console().print(table)
-    if options.save:
-        record(
-            "evaluation",
-            title="Evaluation: seconds against the references",
-            command=f"python benchmarks/evaluation.py --copies {options.copies}",
-            data=f"the reference sets, COCO's and CrowdPose's images {options.copies} times",
-            columns=COLUMNS,
-            rows=rows,
-            notes="Fastest of three runs, both sides in one process, files already read and checked. The largest "
-            "difference is over all figures: fractions for COCO and CrowdPose, counts for CLEAR MOT, percent for HOTA. "
-            "CrowdPose's reference is spared AP by crowding.",
-        )
+    show(
+        "evaluation",
+        save=options.save,
+        title="Evaluation: seconds against the references",
+        command=f"python benchmarks/evaluation.py --copies {options.copies}",
+        data=f"the reference sets, COCO's and CrowdPose's images {options.copies} times",
+        columns=COLUMNS,
+        rows=rows,
+        notes="Fastest of three runs, both sides in one process, files already read and checked. The largest "
+        "difference is over all figures: fractions for COCO and CrowdPose, counts for CLEAR MOT, percent for HOTA. "
+        "CrowdPose's reference is spared AP by crowding.",
+    )
 
 
 if __name__ == "__main__":

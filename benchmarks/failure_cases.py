@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from record import record
-from rich.console import Console
-from rich.table import Table
+from record import show
 
 from rmpe.boxes import iou
 from rmpe.cli.evaluate_images import predict_results
@@ -198,24 +196,18 @@ def main() -> None:
     matches = match_people(people, results, SKELETON.sigmas, SCORE)
     everybody = persons(matches)
     cases = [rare_pose(everybody, folder), overlap(everybody, people), missed(matches), human_like(matches)]
-    table = Table(*COLUMNS)
-    for case in cases:
-        table.add_row(
-            *("-" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in case.row())
-        )
-    Console(width=150).print(table)
-    if options.save:
-        record(
-            "failure_cases",
-            title="The paper's four failure cases",
-            command="python benchmarks/failure_cases.py",
-            data="coco-val (250 photos), YOLOX-nano + TinyPose + parametric pose NMS",
-            columns=COLUMNS,
-            rows=[case.row() for case in cases],
-            notes="Rules: docs/evaluation.md. 'Happens to' is people, for the last row detections scored 0.2 or more; "
-            "'others failing' is the same share among the people to whom the case does not apply. A person may be "
-            "in several rows.",
-        )
+    show(
+        "failure_cases",
+        save=options.save,
+        title="The paper's four failure cases",
+        command="python benchmarks/failure_cases.py",
+        data="coco-val (250 photos), YOLOX-nano + TinyPose + parametric pose NMS",
+        columns=COLUMNS,
+        rows=[case.row() for case in cases],
+        notes="Rules: docs/evaluation.md. 'Happens to' is people, for the last row detections scored 0.2 or more; "
+        "'others failing' is the same share among the people to whom the case does not apply. A person may be "
+        "in several rows.",
+    )
 
 
 if __name__ == "__main__":

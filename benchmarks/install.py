@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 
 import click
-from record import ROOT, record
+from record import ROOT, show
 
 
 def run(*arguments, cwd):
@@ -59,19 +59,17 @@ def install(detector, pose, save):
             ["first rmpe predict, s", round(first, 2)],
             ["rmpe predict afterwards, s", round(again, 2)],
         ]
-    for row in rows:
-        click.echo(f"{row[0]:>28}  {row[1]}")
-    if save:
-        named = [f"--{kind} {Path(file).name}" for kind, file in (("detector", detector), ("pose", pose)) if file]
-        record(
-            "install",
-            title="A wheel in a clean environment",
-            command=" ".join(["python benchmarks/install.py", *named, "--save"]),
-            data="examples/basketball1.png, one picture drawn",
-            columns=["what", "figure"],
-            rows=rows,
-            notes="Seconds of pip depend on the network.",
-        )
+    named = [f"--{kind} {Path(file).name}" for kind, file in (("detector", detector), ("pose", pose)) if file]
+    show(
+        "install",
+        save=save,
+        title="A wheel in a clean environment",
+        command=" ".join(["python benchmarks/install.py", *named, "--save"]),
+        data="examples/basketball1.png, one picture drawn",
+        columns=["what", "figure"],
+        rows=rows,
+        notes="Seconds of pip depend on the network.",
+    )
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from record import record
+from record import show
 from sstn_proof import VAL, behind, estimate_all, estimator, interval, score
 
+from rmpe.ablation.runs import header
 from rmpe.cards import find_card
 from rmpe.evaluation.bootstrap import compare
 from rmpe.evaluation.submissions import read_people
 from rmpe.export import calibration_batches, export_checkpoint
-from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.quantise import quantise
 from rmpe.runtime import Session
 
@@ -67,22 +67,19 @@ def main() -> None:
                 rows.append(
                     [f"{way}, {precision}", 100 * own.ap(every), 100 * own.oks(every), *cells, results[precision][1]]
                 )
-    print(" | ".join(COLUMNS))
-    for row in rows:
-        print(" | ".join(f"{cell:.2f}" if isinstance(cell, float) else cell for cell in row))
-    if options.save:
-        height, width = load_checkpoint(options.pose)[1]["size"]
-        behind_it = f" --stn {options.stn}" if options.stn else ""
-        record(
-            "int8-ap",
-            title="int8: what it costs in AP",
-            command=f"python benchmarks/int8_ap.py {options.pose}{behind_it} --save",
-            data=f"coco-val, {len(boxes)} people in true boxes, crops {height}x{width}",
-            columns=COLUMNS,
-            rows=rows,
-            notes=f"Static quantisation, calibrated on {options.people} people of coco-train; answering convolutions "
-            "stay float. 95 % paired bootstrap intervals over photos. CPU time of one thread with crops and decoding.",
-        )
+    height, width = header(options.pose)["size"]
+    behind_it = f" --stn {options.stn}" if options.stn else ""
+    show(
+        "int8-ap",
+        save=options.save,
+        title="int8: what it costs in AP",
+        command=f"python benchmarks/int8_ap.py {options.pose}{behind_it} --save",
+        data=f"coco-val, {len(boxes)} people in true boxes, crops {height}x{width}",
+        columns=COLUMNS,
+        rows=rows,
+        notes=f"Static quantisation, calibrated on {options.people} people of coco-train; answering convolutions "
+        "stay float. 95 % paired bootstrap intervals over photos. CPU time of one thread with crops and decoding.",
+    )
 
 
 if __name__ == "__main__":

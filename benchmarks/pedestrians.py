@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from record import record
+from record import show
 
 HAND_COUNT = Path(__file__).with_name("pedestrians_hand_count.toml")
 COLUMNS = ["what", "count", "which"]
@@ -83,20 +83,18 @@ def main():
     arguments = parser.parse_args()
     hand = tomllib.loads(HAND_COUNT.read_text("utf-8"))
     rows = compare(hand["person"], read_tracks(arguments.tracks))
-    for row in rows:
-        print(*row, sep="\t")
-    if arguments.save:
-        record(
-            "pedestrians",
-            title="People and ids in pedestrians.mp4",
-            command="rmpe track pedestrians.mp4 --out results --detector yolox_nano.onnx --pose tinypose_256x192.onnx; "
-            "python benchmarks/pedestrians.py results/tracks.jsonl --save",
-            data=hand["source"],
-            columns=COLUMNS,
-            rows=rows,
-            notes=f"{hand['method']} That a flow begins with a pose score of at least 0.2 became the rule after ghosts "
-            "were seen in this very clip, so the number of ids flatters the tracker.",
-        )
+    show(
+        "pedestrians",
+        save=arguments.save,
+        title="People and ids in pedestrians.mp4",
+        command="rmpe track pedestrians.mp4 --out results --detector yolox_nano.onnx --pose tinypose_256x192.onnx; "
+        "python benchmarks/pedestrians.py results/tracks.jsonl --save",
+        data=hand["source"],
+        columns=COLUMNS,
+        rows=rows,
+        notes=f"{hand['method']} That a flow begins with a pose score of at least 0.2 became the rule after ghosts "
+        "were seen in this very clip, so the number of ids flatters the tracker.",
+    )
 
 
 if __name__ == "__main__":

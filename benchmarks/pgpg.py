@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from record import ROOT, record
+from record import ROOT, show
 
 from rmpe.boxes import iou
 from rmpe.detect import load_detector
@@ -27,6 +27,7 @@ EDGES = ("left", "top", "right", "bottom")
 # The later release's single Gaussian an edge, fitted by its authors on their own data: mean, sd.
 RELEASE_MEAN, RELEASE_SD = np.array([-0.0142, 0.0043, 0.0154, -0.0013]), np.array([0.1158, 0.068, 0.1337, 0.0711])
 COLUMNS = ["boxes", "IoU cut", "pairs", *(f"{edge} mean" for edge in EDGES), *(f"{edge} sd" for edge in EDGES)]
+COMMAND = "python benchmarks/pgpg.py --save"
 ROBUST = [f"{edge} IQR/1.35" for edge in EDGES]
 
 
@@ -74,18 +75,19 @@ def authors_table(pairs: Matches, save: bool) -> None:
     rows.append(["later release's Gaussians", None, None, *RELEASE_MEAN, *RELEASE_SD, *RELEASE_SD])
     show(
         "pgpg-authors",
-        "PGPG: the authors' detector against the later release's Gaussians",
-        "mpii-rmpe (2,472 SSD boxes on 286 MPII photos)",
-        [*COLUMNS, *ROBUST],
-        rows,
-        "Offsets are detected minus true edge, as shares of the true box's side; each box with its best person. The "
-        "sd depends on the cut more than on anything else, and no single cut reproduces the release: its right edge "
-        "fits the cut at .5, its left one lies between .5 and .6, its bottom between .6 and .7, and its top is wider "
-        "than at any cut. The release was fitted on other photos with other true boxes; here they are the joints' "
-        "extent widened by 10 %, which ends at the top of the head and at the ankles, not at the body's outline. The "
-        "quartiles are much narrower than the sd: the errors have heavy tails, and one Gaussian an edge draws neither "
-        "the core nor the tails of them.",
-        save,
+        title="PGPG: the authors' detector against the later release's Gaussians",
+        command=COMMAND,
+        data="mpii-rmpe (2,472 SSD boxes on 286 MPII photos)",
+        columns=[*COLUMNS, *ROBUST],
+        rows=rows,
+        notes="Offsets are detected minus true edge, as shares of the true box's side; each box with its best person. "
+        "The sd depends on the cut more than on anything else, and no single cut reproduces the release: its right "
+        "edge fits the cut at .5, its left one lies between .5 and .6, its bottom between .6 and .7, and its top is "
+        "wider than at any cut. The release was fitted on other photos with other true boxes; here they are the "
+        "joints' extent widened by 10 %, which ends at the top of the head and at the ankles, not at the body's "
+        "outline. The quartiles are much narrower than the sd: the errors have heavy tails, and one Gaussian an "
+        "edge draws neither the core nor the tails of them.",
+        save=save,
     )
 
 
@@ -114,13 +116,14 @@ def authors_fit(pairs: Matches, save: bool) -> None:
             )
     show(
         "pgpg-authors-likelihood",
-        "PGPG: how well the authors' boxes are explained",
-        "mpii-rmpe, pairs at IoU >= .5",
-        ["model", "atoms", "parts", "parts shared", "log-likelihood a box", "gain over the release"],
-        rows,
-        "Natural logarithm; PGPG held out by 5-fold cross-validation over photos, the release's Gaussians as "
+        title="PGPG: how well the authors' boxes are explained",
+        command=COMMAND,
+        data="mpii-rmpe, pairs at IoU >= .5",
+        columns=["model", "atoms", "parts", "parts shared", "log-likelihood a box", "gain over the release"],
+        rows=rows,
+        notes="Natural logarithm; PGPG held out by 5-fold cross-validation over photos, the release's Gaussians as "
         "published. Nothing fitted to the authors' boxes is shipped.",
-        save,
+        save=save,
     )
 
 
@@ -158,14 +161,15 @@ def yolox_tables(folder: Path, save: bool) -> None:
     )
     show(
         "pgpg-yolox",
-        "PGPG: YOLOX-nano's errors on photos it was trained on and on others",
-        "coco-train (2,566 photos), coco-val (250 photos); people with keypoints",
-        [*COLUMNS, *ROBUST],
-        rows,
-        f"Each true box with its best detection. People with a detection at IoU >= .5: {shares}. coco-train lies "
+        title="PGPG: YOLOX-nano's errors on photos it was trained on and on others",
+        command=COMMAND,
+        data="coco-train (2,566 photos), coco-val (250 photos); people with keypoints",
+        columns=[*COLUMNS, *ROBUST],
+        rows=rows,
+        notes=f"Each true box with its best detection. People with a detection at IoU >= .5: {shares}. coco-train lies "
         "within YOLOX's own training data, so smaller errors than on unseen photos were to be expected there; measured "
         "against coco-val they are not smaller but for the top edge. Nothing is fitted to coco-val.",
-        save,
+        save=save,
     )
     train, val = (matches[matches.ious >= 0.5] for matches in sets.values())
     candidates = choose_sizes(train)
@@ -174,9 +178,10 @@ def yolox_tables(folder: Path, save: bool) -> None:
     unseen = fitted.log_likelihood(val.offsets, fitted.atoms_of(val.keypoints, val.visible))
     show(
         "pgpg-sizes",
-        "PGPG: number of atoms and parts by held-out likelihood",
-        "coco-train, YOLOX-nano, 5-fold cross-validation over photos",
-        [
+        title="PGPG: number of atoms and parts by held-out likelihood",
+        command=COMMAND,
+        data="coco-train, YOLOX-nano, 5-fold cross-validation over photos",
+        columns=[
             "atoms",
             "parts",
             "shared by atoms",
@@ -184,12 +189,12 @@ def yolox_tables(folder: Path, save: bool) -> None:
             "gain over best single atom",
             "standard error",
         ],
-        rows,
-        "Parts count in all where atoms share them and each atom has weights of its own, else for each atom. How many "
-        "parts there are matters most (the errors have heavy tails); what pose a person is in matters little, and only "
-        "where the parts are shared: mixtures of an atom's own overfit. The chosen one, fitted on all of coco-train, "
-        f"gives coco-val {unseen.mean():.3f} +- {unseen.std() / np.sqrt(len(unseen)):.3f} a person.",
-        save,
+        rows=rows,
+        notes="Parts count in all where atoms share them and each atom has weights of its own, else for each atom. How "
+        "many parts there are matters most (the errors have heavy tails); what pose a person is in matters little, and "
+        "only where the parts are shared: mixtures of an atom's own overfit. The chosen one, fitted on all of "
+        f"coco-train, gives coco-val {unseen.mean():.3f} +- {unseen.std() / np.sqrt(len(unseen)):.3f} a person.",
+        save=save,
     )
 
 
@@ -221,28 +226,19 @@ def matching_table(folder: Path, save: bool) -> None:
     rows = [spread(rule, 0.5, np.concatenate(offsets)) for rule, offsets in rules.items()]
     show(
         "pgpg-matching",
-        "PGPG: how detections are matched",
-        "coco-train, YOLOX-nano",
-        ["rule", *COLUMNS[1:], *ROBUST],
-        rows,
-        "People with keypoints. A detection may serve two people under our rule; asking both ways drops those.",
-        save,
+        title="PGPG: how detections are matched",
+        command=COMMAND,
+        data="coco-train, YOLOX-nano",
+        columns=["rule", *COLUMNS[1:], *ROBUST],
+        rows=rows,
+        notes="People with keypoints. A detection may serve two people under our rule; asking both ways drops those.",
+        save=save,
     )
 
 
 def corners(xywh: list) -> np.ndarray:
     boxes = np.array(xywh, np.float32)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-
-
-def show(name: str, title: str, data: str, columns: list[str], rows: list[list], notes: str, save: bool) -> None:
-    print(f"\n{title}\n" + " | ".join(columns))
-    for row in rows:
-        print(" | ".join(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
-    print(notes)
-    if save:
-        command = "python benchmarks/pgpg.py --save"
-        record(name, title=title, command=command, data=data, columns=columns, rows=rows, notes=notes)
 
 
 def main() -> None:

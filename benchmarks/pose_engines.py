@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 import openvino
 import torch
-from record import record
+from record import show
 from torch.utils.flop_counter import FlopCounterMode
 
 from rmpe.affine import boxes_to_crops
@@ -163,21 +163,18 @@ def main() -> None:
         one, eight = (statistics.median(times[(*key, batch)]) if (*key, batch) in times else "-" for batch in BATCHES)
         rows.append([*key, one, eight, gflop, gflop / one * 1000 / peak])
     print(f"fp32 peak {peak:.0f} GFLOP/s on {options.threads} threads")
-    print(" | ".join(COLUMNS))
-    for row in rows:
-        print(" | ".join(f"{cell:.3g}" if isinstance(cell, float) else cell for cell in row))
-    if options.save:
-        record(
-            "pose-engines",
-            title="Exported pose graphs: time a person",
-            command="python benchmarks/pose_engines.py --save",
-            data="random weights and inputs",
-            columns=COLUMNS,
-            rows=rows,
-            notes=f"{options.threads} threads; median of {options.rounds} rounds in turn; peak {peak:.0f} GFLOP/s (a "
-            "2048 x 2048 fp32 matrix product in the same run); int8 rows are set against the fp32 peak too. composed "
-            "includes the second crop, cut from a 1280 x 720 photo. Decoding is included in crop only.",
-        )
+    show(
+        "pose-engines",
+        save=options.save,
+        title="Exported pose graphs: time a person",
+        command="python benchmarks/pose_engines.py --save",
+        data="random weights and inputs",
+        columns=COLUMNS,
+        rows=rows,
+        notes=f"{options.threads} threads; median of {options.rounds} rounds in turn; peak {peak:.0f} GFLOP/s (a "
+        "2048 x 2048 fp32 matrix product in the same run); int8 rows are set against the fp32 peak too. composed "
+        "includes the second crop, cut from a 1280 x 720 photo. Decoding is included in crop only.",
+    )
 
 
 if __name__ == "__main__":

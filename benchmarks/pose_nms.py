@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from record import record
+from record import show
 
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
@@ -73,19 +73,16 @@ def main() -> None:
         "authors (ms)",
         "authors / ours",
     ]
-    print("  ".join(f"{column:>20}" for column in columns))
-    for row in rows:
-        print("  ".join(f"{'' if cell is None else cell:>20}" for cell in row))
-    if arguments.save:
-        record(
-            "pose_nms_time",
-            title="Pose NMS: milliseconds, one thread",
-            command="python benchmarks/pose_nms.py --save",
-            data="synthetic poses of 17 joints",
-            columns=columns,
-            rows=rows,
-            notes="Medians of processor time. The authors' times are published ones, of another 2-core server.",
-        )
+    show(
+        "pose_nms_time",
+        save=arguments.save,
+        title="Pose NMS: milliseconds, one thread",
+        command="python benchmarks/pose_nms.py --save",
+        data="synthetic poses of 17 joints",
+        columns=columns,
+        rows=rows,
+        notes="Medians of processor time. The authors' times are published ones, of another 2-core server.",
+    )
 
 
 if __name__ == "__main__":

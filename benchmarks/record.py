@@ -1,7 +1,8 @@
 """Keep one measured table as a file, so that no figure in the documents is typed by hand.
 
-A benchmark prints its table and, when called with ``--save``, calls `record`. ``python benchmarks/render_results.py``
-turns all recorded files into ``docs/results.md``; ``tests/test_results.py`` holds both together.
+A benchmark calls `show`, which prints its table and, with ``--save``, keeps it; one that prints each row as it comes
+calls `record`. ``python benchmarks/render_results.py`` turns all recorded files into ``docs/results.md``;
+``tests/test_results.py`` holds both together.
 """
 
 import json
@@ -17,6 +18,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 CELL = str | int | float | bool | None
+
+
+def show(name: str, *, save: bool, title: str, columns: list[str], rows: list[list[Any]], **about: Any) -> None:
+    """Print a table and its notes, and `record` it, which has the same arguments, if ``save``."""
+    lines = [columns, *([cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"\n{title}")
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    print(about.get("notes", ""))
+    if save:
+        record(name, title=title, columns=columns, rows=rows, **about)
 
 
 def record(
@@ -70,6 +83,17 @@ def record(
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path
+
+
+def cell(value: Any) -> str:
+    """A figure as it is shown: numbers with four significant digits."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)
 
 
 def _plain(cell: Any) -> CELL:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "docs" / "results"
+from record import RESULTS, ROOT, cell
+
 DOCUMENT = ROOT / "docs" / "results.md"
 HEAD = """# Results
 
@@ -34,16 +34,6 @@ def table(name: str, result: dict[str, Any]) -> str:
 
 def row(cells: list[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
-
-
-def cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return str(value)
 
 
 if __name__ == "__main__":

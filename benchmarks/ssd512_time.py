@@ -13,7 +13,7 @@ import click
 import numpy as np
 import torch
 from pose_engines import milliseconds, peak_gflops
-from record import record
+from record import show
 from torch import nn
 
 from rmpe.export import export_checkpoint
@@ -58,11 +58,8 @@ def main(threads, seconds, save):
     peak = peak_gflops(threads)
     speed = work / taken * 1000
     row = ["SSD-512 (VGG-16)", f"{SIZE}x{SIZE}", work, taken, speed, peak, speed / peak]
-    for name, value in zip(COLUMNS, row, strict=True):
-        print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
-    if save:
-        command = f"python benchmarks/ssd512_time.py --threads {threads}"
-        record("ssd512-time", title="Time of SSD-512", command=command, data="noise", columns=COLUMNS, rows=[row])
+    command = f"python benchmarks/ssd512_time.py --threads {threads}"
+    show("ssd512-time", save=save, title="Time of SSD-512", command=command, data="noise", columns=COLUMNS, rows=[row])
 
 
 if __name__ == "__main__":

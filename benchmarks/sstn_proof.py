@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from record import ROOT, record
+from record import ROOT, show
 from sstn_proof_train import runs
 
 from rmpe import affine
@@ -317,13 +317,15 @@ def report(
 ) -> None:
     every = np.ones(images)
     data = f"coco-val, 624 people, boxes disturbed (sha256 {digest})"
-    for figure, title in (("ap", "AP"), ("oks", "mean OKS")):
+    kept = {"save": save, "command": "python benchmarks/sstn_proof.py --save", "data": data}
+    for figure, words in (("ap", "AP"), ("oks", "mean OKS")):
         columns = ["method", *(f"IoU {target}" for target in IOUS), "CPU ms a person"]
         lines = [
             [m.name, *(100 * getattr(table[m.name][t], figure)(every) for t in IOUS), float(np.median(costs[m.name]))]
             for m in rows
         ]
-        show(f"sstn-proof-{figure}", f"SSTN: {title} on disturbed boxes", data, columns, lines, budget, save)
+        title = f"SSTN: {words} on disturbed boxes"
+        show(f"sstn-proof-{figure}", title=title, columns=columns, rows=lines, notes=budget, **kept)
     columns = ["method", "against", "figure", *(f"IoU {target}" for target in IOUS), "loss at .6", "loss at .5"]
     lines = []
     for method in rows:
@@ -339,7 +341,8 @@ def report(
         "Differences in points with 95 % paired bootstrap intervals over photos. Loss: what the method loses from the "
         "control's figure at IoU 1.0, as a share of what the control itself loses (aim: at most 50 %), with interval."
     )
-    show("sstn-proof-paired", "SSTN: against the control, paired", data, columns, lines, notes, save)
+    title = "SSTN: against the control, paired"
+    show("sstn-proof-paired", title=title, columns=columns, rows=lines, notes=notes, **kept)
 
 
 def interval(difference: object) -> str:
@@ -356,15 +359,6 @@ def loss_share(own: dict, control: dict, target: float, images: int, samples: in
     # Against the control's own share, which is 1 in every draw.
     result = compare(lambda weights: share(weights, own), lambda weights: share(weights, control), images, samples)
     return f"{100 * result.first:.0f} % [{100 + 100 * result.low:.0f}, {100 + 100 * result.high:.0f}]"
-
-
-def show(name: str, title: str, data: str, columns: list[str], rows: list[list], notes: str, save: bool) -> None:
-    print(f"\n{title}\n" + " | ".join(columns))
-    for row in rows:
-        print(" | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row))
-    if save:
-        command = "python benchmarks/sstn_proof.py --save"
-        record(name, title=title, command=command, data=data, columns=columns, rows=rows, notes=notes)
 
 
 def plot(rows: list[Method], table: dict[str, dict[float, Score]], images: int, path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
-from record import record
+from record import show
 
 import rmpe
 from rmpe.affine import apply, invert
@@ -73,19 +73,17 @@ def throughput(folder, detector, pose, threads, limit, repeat, save):
         for name, (seconds, people) in best.items()
     ]
     columns = ["way", "images/s", "times the plain loop", "people"]
-    for row in [columns, *rows]:
-        click.echo("  ".join(f"{cell!s:>38}" if index == 0 else f"{cell!s:>20}" for index, cell in enumerate(row)))
-    if save:
-        record(
-            "throughput",
-            title="Images a second, end to end",
-            command=f"python benchmarks/throughput.py {folder} --detector {Path(detector).name}"
-            f" --pose {Path(pose).name} --threads {threads} --limit {limit} --save",
-            data=f"{Path(folder).parent.name}, {len(paths)} photos",
-            columns=columns,
-            rows=rows,
-            notes=f"Fastest of {repeat} rounds; decoding included, nothing drawn or written.",
-        )
+    show(
+        "throughput",
+        save=save,
+        title="Images a second, end to end",
+        command=f"python benchmarks/throughput.py {folder} --detector {Path(detector).name}"
+        f" --pose {Path(pose).name} --threads {threads} --limit {limit} --save",
+        data=f"{Path(folder).parent.name}, {len(paths)} photos",
+        columns=columns,
+        rows=rows,
+        notes=f"Fastest of {repeat} rounds; decoding included, nothing drawn or written.",
+    )
 
 
 if __name__ == "__main__":

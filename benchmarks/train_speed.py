@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from pose_engines import peak_gflops
-from record import ROOT, record
+from record import ROOT, show
 from torch.utils.flop_counter import FlopCounterMode
 
 from rmpe.config import load_config
@@ -122,21 +122,18 @@ def main() -> None:
             rows.append([name, batch, batch / total, *shares, gflop, gflop * batch / total / peak])
             print(f"{name}: done", flush=True)
     print(f"fp32 peak {peak:.0f} GFLOP/s on {options.threads} threads")
-    print(" | ".join(COLUMNS))
-    for row in rows:
-        print(" | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
-    if options.save:
-        record(
-            "train-speed",
-            title="Training images a second",
-            command="python benchmarks/train_speed.py --save",
-            data="packed crops of coco-train and coco-more",
-            columns=COLUMNS,
-            rows=rows,
-            notes=f"{options.threads} threads; medians of {options.steps} steps; peak {peak:.0f} GFLOP/s (2048 x 2048 "
-            "fp32 product, the same run). Where forward and backward fill a step, the nets bound it, not the data; "
-            "what they lack to the peak is work that moves memory: depthwise convolutions, batch norms, activations.",
-        )
+    show(
+        "train-speed",
+        save=options.save,
+        title="Training images a second",
+        command="python benchmarks/train_speed.py --save",
+        data="packed crops of coco-train and coco-more",
+        columns=COLUMNS,
+        rows=rows,
+        notes=f"{options.threads} threads; medians of {options.steps} steps; peak {peak:.0f} GFLOP/s (2048 x 2048 "
+        "fp32 product, the same run). Where forward and backward fill a step, the nets bound it, not the data; "
+        "what they lack to the peak is work that moves memory: depthwise convolutions, batch norms, activations.",
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from record import record
+from record import show
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from tiny_models import spot_pose_model, spots, yolox_model
@@ -82,20 +82,18 @@ def main():
         same = all((whole / name).read_bytes() == (again / name).read_bytes() for name in names)
         peak = max(rss for _, rss in samples)
         rows.append([f"killed after {done} frames, resumed", resumed["frames"], peak, same])
-    for run, count, memory, equal in rows:
-        print(f"{run}: {count} frames, peak {memory:.0f} MB" + ("" if equal is None else f", same results: {equal}"))
     print(f"{summary['frames'] / summary['seconds']:.0f} frames/s; all of it {time.perf_counter() - started:.0f} s")
-    if arguments.save:
-        record(
-            "video-memory",
-            title="Memory of a long video",
-            command="python benchmarks/video_memory.py " + " ".join(sys.argv[1:]),
-            data=f"{arguments.minutes:g} minutes of synthetic video, 64x64, {arguments.fps} frames a second",
-            columns=COLUMNS,
-            rows=rows,
-            notes="Tiny models. 'Same results': journal, tracks and COCO file are equal byte for byte to those of the "
-            "undisturbed run. Both journals keep 8 bytes and some overhead a frame in memory, to find its line again.",
-        )
+    show(
+        "video-memory",
+        save=arguments.save,
+        title="Memory of a long video",
+        command="python benchmarks/video_memory.py " + " ".join(sys.argv[1:]),
+        data=f"{arguments.minutes:g} minutes of synthetic video, 64x64, {arguments.fps} frames a second",
+        columns=COLUMNS,
+        rows=rows,
+        notes="Tiny models. 'Same results': journal, tracks and COCO file are equal byte for byte to those of the "
+        "undisturbed run. Both journals keep 8 bytes and some overhead a frame in memory, to find its line again.",
+    )
 
 
 if __name__ == "__main__":

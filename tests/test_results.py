@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from record import RESULTS, record  # noqa: E402
+from record import RESULTS, record, show  # noqa: E402
 from render_results import DOCUMENT, render  # noqa: E402
 
 
@@ -53,3 +53,11 @@ def test_empty_folder_renders(tmp_path):
 def test_record_refuses(tmp_path, rows, name, message):
     with pytest.raises(ValueError, match=message):
         save(tmp_path, rows, name=name)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_table_is_shown_and_kept_if_wanted(tmp_path, capsys, wanted):
+    about = {"title": "T", "command": "c", "data": "d", "notes": "n", "columns": ["what", "AP"]}
+    show("table", save=wanted, **about, rows=[["first one", 1 / 3], ["b", None]], folder=tmp_path)
+    assert capsys.readouterr().out == "\nT\nwhat       AP\nfirst one  0.3333\nb          -\nn\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.json"] * wanted
