@@ -18,7 +18,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 import openvino
 import torch
 from record import show
@@ -30,6 +29,7 @@ from rmpe.export import export_checkpoint
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import build_net, save_checkpoint
 from rmpe.quantise import quantise
+from rmpe.runtime import Session
 
 LITE = {"name": "lite", "joints": 17}
 HOURGLASS = {"name": "hourglass", "joints": 16, "stacks": 4}
@@ -55,10 +55,8 @@ Run = Callable[[np.ndarray], object]
 
 
 def onnx_runtime(path: Path, threads: int) -> Run:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images})
+    """As the product runs it: without spinning, which would starve the second session of the composed way."""
+    return Session(path, "cpu", threads)
 
 
 def open_vino(path: Path, threads: int) -> Run:

@@ -159,6 +159,9 @@ def test_stage_2_moves_main_branch_only(tmp_path, coco_set, sampling):
     assert any(name.startswith("sppe") for name in moved)
     with pytest.raises(DataError, match="stage 2 needs start"):
         load_config(TrainConfig, small(tmp_path / "three", coco_set, stage=2))
+    with pytest.raises(DataError, match="validate measures poses"):
+        where = 'validate={ annotations="a.json", images="b" }'
+        load_config(TrainConfig, small(tmp_path / "four", coco_set, stage='"stn"'), [where])
 
 
 def test_composed_stage_2_begins_as_in_the_crop_and_resumes_to_the_bit(tmp_path, coco_set):

@@ -60,7 +60,8 @@ class TrainConfig(RunConfig):
             raise ValueError(f"small_share = {self.small_share} must lie in [0, 1]")
         if self.stage == 2 and self.start is None:
             raise ValueError("stage 2 needs start = CHECKPOINT of a stage 1 run")
-
+        if self.stage == "stn" and self.validate is not None:
+            raise ValueError("validate measures poses; stage = 'stn' gives none")
         if self.distill and (self.stage != 1 or self.data.teacher is None):
             raise ValueError("distill needs data.teacher and stage 1")
 
