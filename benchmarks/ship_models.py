@@ -1,7 +1,7 @@
 """Make the models that ship from trained checkpoints: export, add words and measured figures to the card, keep both.
 
     python benchmarks/ship_models.py detector-person=runs/detector/small/model.safetensors \\
-        pose-lite=runs/lite_cpu/model.safetensors stn-lite=runs/proof/stn/model.safetensors
+        pose-lite=runs/lite_cpu_fine/model.safetensors stn-lite=runs/proof/stn/model.safetensors
 
 Writes ``src/rmpe/data/models/NAME.onnx`` with the card of ``configs/cards/NAME.toml`` inside, and the checkpoint in
 half precision to ``models/NAME.safetensors``, to fine-tune from. Figures come from ``docs/results``: measure the models
