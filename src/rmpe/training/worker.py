@@ -38,6 +38,7 @@ class Worker:
     def leave(self) -> None:
         """Part from the others; without it the backend complains when the process ends."""
         if self.count > 1:
+            torch.distributed.barrier()  # else one may go while another still answers, and abort at its end
             torch.distributed.destroy_process_group()
 
     def share(self, batch: int) -> slice:
