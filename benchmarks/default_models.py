@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from record import ROOT, record
+from record import DATA, record
 
 from rmpe.boxes import Boxes, iou
 from rmpe.detect import WholeImage, load_detector
@@ -26,7 +26,6 @@ from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator
 from rmpe.suppress import suppressor
 
-DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
 VAL = DATA / "data" / "coco-val"
 CROWDED = 0.1
 

@@ -14,8 +14,8 @@ import time
 
 import click
 import numpy as np
-from default_models import DATA, VAL, given_boxes
-from record import ROOT, record
+from default_models import VAL, given_boxes
+from record import DATA, ROOT, record
 
 from rmpe.boxes import Boxes
 from rmpe.evaluation.submissions import read_people

@@ -8,12 +8,11 @@ and kept in the folder of detections; ``rmpe learn pgpg`` learnt ``configs/pgpg_
 
 import argparse
 import json
-import os
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from record import ROOT, show
+from record import DATA, ROOT, show
 
 from rmpe.boxes import iou
 from rmpe.detect import load_detector
@@ -22,7 +21,6 @@ from rmpe.skeletons import load_skeleton
 from rmpe.training.detector_errors import Matches, best_detections, match_coco, relative_offsets
 from rmpe.training.learn_pgpg import choose_sizes, learn_pgpg
 
-DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
 EDGES = ("left", "top", "right", "bottom")
 # The later release's single Gaussian an edge, fitted by its authors on their own data: mean, sd.
 RELEASE_MEAN, RELEASE_SD = np.array([-0.0142, 0.0043, 0.0154, -0.0013]), np.array([0.1158, 0.068, 0.1337, 0.0711])

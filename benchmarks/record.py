@@ -17,6 +17,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
+# The data folder of the benchmarks that have no option for it.
+DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
 CELL = str | int | float | bool | None
 
 

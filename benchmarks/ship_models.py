@@ -9,7 +9,6 @@ half precision to ``models/NAME.safetensors``, to fine-tune from. Figures come f
 """
 
 import json
-import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from record import RESULTS, ROOT
+from record import DATA, RESULTS, ROOT
 
 from rmpe.affine import apply, invert
 from rmpe.cards import METADATA_KEY, ModelCard, find_card
@@ -26,12 +25,13 @@ from rmpe.datasets.persons import VISIBLE
 from rmpe.datasets.sets import read_names
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
+from rmpe.evaluation.oks import keypoint_similarity
 from rmpe.export import export_checkpoint, read_about
 from rmpe.media.images import read_image
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
 from rmpe.runtime import Session
 
-TRAIN = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared")) / "data" / "coco-train"
+TRAIN = DATA / "data" / "coco-train"
 SHIPPED = ROOT / "src" / "rmpe" / "data" / "models"
 CHECKPOINTS = ROOT / "models"
 
@@ -62,9 +62,9 @@ def rows(record: str) -> list[dict]:
 def score_gain(file: Path) -> float:
     """What puts the joints' scores on a scale of likelihoods, learned on dev photos in true boxes (`ModelCard`)."""
     model = load_pose_model(file)
+    model.card = replace(model.card, score_gain=1.0)
     people = read_coco(TRAIN / "annotations.json", TRAIN / "images", model.skeleton)
     dev = read_names(ROOT / "configs" / "dev.txt")
-    sigmas = 2 * np.array(model.skeleton.sigmas)
     found, responses = [], []
     for index in range(len(people)):
         image, seen = people.images[people.image_index[index]], people.visibility[index] == VISIBLE
@@ -73,10 +73,11 @@ def score_gain(file: Path) -> float:
         box = people.boxes[index : index + 1]
         image_to_crop = model.crop_maps(box)
         points, scores = model(cut(read_image(image), image_to_crop, model.size))
-        distance = np.linalg.norm(apply(invert(image_to_crop), points)[0] - people.keypoints[index], axis=1)
-        area = 0.53 * float(np.prod(box[0, 2:] - box[0, :2]))
-        found += (np.exp(-(distance**2) / (2 * sigmas**2 * area)) > 0.5)[seen].tolist()
-        responses += (scores[0] / model.card.score_gain)[seen].tolist()
+        area = 0.53 * np.prod(box[:, 2:] - box[:, :2], axis=1)
+        in_image = apply(invert(image_to_crop), points)
+        similarity = keypoint_similarity(people.keypoints[index : index + 1], in_image, area, model.skeleton.sigmas)
+        found += (similarity[0, 0] > 0.5)[seen].tolist()
+        responses += scores[0][seen].tolist()
     return round(float(np.mean(found) / np.mean(responses)), 2)
 
 

@@ -11,14 +11,13 @@ is judged the way it was trained.
 import argparse
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from record import ROOT, show
+from record import DATA, ROOT, show
 from sstn_proof_train import runs
 
 from rmpe import affine
@@ -38,7 +37,6 @@ from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator
 from rmpe.training.box_policies import RandomJitter, disturb
 
-DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
 VAL = DATA / "data" / "coco-val"
 # Pose models that are not trained here, or not for this proof.
 PUBLISHED = {"TinyPose": DATA / "models" / "tinypose_256x192.onnx"}

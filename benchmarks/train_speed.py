@@ -27,21 +27,17 @@ from rmpe.nets.checkpoint import build_net, save_checkpoint
 from rmpe.training.fit import TrainConfig, Trainer
 
 STAGE1, STAGE2 = (ROOT / "configs" / f"proof_stage{stage}.toml" for stage in (1, 2))
-FINE = tomllib.loads((ROOT / "configs" / "lite_cpu_fine.toml").read_text("utf-8"))
 HOURGLASS = 'model={ name = "hourglass", stacks = 4 }'
 BFLOAT16 = "precision=bfloat16"
+MIDDLE = ["small_size=[192, 144]", "small_share=1.0"]
+FINE = tomllib.loads((ROOT / "configs" / "lite_cpu_fine.toml").read_text("utf-8"))
+FROZEN = ["freeze_norms=true", f"freeze={FINE['freeze']}"]
 SQUARE = ["small_size=[256, 256]", "small_share=1.0", "freeze=[]", "batch=2"]
 ROWS = {
     "lite 128x96, early blocks frozen": (STAGE1, []),
-    "lite 192x144, early blocks frozen": (STAGE1, ["small_size=[192, 144]", "small_share=1.0"]),
-    "lite 192x144, norms and 5x5 filters frozen too": (
-        STAGE1,
-        ["small_size=[192, 144]", "small_share=1.0", "freeze_norms=true", f"freeze={FINE['freeze']}"],
-    ),
-    "lite 192x144, frozen so, bfloat16": (
-        STAGE1,
-        ["small_size=[192, 144]", "small_share=1.0", "freeze_norms=true", f"freeze={FINE['freeze']}", BFLOAT16],
-    ),
+    "lite 192x144, early blocks frozen": (STAGE1, MIDDLE),
+    "lite 192x144, norms and 5x5 filters frozen too": (STAGE1, [*MIDDLE, *FROZEN]),
+    "lite 192x144, frozen so, bfloat16": (STAGE1, [*MIDDLE, *FROZEN, BFLOAT16]),
     "lite 128x96, SSTN and parallel SPPE, in the crop": (STAGE2, ["sstn.sampling=crop"]),
     "lite 128x96, SSTN and parallel SPPE, composed": (STAGE2, ["sstn.sampling=composed"]),
     "hourglass-4 256x256": (STAGE1, [HOURGLASS, *SQUARE]),
@@ -64,8 +60,7 @@ def step(trainer: Trainer, clock: Callable[[str], None]) -> None:
         module.eval()
     batch = trainer.batch(trainer.step)
     clock("augmentation")
-    with torch.autocast("cpu", torch.bfloat16, enabled=trainer.config.precision == "bfloat16"):
-        loss = torch.stack(list(trainer.task.losses(trainer.net, batch).values())).sum()
+    loss = torch.stack(list(trainer.losses(batch).values())).sum()
     clock("forward")
     trainer.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -92,9 +87,8 @@ def measure(trainer: Trainer, steps: int) -> tuple[dict[str, float], float]:
             last = now
 
         step(trainer, clock)
-    return {
-        part: statistics.median(taken) for part, taken in times.items()
-    }, counter.get_total_flops() / 1e9 / trainer.config.batch
+    gflop = counter.get_total_flops() / 1e9 / trainer.config.batch
+    return {part: statistics.median(taken) for part, taken in times.items()}, gflop
 
 
 def main() -> None:

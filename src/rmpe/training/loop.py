@@ -189,9 +189,7 @@ class Trainer:
         batch = self.batch(self.step)
         rate = learning_rate(config.optim, self.step, config.steps)
         set_learning_rate(self.optimizer, rate)
-        kind = self.worker.device.partition(":")[0]
-        with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            parts = self.task.losses(self.replica, batch)
+        parts = self.losses(batch)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
             self._stop_on(batch, parts)
@@ -204,6 +202,12 @@ class Trainer:
         self.average.update(self.net)
         self.step += 1
         return {name: part.item() for name, part in parts.items()} | {"lr": rate}
+
+    def losses(self, batch: Any) -> Parts:
+        """The parts of the loss of a batch, in the run's precision."""
+        kind = self.worker.device.partition(":")[0]
+        with torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return self.task.losses(self.replica, batch)
 
     def batch(self, step: int) -> Any:
         """The batch of a step; depends on nothing but the configuration, so a resumed run sees the same."""
