@@ -26,21 +26,28 @@ STEM: Final = 32
 BN_EPSILON: Final = 1e-3
 
 
-class SameConv(nn.Conv2d):
-    """A convolution that pads like TensorFlow: output = ceil(input / stride), the odd pixel right and below.
+class Conv(nn.Conv2d):
+    """A convolution that stays in float32 under autocast on a CPU if it is by depth.
 
-    Under autocast on a CPU a depthwise one stays in float32: its bfloat16 gradients take five times as long.
+    There the bfloat16 gradients of such a one take five times as long.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(B, inputs, h, w)`` to ``(B, outputs, ceil(h / stride), ceil(w / stride))``."""
+        """``(B, inputs, h, w)`` to ``(B, outputs, ...)``."""
         return self.convolve(features, self.weight, self.bias)
 
     def convolve(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """`forward` with other weights."""
         if self.groups > 1 and features.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
-                return self.convolve(features.float(), weight, bias)
+                return self._conv_forward(features.float(), weight, bias)
+        return self._conv_forward(features, weight, bias)
+
+
+class SameConv(Conv):
+    """One that pads like TensorFlow: output = ceil(input / stride), the odd pixel right and below."""
+
+    def _conv_forward(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         stride, kernel = self.stride[0], self.kernel_size[0]
         rows, columns = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in features.shape[-2:])
         if rows % 2 == 0 and columns % 2 == 0:  # symmetric: the convolution's own padding is quicker

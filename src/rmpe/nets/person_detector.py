@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from rmpe.nets.efficientnet_lite import EfficientNetLite0
+from rmpe.nets.efficientnet_lite import Conv, EfficientNetLite0
 
 STRIDES: Final = (8, 16, 32)
 # Where training starts: a score of 1 in 100, and a standing person of about 3 x 6 strides.
@@ -122,7 +122,7 @@ def fold_batch_norms(layers: nn.Sequential) -> None:
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        Conv(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

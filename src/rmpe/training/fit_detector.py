@@ -14,7 +14,7 @@ from rmpe.datasets.photos import PackedPhotos, PhotoDataConfig, open_photos
 from rmpe.detect import load_detector
 from rmpe.errors import ModelError
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
-from rmpe.nets.checkpoint import build_net
+from rmpe.nets.checkpoint import build_net, load_checkpoint
 from rmpe.nets.person_detector import PersonDetector
 from rmpe.nets.ssd512 import Ssd512
 from rmpe.nets.ssd512_weights import load_published
@@ -36,6 +36,7 @@ class DetectorConfig(RunConfig):
     Attributes:
         photos: Which photos to train on.
         model: ``person_detector`` or ``ssd512`` and its arguments, see `rmpe.nets.checkpoint.NETS`.
+        start: Checkpoint of a detector to go on from; its net is the one that ``model`` names, with its own arguments.
         weights: SSD-512: published VGG-16 or SSD-512 weights to start from (a PyTorch state dict).
         augment: How inputs are drawn.
         last: How inputs are drawn at the end of the run; its ``size`` is the one that the net is made for.
@@ -47,6 +48,7 @@ class DetectorConfig(RunConfig):
 
     photos: PhotoDataConfig
     model: dict[str, Any] = field(default_factory=lambda: {"name": "person_detector", "pretrained": True})
+    start: Path | None = None
     weights: Path | None = None
     augment: PhotoAugmentation = field(default_factory=lambda: PhotoAugmentation((416, 416)))
     last: PhotoAugmentation = field(default_factory=lambda: PhotoAugmentation((416, 416), (0.75, 1.25), mosaic=0.0))
@@ -88,7 +90,8 @@ class DetectorTask:
         self.packed = open_photos(config.photos, labeller, log)
         self.items = len(self.packed)
         self._canvases = _on_device(self.packed, self.device)
-        self.net: nn.Module = _net(config, log)
+        self.net: nn.Module
+        self.net, self.model_config = _net(config, log)
         self.net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = YoloxTeacher(config.teacher, config.threads) if config.teacher else None
         self.validation: Validate | None = None
@@ -126,7 +129,7 @@ class DetectorTask:
         """What the checkpoint says about the net."""
         config = self.config
         settings = {"score_threshold": config.score_threshold, "nms": config.nms}
-        return {"model": config.model, "size": list(config.last.size), **settings}
+        return {"model": self.model_config, "size": list(config.last.size), **settings}
 
     def _photos(self, items: NDArray[np.int64]) -> PhotoBatch:
         kinds = self.packed.kinds[items]
@@ -143,11 +146,18 @@ def _on_device(packed: PackedPhotos, device: str) -> Callable[[NDArray[np.int64]
     return lambda items: stored[torch.from_numpy(items).to(device)]
 
 
-def _net(config: DetectorConfig, log: Log) -> nn.Module:
-    net = build_net(config.model)
+def _net(config: DetectorConfig, log: Log) -> tuple[nn.Module, dict[str, Any]]:
+    """The net to train and what rebuilds it."""
+    if config.start is not None:
+        net, saved = load_checkpoint(config.start)
+        model = saved["model"]
+        if model["name"] != config.model["name"]:
+            raise ModelError(f"{config.start}: its net is {model['name']}, not {config.model['name']}")
+    else:
+        net, model = build_net(config.model), config.model
     if not isinstance(net, PersonDetector | Ssd512):
-        raise ModelError(f"{config.model['name']} is no detector; use person_detector or ssd512")
+        raise ModelError(f"{model['name']} is no detector; use person_detector or ssd512")
     if isinstance(net, Ssd512) and config.weights is not None:
         state = torch.load(config.weights, map_location="cpu", weights_only=True)
         log(f"{config.weights}: {load_published(net, state)}")
-    return net
+    return net, model

@@ -128,7 +128,15 @@ def _mosaic(photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generat
         quarters.append(Placed(images, boxes + boxes.new_tensor([left, top, left, top]), kinds))
     rows = [torch.cat([quarter.images for quarter in quarters[start : start + 2]], dim=3) for start in (0, 2)]
     boxes, kinds = (torch.cat([quarter[field] for quarter in quarters], dim=1) for field in (1, 2))
-    return Placed(torch.cat(rows, dim=2), boxes, kinds)
+    return Placed(torch.cat(rows, dim=2), *_packed(boxes, kinds))
+
+
+def _packed(boxes: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
+    """The same boxes with no more padding than the fullest input needs: four photos' padding is most of a mosaic's."""
+    used = kinds != NOTHING
+    most = max(1, int(used.sum(dim=1).max()))
+    order = used.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    return boxes.gather(1, order[..., None].expand(-1, -1, 4)), kinds.gather(1, order)
 
 
 def _place(
