@@ -1,14 +1,15 @@
 """Make the models that ship from trained checkpoints: export, add words and measured figures to the card, keep both.
 
-    python benchmarks/ship_models.py detector-person=runs/detector/small/model.safetensors \\
-        pose-lite=runs/lite_cpu_fine/model.safetensors stn-lite=runs/proof/stn/model.safetensors
+    python benchmarks/ship_models.py detector-person=runs/person_detector_fine/model.safetensors \\
+        pose-lite=runs/lite_cpu_distill/model.safetensors stn-lite=runs/proof/stn/model.safetensors
 
-Writes ``src/rmpe/data/models/NAME.onnx`` with the card of ``configs/cards/NAME.toml`` inside, and the checkpoint in
-half precision to ``models/NAME.safetensors``, to fine-tune from. Figures come from ``docs/results``: measure the models
+Writes ``src/rmpe/data/models/NAME.onnx`` with the card of ``configs/cards/NAME.toml`` inside, the checkpoint in half
+precision to ``models/NAME.safetensors``, to fine-tune from, and the run's log beside it. Figures come from ``docs/results``: measure the models
 (``default_models.py``, ``default_speed.py``), then call this again without arguments.
 """
 
 import json
+import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -49,6 +50,8 @@ def export(name: str, checkpoint: Path) -> None:
     net, config = load_checkpoint(checkpoint)
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
+    if (log := checkpoint.with_name("log.jsonl")).is_file():
+        shutil.copyfile(log, CHECKPOINTS / f"{name}.log.jsonl")
 
 
 def rows(record: str) -> list[dict]:

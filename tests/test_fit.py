@@ -34,8 +34,8 @@ CONFIGS = [path for path in sorted((ROOT / "configs").glob("*.toml")) if "[[data
 
 FIRST_STAGES = {
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml", "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
-    "lite_cpu_fine": "lite_cpu.toml", "lite_cpu_sstn": "lite_cpu.toml", "lite_cpu_stn": "lite_cpu.toml",
-    "proof_stage2": "proof_stage1.toml",
+    "lite_cpu_distill": "lite_cpu_fine.toml", "lite_cpu_fine": "lite_cpu.toml", "lite_cpu_sstn": "lite_cpu.toml",
+    "lite_cpu_stn": "lite_cpu.toml", "proof_stage2": "proof_stage1.toml",
 }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
     )
     changes = {
         "run": tmp_path / "run", "data": data, "steps": 2, "batch": 2, "device": "cpu", "precision": "float32",
-        "small_size": (64, 64), "threads": 1,
+        "small_size": (64, 64), "threads": 1, "distill": 0.0,
     }  # fmt: skip
     narrow = {"hourglass": {"channels": 32}, "lite": {"pretrained": False}}[config.model["name"]]
     changes["model"] = config.model | narrow
@@ -87,7 +87,7 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
         changes["validate"] = replace(config.validate, annotations=annotations, images=images, only=None)
     if config.start is not None:
         first = load_config(TrainConfig, path.with_name(FIRST_STAGES[path.stem]))
-        first = replace(first, **(changes | {"run": tmp_path / "first", "validate": None}))
+        first = replace(first, **(changes | {"run": tmp_path / "first", "validate": None, "start": None}))
         narrow = {"hourglass": {"channels": 32}, "lite": {"pretrained": False}}[first.model["name"]]
         changes["start"] = Trainer(replace(first, model=first.model | narrow), lambda line: None).fit()
     run = Trainer(replace(config, **changes), lambda line: None)

@@ -13,9 +13,10 @@ torch = pytest.importorskip("torch")
 from rmpe.cli.train import train  # noqa: E402
 from rmpe.config import load_config  # noqa: E402
 from rmpe.datasets.photos import PhotoSetConfig  # noqa: E402
-from rmpe.errors import DataError  # noqa: E402
+from rmpe.errors import DataError, ModelError  # noqa: E402
 from rmpe.media.images import save_image  # noqa: E402
 from rmpe.nets.checkpoint import load_checkpoint  # noqa: E402
+from rmpe.nets.person_detector import PersonDetector  # noqa: E402
 from rmpe.training.fit_detector import DetectorConfig  # noqa: E402
 from rmpe.training.loop import Trainer  # noqa: E402
 
@@ -79,6 +80,9 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, photo_set,
     changes = {"augment": replace(config.augment, size=sizes), "last": replace(config.last, size=sizes)}
     changes |= {"run": tmp_path / "run", "photos": photos, "model": config.model | narrow, "steps": 2, "batch": 2}
     changes |= {"device": "cpu", "threads": 1, "teacher": None, "validate": None}
+    if config.start is not None:
+        first = changes | {"run": tmp_path / "first", "start": None, "precision": "float32", "freeze": ()}
+        changes["start"] = Trainer(replace(config, **first), silent).fit()
     run = Trainer(replace(config, **changes), silent)
     before = {name: value.clone() for name, value in run.net.named_parameters()}
     net, saved = load_checkpoint(run.fit())
@@ -95,6 +99,42 @@ def test_a_teacher_joins_in(tmp_path, photo_set, data_root):
     parts = Trainer(load_config(DetectorConfig, file), silent).update()
     assert {"score", "box", "teacher_score", "teacher_box"} <= set(parts)
     assert all(np.isfinite(value) for value in parts.values())
+
+
+def test_a_checkpoint_is_gone_on_from(tmp_path, photo_set):
+    first = Trainer(load_config(DetectorConfig, small(tmp_path / "first", photo_set, steps=1)), silent)
+    start = first.fit()
+    second = load_config(
+        DetectorConfig, small(tmp_path / "second", photo_set, steps=1, start=str(start)), ["model.depth=2"]
+    )
+    run = Trainer(second, silent)
+    saved, described = load_checkpoint(start)
+    for one, other in zip(saved.state_dict().values(), run.net.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    assert run.task.describe()["model"] == described["model"]  # the checkpoint's own arguments count
+    with pytest.raises(ModelError, match="its net is person_detector, not ssd512"):
+        Trainer(replace(second, model={"name": "ssd512"}), silent)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_filters_by_depth_stay_in_float32(precision):
+    net = PersonDetector(width=16, depth=1).train()
+    kinds = {}
+
+    def note(name):
+        def hook(_module, _inputs, out):
+            kinds[name] = out.dtype
+
+        return hook
+
+    for name, module in net.named_modules():
+        if isinstance(module, torch.nn.Conv2d) and module.groups > 1:
+            module.register_forward_hook(note(name))
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        net(torch.rand(2, 3, 64, 64))
+    assert any(name.startswith("score_heads") for name in kinds)
+    assert any(name.startswith("down") for name in kinds)
+    assert set(kinds.values()) == {torch.float32}
 
 
 def test_resuming_gives_the_same_weights(tmp_path, photo_set):
