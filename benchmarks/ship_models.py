@@ -4,8 +4,9 @@
         pose-lite=runs/lite_cpu_distill/model.safetensors stn-lite=runs/proof/stn/model.safetensors
 
 Writes ``src/rmpe/data/models/NAME.onnx`` with the card of ``configs/cards/NAME.toml`` inside, the checkpoint in half
-precision to ``models/NAME.safetensors``, to fine-tune from, and the run's log beside it. Figures come from ``docs/results``: measure the models
-(``default_models.py``, ``default_speed.py``), then call this again without arguments.
+precision to ``models/NAME.safetensors``, to fine-tune from, and the run's log beside it. Figures come from
+``docs/results``: measure the models (``default_models.py``, ``default_speed.py``, ``detectors.py``), then call this
+again without arguments.
 """
 
 import json
