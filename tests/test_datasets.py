@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from small_set import write_set
+from tiny_models import yolox_model
 
 from rmpe import affine
+from rmpe.boxes import Boxes
 from rmpe.datasets.coco import read_coco
 from rmpe.datasets.lsp import read_lsp
 from rmpe.datasets.mpii import read_mpii
 from rmpe.datasets.packed import CropSpec, pack, read_rgb
 from rmpe.datasets.persons import PersonSet, union
 from rmpe.datasets.sets import DataConfig, SetConfig, open_data, read_names
+from rmpe.datasets.unlisted import NO_ID, add_unlisted
 from rmpe.errors import DataError, ImageError
 from rmpe.skeletons import load_skeleton
 
@@ -207,6 +210,45 @@ def test_open_data_excludes_and_reports(tmp_path):
     assert len(open_data(with_teacher, lines.append)) == 4
     with pytest.raises(ValueError, match="needs a teacher"):
         replace(config, smallest_unlabelled=20.0)
+
+
+def test_unlisted_people_are_added_without_labels(tmp_path):
+    """Sure boxes that are nobody's, in the image they were found in; the rest of the set stays as it is."""
+    people = read_coco(*write_set(tmp_path, COCO), COCO)
+    one = people.boxes[people.image_index == 1][0]
+    found = [
+        Boxes.empty(),
+        Boxes([one + 2, [0, 100, 30, 119], [100, 0, 130, 12]], [0.9, 0.8, 0.2]),  # listed, new, not sure
+        Boxes([[1, 2, 30, 60]], [0.5]),
+    ]
+    more = add_unlisted(people, found)
+    assert len(more) == len(people) + 2
+    assert more.image_index[-2:].tolist() == [1, 2]
+    assert_array_equal(more.boxes[-2:], [[0, 100, 30, 119], [1, 2, 30, 60]])
+    assert (more.visibility[-2:] == 0).all()
+    assert more.ids[-2:].tolist() == [NO_ID, NO_ID]
+    assert_array_equal(more[: len(people)].keypoints, people.keypoints)
+    assert len(add_unlisted(people, [Boxes.empty()] * 3)) == len(people)
+
+
+def test_a_labeller_finds_whom_a_set_does_not_list(tmp_path):
+    annotations, photos = write_set(tmp_path, COCO)
+    # Input 64x64 of a photo 160 wide: this person lies in the lower left corner, beside the two that are listed.
+    detector = yolox_model(tmp_path, [(4, 40, 8, 16, 1.0, 0.9)])
+    sets = (SetConfig(annotations, photos, complete=False),)
+    about = {"cache": tmp_path / "cache", "size": (64, 48), "teacher": tmp_path / "t.onnx", "smallest_unlabelled": 4.0}
+    with pytest.raises(ValueError, match="needs a labeller"):
+        DataConfig(sets, **about)
+    config = DataConfig(sets, labeller=detector, **about)
+    lines: list[str] = []
+    packed = open_data(config, lines.append)
+    assert len(packed) == 6 + 3
+    assert any("3 people more whom nobody listed" in line for line in lines)
+    assert_allclose(packed.people.boxes[-1], [0, 80, 20, 120], atol=1)
+    (kept,) = (tmp_path / "cache").glob("people-*.npz")
+    written = kept.stat().st_mtime_ns
+    assert len(open_data(config, lines.append)) == 9
+    assert kept.stat().st_mtime_ns == written
 
 
 def test_shared_sets_open_clean(data_root):

@@ -314,6 +314,8 @@ def test_photos_are_packed_once(tmp_path):
     assert len(list((tmp_path / "packed").iterdir())) == 1
     pack_photos(photos[:1], teacher, 32, tmp_path / "packed")
     assert len(list((tmp_path / "packed").iterdir())) == 2
+    pack_photos(photos, teacher, 32, tmp_path / "packed", "another labeller")
+    assert len(list((tmp_path / "packed").iterdir())) == 3
     assert len(read_photos(file, tmp_path, complete=False)) == 4
     with pytest.raises(DataError, match="no photos"):
         read_photos(file, tmp_path, complete=True, without={"a.png", "b.png", "d.png"})

@@ -18,18 +18,16 @@ from numpy.typing import NDArray
 from rmpe.boxes import Boxes, iou
 from rmpe.datasets.packed import read_rgb
 from rmpe.datasets.sets import read_names
+from rmpe.datasets.unlisted import SAME, SURE
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import DataError
 from rmpe.files import read_json
+from rmpe.runtime import sha256_of
 
 # Part of the cache key: raise it when the stored bytes would differ for the same photos.
 FORMAT = 1
 # What a stored box is; unused rows of the padded arrays are NOTHING.
 NOTHING, PERSON, IGNORED = 0, 1, 2
-# A teacher's box this sure is a person where the annotations do not list everybody; a less sure one is ignored.
-SURE = 0.35
-# IoU from which a teacher's box and an annotated one are the same person.
-SAME = 0.5
 # Side in pixels up to which a box that may be a crowd is believed to be one small person.
 SMALL = 40.0
 # What the field ``annotation`` of a photo's entry says if only people with keypoints are listed.
@@ -120,7 +118,7 @@ def label(photo: Photo, teacher: Boxes) -> tuple[NDArray[np.float32], NDArray[np
     """Boxes to learn from and what each is.
 
     A large box that may be a crowd is a person only if the teacher sees one there. Where not everybody is listed, the
-    teacher's sure boxes are people and its unsure ones are ignored.
+    teacher's sure boxes (`SURE`) are people and its unsure ones are ignored.
 
     Args:
         photo: Annotation.
@@ -198,7 +196,8 @@ def open_photos(config: PhotoDataConfig, labeller: Labeller | None, log: Callabl
         photos += read_photos(one.annotations, one.images, one.complete, without)
     if labeller is None:
         photos = [replace(photo, maybe_crowds=np.zeros_like(photo.maybe_crowds)) for photo in photos]
-    packed = pack_photos(photos, labeller or _sees_nobody, config.side, config.cache)
+    asked = sha256_of(config.labeller) if config.labeller else ""
+    packed = pack_photos(photos, labeller or _sees_nobody, config.side, config.cache, asked)
     people, ignored = ((packed.kinds == kind).sum() for kind in (PERSON, IGNORED))
     log(f"{len(packed)} photos, {people} people, {ignored} ignored regions")
     return packed
@@ -208,7 +207,7 @@ def _sees_nobody(image: NDArray[np.uint8]) -> Boxes:  # noqa: ARG001
     return Boxes.empty()
 
 
-def pack_photos(photos: list[Photo], labeller: Labeller, side: int, cache: Path) -> PackedPhotos:
+def pack_photos(photos: list[Photo], labeller: Labeller, side: int, cache: Path, asked: str = "") -> PackedPhotos:
     """Store photos and their labels, or find them already stored.
 
     The folder's name is a hash of photos, annotations and what decides their labels, so a stale cache is never read.
@@ -218,11 +217,12 @@ def pack_photos(photos: list[Photo], labeller: Labeller, side: int, cache: Path)
         labeller: Another detector; it is asked only about photos whose annotation leaves something open.
         side: Side of the square canvases.
         cache: Folder of caches; these photos get a sub-folder of their own.
+        asked: Says which labeller it is.
 
     Raises:
         ImageError: If an image cannot be read.
     """
-    folder = cache / _fingerprint(photos, side)
+    folder = cache / _fingerprint(photos, side, asked)
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix="packing-", dir=cache))
@@ -237,8 +237,8 @@ def pack_photos(photos: list[Photo], labeller: Labeller, side: int, cache: Path)
     return PackedPhotos(names, canvases, labels["sizes"], labels["boxes"], labels["kinds"])
 
 
-def _fingerprint(photos: list[Photo], side: int) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {side} {SURE} {SAME} {SMALL}".encode())
+def _fingerprint(photos: list[Photo], side: int, asked: str) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {side} {SURE} {SAME} {SMALL} {asked}".encode())
     for photo in photos:
         stat = photo.path.stat()
         digest.update(f"{photo.path.name} {stat.st_size} {stat.st_mtime_ns} {photo.complete}".encode())

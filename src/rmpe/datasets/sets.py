@@ -12,6 +12,7 @@ from rmpe.datasets.lsp import read_lsp
 from rmpe.datasets.mpii import read_mpii
 from rmpe.datasets.packed import CropSpec, PackedCrops, pack
 from rmpe.datasets.persons import ABSENT, PersonSet, union
+from rmpe.datasets.unlisted import add_unlisted, find_people
 from rmpe.errors import DataError
 from rmpe.skeletons import load_skeleton
 
@@ -25,12 +26,14 @@ class SetConfig:
         images: The folder of its images.
         format: ``coco`` (COCO, CrowdPose, one's own), ``mpii`` or ``lsp``.
         skeleton: Of a COCO file: a name or the path of a TOML file.
+        complete: Whether everybody in its images is listed; if not, the labeller finds the others.
     """
 
     annotations: Path
     images: Path
     format: Literal["coco", "mpii", "lsp"] = "coco"
     skeleton: str = "coco17"
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class DataConfig:
         teacher_sigma: Standard deviation of the Gaussians that it was taught, cells of its heatmaps; for ``distill``.
         smallest_unlabelled: With a teacher, also people without any label whose box has a side of this many pixels;
             0 = labelled people only.
+        labeller: ONNX detector that finds whom a set does not list, see `rmpe.datasets.unlisted`; they have no label.
     """
 
     sets: tuple[SetConfig, ...]
@@ -63,10 +67,15 @@ class DataConfig:
     teacher_score: float = 0.4
     teacher_sigma: float = 2.0
     smallest_unlabelled: float = 0.0
+    labeller: Path | None = None
 
     def __post_init__(self) -> None:
         if self.smallest_unlabelled and self.teacher is None:
             raise ValueError("smallest_unlabelled needs a teacher: nobody else knows the joints of these people")
+        if not all(one.complete for one in self.sets) and not (self.labeller and self.smallest_unlabelled):
+            raise ValueError(
+                "a set with complete = false needs a labeller, which finds the rest, and smallest_unlabelled"
+            )
 
 
 def read_set(config: SetConfig) -> PersonSet:
@@ -87,10 +96,18 @@ def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
     Raises:
         DataError: If a file cannot be read or nobody is left.
     """
+
+    def looking(done: int, total: int) -> None:
+        log(f"labeller: image {done} of {total}")
+
     sets = []
     for one in config.sets:
         people = read_set(one)
         log(f"{one.annotations}: {people.report()}")
+        if not one.complete and config.labeller is not None:
+            listed, found = len(people), find_people(people.images, config.labeller, config.cache, looking)
+            people = add_unlisted(people, found)
+            log(f"{config.labeller}: {len(people) - listed} people more whom nobody listed")
         sets.append(people)
     people = union(sets, load_skeleton(config.skeleton))
     if config.exclude is not None:

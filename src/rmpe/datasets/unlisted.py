@@ -1,0 +1,86 @@
+"""People whom a data set does not list, found by another detector: a teacher can say where their joints are."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rmpe.boxes import Boxes, iou
+from rmpe.datasets.packed import read_rgb
+from rmpe.datasets.persons import ABSENT, PersonSet
+from rmpe.detect import load_detector
+from rmpe.runtime import sha256_of
+
+# A detector's box this sure is a person where the annotations do not list everybody.
+SURE = 0.35
+# IoU from which a detector's box and an annotated one are the same person.
+SAME = 0.5
+# The id of a person whom no annotation file knows.
+NO_ID = -1
+
+
+def add_unlisted(people: PersonSet, found: Sequence[Boxes]) -> PersonSet:
+    """The same people and whoever a detector is sure of and nobody listed, without any labelled joint.
+
+    Args:
+        people: The people of a set.
+        found: What the detector finds in each of ``people.images``, image pixels.
+    """
+    boxes, image_index = [people.boxes], [people.image_index]
+    for image, detected in enumerate(found):
+        listed = people.boxes[people.image_index == image]
+        new = (detected.scores >= SURE) & ~(iou(listed, detected.xyxy) >= SAME).any(axis=0)
+        boxes.append(detected.xyxy[new])
+        image_index.append(np.full(int(new.sum()), image, np.int64))
+    count = sum(map(len, boxes[1:]))
+    keypoints = np.full((count, len(people.skeleton), 2), np.nan, np.float32)
+    return replace(
+        people,
+        boxes=np.concatenate(boxes),
+        image_index=np.concatenate(image_index),
+        keypoints=np.concatenate([people.keypoints, keypoints]),
+        visibility=np.concatenate([people.visibility, np.full(keypoints.shape[:2], ABSENT, np.uint8)]),
+        ids=np.concatenate([people.ids, np.full(count, NO_ID, np.int64)]),
+    )
+
+
+def find_people(
+    images: Sequence[Path], detector: Path, cache: Path, progress: Callable[[int, int], None] | None = None
+) -> list[Boxes]:
+    """What a detector finds in images, image pixels; asked once and kept in the cache folder.
+
+    Args:
+        images: The files.
+        detector: ONNX detector of any kind that `rmpe predict` takes.
+        cache: Folder of caches.
+        progress: Called with (done, total) images.
+
+    Raises:
+        ModelError: If the detector cannot be used.
+        ImageError: If an image cannot be read.
+    """
+    digest = hashlib.sha256(sha256_of(detector).encode())
+    for path in images:
+        stat = path.stat()
+        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+    file = cache / f"people-{digest.hexdigest()[:16]}.npz"
+    if not file.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        detect, found = load_detector(detector, threads=1), []
+        for done, path in enumerate(images):
+            found.append(detect(read_rgb(path)))
+            if progress and done % 50 == 0:
+                progress(done, len(images))
+        with tempfile.NamedTemporaryFile(dir=cache, suffix=".npz", delete=False) as temporary:
+            counts = [len(boxes) for boxes in found]
+            xyxy = np.concatenate([boxes.xyxy for boxes in found] or [np.zeros((0, 4), np.float32)])
+            scores = np.concatenate([boxes.scores for boxes in found] or [np.zeros(0, np.float32)])
+            np.savez(temporary, counts=counts, xyxy=xyxy, scores=scores)
+        Path(temporary.name).rename(file)
+    with np.load(file) as saved:
+        ends = np.cumsum(saved["counts"], dtype=np.int64)[:-1]
+        parts = zip(np.split(saved["xyxy"], ends), np.split(saved["scores"], ends), strict=True)
+        return [Boxes(xyxy, scores) for xyxy, scores in parts][: len(images)]
