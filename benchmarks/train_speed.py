@@ -3,8 +3,9 @@
     GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184 \\
         python benchmarks/train_speed.py [--save] [--threads 2] [--steps 5] [--only lite]
 
-People come from the packed crops of configs/proof_stage1.toml; weights are random but for ImageNet's. The peak is that
-of benchmarks/pose_engines.py, in the same run on the same threads. About two minutes on two idle cores.
+People come from the packed crops of configs/proof_stage1.toml, photos from those of configs/person_detector.toml;
+weights are random but for ImageNet's. A detector's forward part holds the teacher's answer, its FLOP do not. The peak is
+that of benchmarks/pose_engines.py, in the same run on the same threads. About two minutes on two idle cores.
 """
 
 import argparse
@@ -25,8 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from rmpe.config import load_config
 from rmpe.nets.checkpoint import build_net, save_checkpoint
 from rmpe.training.fit import TrainConfig, Trainer
+from rmpe.training.fit_detector import DetectorConfig
 
 STAGE1, STAGE2 = (ROOT / "configs" / f"proof_stage{stage}.toml" for stage in (1, 2))
+DETECTOR, DETECTOR_FINE = (ROOT / "configs" / f"person_detector{suffix}.toml" for suffix in ("", "_fine"))
 HOURGLASS = 'model={ name = "hourglass", stacks = 4 }'
 BFLOAT16 = "precision=bfloat16"
 MIDDLE = ["small_size=[192, 144]", "small_share=1.0"]
@@ -40,6 +43,8 @@ ROWS = {
     "lite 192x144, frozen so, bfloat16": (STAGE1, [*MIDDLE, *FROZEN, BFLOAT16]),
     "lite 128x96, SSTN and parallel SPPE, in the crop": (STAGE2, ["sstn.sampling=crop"]),
     "lite 128x96, SSTN and parallel SPPE, composed": (STAGE2, ["sstn.sampling=composed"]),
+    "small detector 320x320": (DETECTOR, ["batch=16"]),
+    "small detector 320x320, frozen and bfloat16": (DETECTOR_FINE, ["start=models/detector-person.safetensors"]),
     "hourglass-4 256x256": (STAGE1, [HOURGLASS, *SQUARE]),
     "hourglass-4 256x256, bfloat16": (STAGE1, [HOURGLASS, *SQUARE, BFLOAT16]),
 }
@@ -109,7 +114,8 @@ def main() -> None:
                 continue
             settings = [*overrides, f"threads={options.threads}", f"run={folder}/run"]
             settings += [f"start={start}"] if file == STAGE2 else []
-            trainer = Trainer(load_config(TrainConfig, file, settings), lambda line: None)  # noqa: ARG005 - silent
+            kind = DetectorConfig if file in (DETECTOR, DETECTOR_FINE) else TrainConfig
+            trainer = Trainer(load_config(kind, file, settings), lambda line: None)  # noqa: ARG005 - silent
             parts, gflop = measure(trainer, options.steps)
             batch, total = trainer.config.batch, sum(parts.values())
             shares = [100 * parts[part] / total for part in PARTS]
@@ -121,7 +127,7 @@ def main() -> None:
         save=options.save,
         title="Training images a second",
         command="python benchmarks/train_speed.py --save",
-        data="packed crops of coco-train and coco-more",
+        data="packed crops and photos of coco-train and coco-more",
         columns=COLUMNS,
         rows=rows,
         notes=f"{options.threads} threads; medians of {options.steps} steps; peak {peak:.0f} GFLOP/s (2048 x 2048 "

@@ -81,7 +81,7 @@ class RunConfig(ABC):
         optim: How weights move.
         validate: Photos to measure the run on as it goes.
         device: ``cpu``, ``cuda``, or ``auto``.
-        precision: ``bfloat16`` runs the nets in mixed precision; among CPUs only those with AMX gain by it.
+        precision: ``bfloat16`` runs the nets in mixed precision; a CPU gains by it if it has AMX or AVX512-BF16.
         threads: CPU threads of a process; 0 = PyTorch's choice.
         seed: Of weights, order and augmentation.
         log_every: Seconds between log lines.
