@@ -4,8 +4,8 @@
         python benchmarks/train_speed.py [--save] [--threads 2] [--steps 5] [--only lite]
 
 People come from the packed crops of configs/proof_stage1.toml, photos from those of configs/person_detector.toml;
-weights are random but for ImageNet's. A detector's forward part holds the teacher's answer, its FLOP do not. The peak is
-that of benchmarks/pose_engines.py, in the same run on the same threads. About two minutes on two idle cores.
+weights are random but for ImageNet's. A detector's forward part holds the teacher's answer, its FLOP do not. The peak
+is that of benchmarks/pose_engines.py, in the same run on the same threads. About two minutes on two idle cores.
 """
 
 import argparse
