@@ -40,14 +40,18 @@ def timed(function, *arguments):
     return 1000 * (time.perf_counter() - started)
 
 
-def stages(estimator, photos):
-    """Milliseconds (medians over photos): the detector's, and for each number of people those of all that follows."""
-    detect = float(np.median([timed(estimator.detector, image) for image, _ in photos]))
-    after = [
-        float(np.median([timed(estimator.estimate, image, repeated(boxes, people)) for image, boxes in photos]))
-        for people in PEOPLE
-    ]
-    return detect, after
+def stages(estimators, photos):
+    """Milliseconds (medians over photos): each one's detector, and for each number of people all that follows.
+
+    Photo after photo, all estimators in turn: a machine that is slower for a while is so for all of them.
+    """
+    times = [[[] for _ in range(1 + len(PEOPLE))] for _ in estimators]
+    for image, boxes in photos:
+        for estimator, (detect, *after) in zip(estimators, times, strict=True):
+            detect.append(timed(estimator.detector, image))
+            for people, taken in zip(PEOPLE, after, strict=True):
+                taken.append(timed(estimator.estimate, image, repeated(boxes, people)))
+    return [np.median(one, axis=1).tolist() for one in times]
 
 
 def cold_start(options):
@@ -79,11 +83,11 @@ def default_speed(threads, count, save):
     ways = {"the models that ship": ((None, None), None), "yolox_nano + TinyPose": (rival, None)}
     if stn := default_model("stn"):
         ways["the models that ship, with the STN"] = ((None, None), stn)
+    estimators = [load(*models, stn=transformer, threads=threads, min_score=0) for models, transformer in ways.values()]
+    stages(estimators, photos[:3])
     rows = []
-    for name, (models, transformer) in ways.items():
-        estimator = load(*models, stn=transformer, threads=threads, min_score=0)
-        stages(estimator, photos[:3])
-        detect, after = stages(estimator, photos)
+    measured = stages(estimators, photos)
+    for (name, (models, transformer)), (detect, *after) in zip(ways.items(), measured, strict=True):
         options = [f"--{kind}={file}" for kind, file in zip(("detector", "pose"), models, strict=True) if file]
         options += [f"--stn={transformer}"] if transformer else []
         seconds, memory = cold_start(options)
@@ -99,7 +103,8 @@ def default_speed(threads, count, save):
             data=f"coco-val, {len(photos)} photos; cold start: examples/{PICTURE.name}",
             columns=[*columns, "cold start s", "peak MB"],
             rows=rows,
-            notes=f"{threads} threads, one photo at a time, medians. The rivals' pose model sees 256x192.",
+            notes=f"{threads} threads, one photo at a time, all rows in turn for each photo, medians. The rivals' pose "
+            "model sees 256x192.",
         )
 
 

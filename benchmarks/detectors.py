@@ -84,7 +84,7 @@ def main(models, data, threads, save):
         names = ("AP", "AP50", "AP75", "AP_small", "AR_max100", "recall50", "recall50_crowded")
         scores = [detector(read_image(data / "coco-train" / "images" / name)).scores for name in empty]
         false = [float(np.mean([(found >= least).sum() for found in scores])) for least in FALSE_AT]
-        name = detector.card.name
+        name = detector.card.name + ", int8" * model.stem.endswith("_int8")
         rows.append([name, "{}x{}".format(*detector.size), *(figures[key] for key in names), *false, milliseconds])
         bins += [[name, *row] for row in reliability(evaluation)]
     tables = {

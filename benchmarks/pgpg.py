@@ -4,7 +4,7 @@
 
 Needs the data folder (RMPE_DATA, default ../shared). Box results of YOLOX-nano on coco-train and coco-val, and of the
 shipped detector on the photos of ``configs/dev.txt``, are made once and kept in the folder of detections; ``rmpe learn
-pgpg`` learnt ``configs/pgpg_yolox_nano.toml`` and ``configs/pgpg_detector_person.toml`` from them.
+pgpg`` learnt ``configs/pgpg_yolox_nano.toml`` from those on coco-train.
 """
 
 import argparse
@@ -171,7 +171,8 @@ def shipped_table(folder: Path, save: bool) -> None:
         rows=rows,
         notes="Each true box with its best detection. The last columns: log-likelihood a person of the offsets, by the "
         "PGPG that training used (configs/pgpg_yolox_nano.toml, learned on coco-train, these photos among them) and by "
-        "one learned from this detector's own boxes, held out by 5-fold cross-validation, with its chosen sizes.",
+        "one learned from this detector's own boxes, held out by 5-fold cross-validation, with its chosen sizes: so "
+        "few people do not suffice for one of its own, and training keeps YOLOX-nano's.",
         save=save,
     )
 
