@@ -1,6 +1,6 @@
 """What int8 costs in AP: a trained pose estimator, alone or behind a trained STN, in fp32 and int8 on coco-val.
 
-    python benchmarks/int8_ap.py runs/lite_cpu_fine/model.safetensors [--stn runs/proof/stn/model.safetensors] [--save]
+    python benchmarks/int8_ap.py runs/lite_cpu_distill/model.safetensors [--stn FILE] [--save]
 
 True boxes, score 1, no pose NMS. int8 is calibrated on crops of coco-train, never of coco-val. Differences are paired
 over photos.
