@@ -103,7 +103,7 @@ def test_lite_with_sstn_learns_sixteen_people_in_sloppy_boxes(data_root):
         output = net(images)
         return pose_loss(output.heatmaps, keypoints, visible, size) + 10 * theta_loss(output.theta, theta)
 
-    learn(net, loss, steps=240, rate=4e-3)
+    learn(net, loss, steps=240, rate=1.5e-3)
     with torch.no_grad():
         found, _ = InCrop(net)(images)
         guess = net.localisation(images)
