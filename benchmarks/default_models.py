@@ -17,10 +17,10 @@ from rmpe.boxes import Boxes, iou
 from rmpe.detect import WholeImage, load_detector
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.stn import load_stn
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.coco import evaluate
-from rmpe.evaluation.disturb import disturbed_boxes
-from rmpe.evaluation.submissions import check_results, read_people
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.figures.disturb import disturbed_boxes
+from rmpe.evaluation.files.submissions import check_results, read_people
+from rmpe.evaluation.protocols.coco import evaluate
 from rmpe.media.images import read_image
 from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator

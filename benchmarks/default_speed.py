@@ -18,7 +18,7 @@ from default_models import VAL, given_boxes
 from record import DATA, ROOT, record
 
 from rmpe.boxes import Boxes
-from rmpe.evaluation.submissions import read_people
+from rmpe.evaluation.files.submissions import read_people
 from rmpe.media.images import read_image
 from rmpe.models import default_model
 from rmpe.pipeline import load

@@ -18,13 +18,14 @@ from sequences import COCO, cutouts, empty_photos, sequence
 from tracking import frame as scored_frame
 
 from rmpe.draw import draw_poses
-from rmpe.evaluation import coco, identity
-from rmpe.evaluation.submissions import check_people, check_results
+from rmpe.evaluation.files.submissions import check_people, check_results
+from rmpe.evaluation.matching import identity
+from rmpe.evaluation.protocols import coco
 from rmpe.media.video import Video
 from rmpe.media.video_writer import VideoWriter
 from rmpe.pipeline import load
-from rmpe.track.interval import DetectionInterval, last_boxes, moved_boxes
-from rmpe.track.video import load_tracker, track
+from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
+from rmpe.video import load_tracker, track
 
 COLUMNS = ["people", "boxes between", "detect every", "frames/s", "frames detected, %", "AP", "AP50", "IDF1"]
 USUAL, FLOW, SSTN = "last pose times 1.25", "moved by flow", "moved by flow, SSTN"

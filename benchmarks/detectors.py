@@ -19,9 +19,9 @@ from record import show
 
 from rmpe.datasets.sets import read_names
 from rmpe.detect import load_detector
-from rmpe.evaluation.box_recall import box_recall
-from rmpe.evaluation.coco import evaluate
-from rmpe.evaluation.submissions import read_people
+from rmpe.evaluation.figures.box_recall import box_recall
+from rmpe.evaluation.files.submissions import read_people
+from rmpe.evaluation.protocols.coco import evaluate
 from rmpe.media.images import read_image
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from record import show
 
-from rmpe.evaluation import clear_mot, coco, crowdpose, hota, mpii, pck, posetrack
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.frames import Footage, read_frames
-from rmpe.evaluation.oks import oks
-from rmpe.evaluation.pck_files import read_arrays
-from rmpe.evaluation.submissions import People, read_people, read_results
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.files.frames import Footage, read_frames
+from rmpe.evaluation.files.pck import read_arrays
+from rmpe.evaluation.files.submissions import People, read_people, read_results
+from rmpe.evaluation.matching import clear_mot, hota
+from rmpe.evaluation.matching.oks import oks
+from rmpe.evaluation.protocols import coco, crowdpose, mpii, pck, posetrack
 from rmpe.skeletons import load_skeleton
 
 Run = Callable[[People, list[Any]], dict[str, Any]]

@@ -17,9 +17,9 @@ from record import show
 
 from rmpe.boxes import iou
 from rmpe.cli.evaluate_images import predict_results
-from rmpe.evaluation.error_kinds import on_ignored
-from rmpe.evaluation.matching import SMALLEST_OKS, ImageMatch, joints_of, match_people
-from rmpe.evaluation.submissions import People, read_people, read_results
+from rmpe.evaluation.figures.error_kinds import on_ignored
+from rmpe.evaluation.files.submissions import People, read_people, read_results
+from rmpe.evaluation.matching.people import SMALLEST_OKS, ImageMatch, joints_of, match_people
 from rmpe.skeletons import load_skeleton
 
 SKELETON = load_skeleton("coco17")

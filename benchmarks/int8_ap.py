@@ -16,8 +16,8 @@ from sstn_proof import VAL, behind, estimate_all, estimator, interval, score
 
 from rmpe.ablation.runs import header
 from rmpe.cards import find_card
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.submissions import read_people
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.files.submissions import read_people
 from rmpe.export import calibration_batches, export_checkpoint
 from rmpe.quantise import quantise
 from rmpe.runtime import Session

@@ -18,12 +18,12 @@ from record import DATA, ROOT, show
 from rmpe.boxes import iou
 from rmpe.datasets.sets import read_names
 from rmpe.detect import load_detector
+from rmpe.learn.detector_errors import Matches, best_detections, match_coco, relative_offsets
+from rmpe.learn.pgpg import choose_sizes, learn_pgpg
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
+from rmpe.propose.pgpg import Pgpg
 from rmpe.skeletons import load_skeleton
-from rmpe.training.detector_errors import Matches, best_detections, match_coco, relative_offsets
-from rmpe.training.learn_pgpg import choose_sizes, learn_pgpg
-from rmpe.training.pgpg import Pgpg
 
 YOLOX = DATA / "models" / "yolox_nano.onnx"
 EDGES = ("left", "top", "right", "bottom")

@@ -23,11 +23,11 @@ from rmpe.detect.yolox import Yolox
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import PoseModel
 from rmpe.estimate.score import pose_scores
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.protocols import PROTOCOLS
+from rmpe.evaluation.benchmarks import PROTOCOLS
+from rmpe.evaluation.figures.bootstrap import compare
 from rmpe.files import read_json
 from rmpe.poses import Poses
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 from rmpe.runtime import Session
 from rmpe.suppress import SUPPRESSORS
 

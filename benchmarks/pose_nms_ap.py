@@ -17,12 +17,12 @@ from record import record
 from rmpe.boxes import Boxes, box_nms
 from rmpe.detect import load_detector
 from rmpe.estimate.pose_model import load_pose_model
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.coco import evaluate
-from rmpe.evaluation.flat_matching import Truths
-from rmpe.evaluation.learn_nms import learn_nms, read_candidates
-from rmpe.evaluation.ranked import Ranked
-from rmpe.evaluation.submissions import People, check_results, read_people
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.files.submissions import People, check_results, read_people
+from rmpe.evaluation.matching.ranked import Ranked
+from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.learn.flat_matching import Truths
+from rmpe.learn.nms import learn_nms, read_candidates
 from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton

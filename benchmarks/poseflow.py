@@ -13,9 +13,9 @@ from record import record
 from sequences import COCO
 
 from rmpe.poses import Poses
-from rmpe.track.features import follow, joint_features, limb_colors, matched_share, shrink
-from rmpe.track.oks_tracker import OksTracker
-from rmpe.track.poseflow import PoseFlow, PoseFlowParameters
+from rmpe.tracking.features import follow, joint_features, limb_colors, matched_share, shrink
+from rmpe.tracking.oks_tracker import OksTracker
+from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
 
 SIZE = (720, 1280)
 

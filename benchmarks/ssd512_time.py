@@ -18,7 +18,7 @@ from torch import nn
 
 from rmpe.export import export_checkpoint
 from rmpe.nets.checkpoint import save_checkpoint
-from rmpe.nets.ssd512 import SIZE, Ssd512
+from rmpe.nets.detectors.ssd512 import SIZE, Ssd512
 from rmpe.runtime import Session
 
 COLUMNS = ["net", "input", "GFLOP", "ms", "GFLOP/s", "matrix product GFLOP/s", "share of it"]

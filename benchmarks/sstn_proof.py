@@ -27,15 +27,15 @@ from rmpe.detect import WholeImage
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
 from rmpe.estimate.stn import Stn, load_stn
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.coco import evaluate
-from rmpe.evaluation.disturb import IOUS, disturbed_boxes
-from rmpe.evaluation.oks import oks
-from rmpe.evaluation.submissions import People, check_results, read_people
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.figures.disturb import IOUS, disturbed_boxes
+from rmpe.evaluation.files.submissions import People, check_results, read_people
+from rmpe.evaluation.matching.oks import oks
+from rmpe.evaluation.protocols.coco import evaluate
 from rmpe.media.images import read_image
 from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator
-from rmpe.training.box_policies import RandomJitter, disturb
+from rmpe.propose.policies import RandomJitter, disturb
 
 VAL = DATA / "data" / "coco-val"
 # Pose models that are not trained here, or not for this proof.
@@ -94,7 +94,7 @@ class TwoPass:
 
         from rmpe.config import load_config
         from rmpe.datasets.sets import open_data
-        from rmpe.training.fit import TrainConfig
+        from rmpe.training.pose.fit import TrainConfig
 
         packed = open_data(load_config(TrainConfig, ROOT / "configs" / "proof_stage2.toml").data, print)
         generator = np.random.default_rng(0)

@@ -20,7 +20,7 @@ from rmpe.detect import load_detector
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.media.sources import find_images
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 
 
 def plain_loop(paths, detector, pose, threads):

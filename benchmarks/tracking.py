@@ -15,12 +15,12 @@ from record import record
 from sequences import COCO, cutouts, disturb, empty_photos, sequence
 
 from rmpe.boxes import iou
-from rmpe.evaluation import hota, identity
-from rmpe.evaluation.frames import Frame
+from rmpe.evaluation.files.frames import Frame
+from rmpe.evaluation.matching import hota, identity
 from rmpe.poses import Poses
-from rmpe.track.assignment import match
-from rmpe.track.oks_tracker import OksTracker
-from rmpe.track.poseflow import PoseFlow, PoseFlowParameters
+from rmpe.tracking.assignment import match
+from rmpe.tracking.oks_tracker import OksTracker
+from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
 
 SECONDS = 6
 COLUMNS = [

@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rmpe.config import load_config
 from rmpe.nets.checkpoint import build_net, save_checkpoint
-from rmpe.training.fit import TrainConfig, Trainer
-from rmpe.training.fit_detector import DetectorConfig
+from rmpe.training.detector.fit import DetectorConfig
+from rmpe.training.pose.fit import TrainConfig, Trainer
 
 STAGE1, STAGE2 = (ROOT / "configs" / f"proof_stage{stage}.toml" for stage in (1, 2))
 DETECTOR, DETECTOR_FINE = (ROOT / "configs" / f"person_detector{suffix}.toml" for suffix in ("", "_fine"))

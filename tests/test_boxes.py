@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmpe.boxes import Boxes, box_nms, greedy_nms, iou
-from rmpe.propose import grow_proposals, propose
+from rmpe.propose.regions import grow_proposals, propose
 
 box = st.tuples(st.integers(-50, 200), st.integers(-50, 200), st.integers(1, 90), st.integers(1, 90)).map(
     lambda v: [v[0], v[1], v[0] + v[2], v[1] + v[3]]

@@ -25,13 +25,13 @@ LAYERS = [
     {"errors", "affine", "files", "config", "skeletons", "boxes", "poses"},
     {"runtime", "cards", "models"},
     {"write", "media", "draw", "propose", "suppress"},
-    {"detect", "estimate", "track"},
-    {"pipeline"},
-    {"evaluation", "nets", "datasets", "training", "export", "quantise"},
+    {"detect", "estimate", "tracking"},
+    {"pipeline", "video"},
+    {"evaluation", "learn", "nets", "datasets", "training", "export", "quantise"},
     {"ablation"},
     {"cli", "__main__"},
 ]
-TORCH = {"nets", "datasets", "training", "export", "quantise"}
+TORCH = {"nets", "datasets", "training", "export", "quantise", "learn"}
 
 
 def modules():

@@ -20,7 +20,7 @@ from rmpe.estimate.pose_model import PoseModel, load_pose_model
 from rmpe.estimate.score import box_scores, lowest_box_score, pose_scores
 from rmpe.media.images import save_image
 from rmpe.pipeline import CHUNK
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 from rmpe.runtime import Session, choose_providers
 
 JOINTS = [(60.0, 50.0), (75.0, 90.0), (52.0, 110.0)]

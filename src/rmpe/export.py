@@ -23,12 +23,12 @@ from rmpe.media.images import read_image
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.nets.decoding import decode_heatmaps
+from rmpe.nets.detectors.person_detector import PersonDetector
+from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.localisation import Localisation
 from rmpe.nets.parallel_sppe import SstnSppe
-from rmpe.nets.person_detector import PersonDetector
-from rmpe.nets.ssd512 import Ssd512
 from rmpe.nets.sstn import sdtn, sdtn_points, stn
-from rmpe.propose import grow_proposals
+from rmpe.propose.regions import grow_proposals
 from rmpe.skeletons import load_skeleton
 
 Way: TypeAlias = Literal["composed", "crop"]

@@ -23,14 +23,14 @@ from rmpe.estimate.stn import Stn, load_stn
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
 from rmpe.poses import Poses
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 from rmpe.runtime import Device
 from rmpe.skeletons import Skeleton
 from rmpe.suppress import Suppressor, suppressor
 
 if TYPE_CHECKING:
     from rmpe.media.video import VideoFrame
-    from rmpe.track.interval import Every
+    from rmpe.tracking.interval import Every
 
 Image = NDArray[np.uint8]
 
@@ -173,7 +173,7 @@ class Estimator:
         """Follow everybody through a video: every frame with its people, who have track ids.
 
         Args:
-            source: Video file, folder of images, or URL; for cameras see `rmpe.track.video.track`.
+            source: Video file, folder of images, or URL; for cameras see `rmpe.video.track`.
             tracker: ``poseflow`` or ``oks``.
             detect_every: Run the detector on every so many frames, or ``auto``.
             smooth: Take the jitter out of the joints (one-euro filter).
@@ -182,9 +182,9 @@ class Estimator:
             RmpeError: If the video cannot be read or an option is wrong.
         """
         from rmpe.media.video import Video  # PyAV is only needed for videos
-        from rmpe.track.interval import DetectionInterval
-        from rmpe.track.smooth import OneEuro
-        from rmpe.track.video import load_tracker, track
+        from rmpe.tracking.interval import DetectionInterval
+        from rmpe.tracking.smooth import OneEuro
+        from rmpe.video import load_tracker, track
 
         with Video(source) as video:
             interval, filter_ = DetectionInterval(detect_every), OneEuro() if smooth else None

@@ -9,7 +9,7 @@ from rmpe.ablation.measure import Bench
 from rmpe.ablation.plan import AblationConfig, Setting, settings
 from rmpe.ablation.report import Line, write_report
 from rmpe.errors import UsageError
-from rmpe.evaluation.bootstrap import compare
+from rmpe.evaluation.figures.bootstrap import compare
 
 # Figures in percent: MPII's protocol already has them so.
 SCALE = {"coco": 100.0, "crowdpose": 100.0, "mpii": 1.0}

@@ -12,7 +12,7 @@ from rmpe.ablation.plan import Setting
 from rmpe.boxes import box_nms
 from rmpe.estimate.crops import cut
 from rmpe.media.images import read_image
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 
 
 def module_costs(bench: Bench, setting: Setting, photos: int) -> dict[str, float]:

@@ -26,10 +26,10 @@ from rmpe.detect import DecodedDetector, Detector, RecordedBoxes, Yolox, load_de
 from rmpe.errors import DataError, ImageError, UsageError
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.stn import load_stn
-from rmpe.evaluation import mpii
-from rmpe.evaluation.photos import SKELETONS, benchmark_images, to_results
-from rmpe.evaluation.protocols import PROTOCOLS, Measured
-from rmpe.evaluation.submissions import read_people
+from rmpe.evaluation.benchmarks import PROTOCOLS, Measured
+from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, to_results
+from rmpe.evaluation.files.submissions import read_people
+from rmpe.evaluation.protocols import mpii
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
 from rmpe.pipeline import Estimator

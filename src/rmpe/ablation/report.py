@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rmpe.ablation.plan import AblationConfig, Setting
-from rmpe.evaluation.bootstrap import Comparison
-from rmpe.evaluation.plots import curves, differences
+from rmpe.evaluation.figures.bootstrap import Comparison
+from rmpe.evaluation.figures.plots import curves, differences
 from rmpe.write.atomic import atomic
 
 COLUMNS = ["row", "AP", "difference", "95 % interval", "published", "published difference", "same sign"]

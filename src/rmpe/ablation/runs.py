@@ -125,7 +125,7 @@ class Runs:
         return trainer.fit()
 
     def _settings(self, run: Train) -> Any:
-        from rmpe.training.fit import TrainConfig
+        from rmpe.training.pose.fit import TrainConfig
 
         start = [] if run.start is None else [f"start={self._checkpoint(self.by_name[run.start]).as_posix()}"]
         folder = f"run={(self.config.runs / run.name).as_posix()}"

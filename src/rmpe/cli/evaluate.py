@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rmpe.errors import UsageError
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.protocols import PROTOCOLS, Measured
+from rmpe.evaluation.benchmarks import PROTOCOLS, Measured
+from rmpe.evaluation.figures.bootstrap import compare
 
 # Most columns of numbers that fit on a terminal of 80 characters.
 WIDEST = 4

@@ -12,15 +12,15 @@ from rich.progress import Progress
 from rmpe.boxes import Boxes
 from rmpe.detect import load_detector
 from rmpe.errors import DataError, ImageError
-from rmpe.evaluation.mpii import MpiiPerson, read_people
-from rmpe.evaluation.photos import SKELETONS, benchmark_images, existing_image, to_results
+from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, existing_image, to_results
+from rmpe.evaluation.protocols.mpii import MpiiPerson, read_people
 from rmpe.files import read_json
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
 from rmpe.pipeline import Estimator, load
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton, load_skeleton
-from rmpe.track import PoseFlow
+from rmpe.tracking import PoseFlow
 
 # Weaker detections cost time and cannot raise AP by much.
 MIN_SCORE = 0.02

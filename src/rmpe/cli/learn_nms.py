@@ -27,10 +27,10 @@ def learn_nms(
     The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure for photos held out
     says what the gain is worth on others.
     """
-    from rmpe.evaluation.flat_matching import Truths
-    from rmpe.evaluation.learn_nms import learn_nms as fit
-    from rmpe.evaluation.learn_nms import read_candidates
-    from rmpe.evaluation.submissions import read_people
+    from rmpe.evaluation.files.submissions import read_people
+    from rmpe.learn.flat_matching import Truths
+    from rmpe.learn.nms import learn_nms as fit
+    from rmpe.learn.nms import read_candidates
     from rmpe.skeletons import load_skeleton
 
     joints = load_skeleton(skeleton)
@@ -54,7 +54,7 @@ def learn_nms(
     out.write_text("\n".join(lines) + "\n", "utf-8")
     click.echo(f"wrote {out}")
     if plot:
-        from rmpe.evaluation.learn_nms_plot import plot_surfaces
+        from rmpe.learn.nms_plot import plot_surfaces
 
         plot_surfaces(learned, plot)
         click.echo(f"wrote {plot}")

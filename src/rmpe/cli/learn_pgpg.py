@@ -37,10 +37,10 @@ def learn_pgpg(
     Each person's box is matched with its detection of highest IoU, if that is at least --iou; other cuts are shown.
     The numbers of atomic poses and of Gaussian parts are those with the highest held-out likelihood.
     """
+    from rmpe.learn.detector_errors import match_coco
+    from rmpe.learn.pgpg import Sizes, choose_sizes
+    from rmpe.learn.pgpg import learn_pgpg as fit
     from rmpe.skeletons import load_skeleton
-    from rmpe.training.detector_errors import match_coco
-    from rmpe.training.learn_pgpg import Sizes, choose_sizes
-    from rmpe.training.learn_pgpg import learn_pgpg as fit
 
     if (atoms is None) != (parts is None):
         raise UsageError("--atoms and --parts go together: give both or neither")
@@ -73,7 +73,7 @@ def learn_pgpg(
     pgpg.save(out)
     click.echo(f"wrote {out}")
     if plots:
-        from rmpe.training.pgpg_plots import plot_atoms, plot_offsets
+        from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
 
         plot_atoms(pgpg, kept, joints, plots / "atoms.png")
         plot_offsets(pgpg, kept, plots / "offsets.png")

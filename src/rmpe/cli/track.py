@@ -25,10 +25,10 @@ from rmpe.pipeline import Estimator, load
 from rmpe.poses import Poses
 from rmpe.runtime import DEVICES, sha256_of
 from rmpe.suppress import SUPPRESSORS
-from rmpe.track.interval import DetectionInterval, Every
-from rmpe.track.smooth import OneEuro
-from rmpe.track.video import TRACKERS, load_tracker
-from rmpe.track.video import track as follow
+from rmpe.tracking.interval import DetectionInterval, Every
+from rmpe.tracking.smooth import OneEuro
+from rmpe.video import TRACKERS, load_tracker
+from rmpe.video import track as follow
 from rmpe.write import FORMATS, mot, posetrack, trc
 from rmpe.write.coco import write_images
 from rmpe.write.journal import Journal, Record

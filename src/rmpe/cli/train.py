@@ -15,9 +15,9 @@ def train(config: Path, overrides: tuple[str, ...], resume: bool) -> None:
     A CONFIG with a table ``[photos]`` trains a detector. See docs/training.md and docs/detectors.md.
     """
     from rmpe.config import load_config, read_toml
-    from rmpe.training.fit import TrainConfig
-    from rmpe.training.fit_detector import DetectorConfig
+    from rmpe.training.detector.fit import DetectorConfig
     from rmpe.training.loop import RunConfig, Trainer
+    from rmpe.training.pose.fit import TrainConfig
 
     kind: type[RunConfig] = DetectorConfig if "photos" in read_toml(config) else TrainConfig
     trainer = Trainer(load_config(kind, config, overrides), click.echo)

@@ -11,7 +11,7 @@ from rmpe.errors import ModelError
 from rmpe.estimate.crops import network_input
 from rmpe.estimate.heatmaps import decode_argmax, decode_dark, decode_integral
 from rmpe.estimate.simcc import decode_simcc
-from rmpe.propose import grow_proposals
+from rmpe.propose.regions import grow_proposals
 from rmpe.runtime import Device, Session
 from rmpe.skeletons import load_skeleton
 

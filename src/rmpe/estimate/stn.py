@@ -27,7 +27,7 @@ from rmpe.cards import ModelCard, find_card
 from rmpe.errors import ModelError
 from rmpe.estimate.crops import cut, network_input
 from rmpe.estimate.pose_model import PoseModel
-from rmpe.propose import grow_proposals
+from rmpe.propose.regions import grow_proposals
 from rmpe.runtime import Device, Session
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float64)

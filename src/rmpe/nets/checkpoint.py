@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rmpe.errors import ModelError
+from rmpe.nets.detectors.person_detector import PersonDetector
+from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.hourglass import StackedHourglass
 from rmpe.nets.lite import LiteSppe
 from rmpe.nets.localisation import BackboneLocalisation, EarlyLocalisation, ResNet18Localisation, TinyLocalisation
 from rmpe.nets.parallel_sppe import SstnSppe
-from rmpe.nets.person_detector import PersonDetector
-from rmpe.nets.ssd512 import Ssd512
 
 NETS: Final[dict[str, type[nn.Module]]] = {
     "hourglass": StackedHourglass,

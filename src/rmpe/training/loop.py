@@ -18,7 +18,6 @@ from rmpe.config import to_mapping
 from rmpe.errors import DataError, ModelError
 from rmpe.nets.checkpoint import save_checkpoint
 from rmpe.training.meter import Meter
-from rmpe.training.objectives import Parts
 from rmpe.training.optim import (
     MovingAverage,
     OptimConfig,
@@ -28,7 +27,8 @@ from rmpe.training.optim import (
     norms,
     set_learning_rate,
 )
-from rmpe.training.validate import ValidateConfig
+from rmpe.training.pose.objectives import Parts
+from rmpe.training.pose.validate import ValidateConfig
 from rmpe.training.worker import Worker
 
 Log = Callable[[str], None]

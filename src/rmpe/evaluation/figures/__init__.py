@@ -1,0 +1,1 @@
+"""Figures beyond a benchmark's own: intervals, kinds of errors, plots."""

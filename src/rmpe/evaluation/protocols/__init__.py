@@ -1,0 +1,1 @@
+"""One benchmark's rules a module."""

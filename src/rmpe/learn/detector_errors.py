@@ -1,0 +1,121 @@
+"""What a detector gets wrong: its boxes matched with true ones, both from COCO files."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.boxes import iou
+from rmpe.errors import DataError
+from rmpe.evaluation.files.submissions import Record, read_people, read_results
+from rmpe.propose.policies import Offsets
+from rmpe.skeletons import Skeleton
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """True people, each with its detection.
+
+    Attributes:
+        offsets: ``(N, 4)``, detected minus true edge (left, top, right, bottom) as shares of the true box's sides.
+        ious: ``(N,)``, of the detection with the true box.
+        keypoints: ``(N, K, 2)``, image pixels.
+        visible: ``(N, K)`` bool, labelled joints.
+        image_ids: ``(N,)``.
+        joints: Names of the K joints.
+    """
+
+    offsets: Offsets
+    ious: NDArray[np.float64]
+    keypoints: NDArray[np.float64]
+    visible: NDArray[np.bool_]
+    image_ids: NDArray[np.int64]
+    joints: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, index: NDArray[Any]) -> "Matches":
+        return Matches(
+            self.offsets[index],
+            self.ious[index],
+            self.keypoints[index],
+            self.visible[index],
+            self.image_ids[index],
+            self.joints,
+        )
+
+
+def relative_offsets(detected: NDArray[np.float64], true: NDArray[np.float64]) -> Offsets:
+    """Detected minus true edges ``(N, 4)`` as shares of the true sides; both boxes ``(N, 4)`` xyxy."""
+    sides = true[:, 2:] - true[:, :2]
+    offsets: Offsets = (detected - true) / np.concatenate([sides, sides], axis=1)
+    return offsets
+
+
+def best_detections(
+    true: NDArray[np.float64], detected: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each true box ``(N, 4)`` its detection of highest IoU among ``detected`` ``(M, 4)``, M > 0.
+
+    Returns:
+        Indices ``(N,)`` of detections, and the IoUs ``(N,)``.
+    """
+    overlap = iou(true.astype(np.float32), detected.astype(np.float32))
+    return np.argmax(overlap, axis=1), overlap.max(axis=1)
+
+
+def match_coco(annotations: Path, detections: Path, skeleton: Skeleton) -> Matches:
+    """Match the people of a COCO keypoint file with a COCO file of box results.
+
+    The rule: every person that is no crowd, has a box with positive sides and at least one labelled joint takes its
+    detection of highest IoU in the same image, whatever its score; a detection may serve two people. People of images
+    without any detection are left out; where to cut the IoU is the caller's choice.
+
+    Raises:
+        DataError: If a file cannot be read or is not what it should be, or its joints are not those of ``skeleton``.
+    """
+    people = read_people(annotations)
+    if people.joints != len(skeleton):
+        raise DataError(
+            f"{annotations}: people have {people.joints} joints, not the {len(skeleton)} of {skeleton.name}"
+        )
+    detected = _by_image(read_results(detections, people, "bbox")[0])
+    persons = _by_image(person for person in people.annotations if _usable(person))
+    found = [(persons[image_id], detected[image_id]) for image_id in persons if image_id in detected]
+    if not found:
+        raise DataError(f"{detections}: no detection in any image with people of {annotations}")
+    offsets, ious = [], []
+    for true, boxes in ((_xyxy(persons), _xyxy(boxes)) for persons, boxes in found):
+        index, overlap = best_detections(true, boxes)
+        offsets.append(relative_offsets(boxes[index], true))
+        ious.append(overlap)
+    matched = [person for persons, _ in found for person in persons]
+    keypoints = np.array([person["keypoints"] for person in matched], np.float64).reshape(len(matched), -1, 3)
+    return Matches(
+        np.concatenate(offsets),
+        np.concatenate(ious),
+        keypoints[..., :2],
+        keypoints[..., 2] > 0,
+        np.array([person["image_id"] for person in matched], np.int64),
+        skeleton.joints,
+    )
+
+
+def _usable(person: Record) -> bool:
+    return not person["iscrowd"] and person.get("num_keypoints", 0) > 0 and min(person["bbox"][2:]) > 0
+
+
+def _by_image(records: Iterable[Record]) -> dict[int, list[Record]]:
+    groups: dict[int, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record["image_id"], []).append(record)
+    return groups
+
+
+def _xyxy(records: list[Record]) -> NDArray[np.float64]:
+    xywh = np.array([record["bbox"] for record in records], np.float64)
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)

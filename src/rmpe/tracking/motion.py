@@ -1,0 +1,65 @@
+"""Where a person will be next: constant velocity of place and size, and how sure that is."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.poses import Poses
+from rmpe.tracking.features import person_size
+
+# Standard deviations in shares of a person's size: of one measured place, and of the change of speed in one frame.
+MEASURED, JERKED = 0.04, 0.012
+UNKNOWN_SPEED = 0.1
+STEP = np.array([[1.0, 1.0], [0.0, 1.0]])
+DRIFT = JERKED**2 * np.array([[1 / 3, 1 / 2], [1 / 2, 1.0]])
+
+
+def places(poses: Poses) -> NDArray[np.float64]:
+    """Centre (x, y) of each box in pixels and the logarithm of its size, ``(N, 3)``."""
+    centers = (poses.boxes[:, :2] + poses.boxes[:, 2:]) / 2
+    return np.column_stack([centers, np.log(person_size(poses))]).astype(np.float64)
+
+
+@dataclass
+class Motion:
+    """Kalman filter of one person.
+
+    Place and size move independently and with the same noise relative to the size, so one 2x2 covariance serves all
+    three numbers.
+
+    Attributes:
+        place: ``(3,)`` as in `places`.
+        speed: ``(3,)`` change of ``place`` a frame.
+        covariance: ``(2, 2)`` of (place, speed) in squared sizes.
+
+    Source: Kalman 1960; near-constant velocity as in SORT (Bewley et al. 2016).
+    """
+
+    place: NDArray[np.float64]
+    speed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    covariance: NDArray[np.float64] = field(default_factory=lambda: np.diag([MEASURED**2, UNKNOWN_SPEED**2]))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the place in sizes."""
+        return float(np.sqrt(self.covariance[0, 0]))
+
+    def step(self) -> None:
+        """One frame goes by unseen."""
+        self.place = self.place + self.speed
+        self.covariance = STEP @ self.covariance @ STEP.T + DRIFT
+
+    def correct(self, place: NDArray[np.float64]) -> None:
+        """The person was seen at ``place`` ``(3,)``."""
+        gain = self.covariance[:, 0] / (self.covariance[0, 0] + MEASURED**2)
+        error = place - self.place
+        self.place, self.speed = self.place + gain[0] * error, self.speed + gain[1] * error
+        self.covariance = self.covariance - np.outer(gain, self.covariance[0])
+
+    def carry(self, poses: Poses, place: NDArray[np.float64]) -> Poses:
+        """One pose, seen when the person was at ``place``, moved and scaled to where the person is now."""
+        zoom = np.exp(self.place[2] - place[2])
+        points = (poses.keypoints - place[:2]) * zoom + self.place[:2]
+        boxes = (poses.boxes - np.tile(place[:2], 2)) * zoom + np.tile(self.place[:2], 2)
+        return poses.replace(keypoints=points, boxes=boxes)

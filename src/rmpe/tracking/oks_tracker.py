@@ -1,0 +1,72 @@
+"""The fast tracker: predict every person, match by OKS."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.poses import Poses
+from rmpe.suppress.oks import oks
+from rmpe.tracking.assignment import match
+from rmpe.tracking.motion import Motion, places
+
+
+@dataclass
+class _Track:
+    id: int
+    motion: Motion
+    pose: Poses  # as last seen
+    place: NDArray[np.float64]
+    unseen: int = 0
+
+
+class OksTracker:
+    """Constant-velocity prediction, object keypoint similarity, exact assignment. It never looks at the image.
+
+    Attributes:
+        latency: 0, it answers at once.
+
+    Source: SORT (Bewley et al. 2016) with OKS in place of the boxes' IoU.
+    """
+
+    latency = 0
+
+    def __init__(self, minimum: float = 0.15, memory: int = 30, birth: float = 0.2) -> None:
+        """Set up without tracks.
+
+        Args:
+            minimum: OKS with the predicted pose below which a pose is somebody else.
+            memory: Frames that somebody may be out of sight and keep the id.
+            birth: Score that a pose needs to start a track; a weaker one can only continue one.
+        """
+        self.minimum, self.memory, self.birth = minimum, memory, birth
+        self._tracks: list[_Track] = []
+        self._next_id = 0
+
+    def update(self, image: NDArray[np.uint8], poses: Poses) -> list[Poses]:  # noqa: ARG002 (others look at it)
+        """See `Tracker.update`; the answer is always one frame."""
+        for track in self._tracks:
+            track.motion.step()
+            track.unseen += 1
+        self._tracks = [track for track in self._tracks if track.unseen <= self.memory]
+        ids, seen = np.full(len(poses), -1, np.int64), places(poses)
+        for row, column in zip(*match(self._similarity(poses) - self.minimum), strict=True):
+            track = self._tracks[row]
+            track.motion.correct(seen[column])
+            track.pose, track.place, track.unseen = poses[int(column)], seen[column], 0
+            ids[column] = track.id
+        for column in np.flatnonzero((ids < 0) & (poses.scores >= self.birth)):
+            ids[column] = self._next_id
+            self._tracks.append(_Track(self._next_id, Motion(seen[column]), poses[int(column)], seen[column]))
+            self._next_id += 1
+        return [poses.replace(track_ids=ids)]
+
+    def flush(self) -> list[Poses]:
+        """See `Tracker.flush`; nothing is ever held back."""
+        self._tracks = []
+        return []
+
+    def _similarity(self, poses: Poses) -> NDArray[np.float64]:
+        """OKS of every track, predicted, with every pose: ``(T, N)``."""
+        predicted = [track.motion.carry(track.pose, track.place) for track in self._tracks]
+        return oks(Poses.merge([*predicted, poses]))[: len(predicted), len(predicted) :]

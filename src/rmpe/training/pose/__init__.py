@@ -1,0 +1,1 @@
+"""Training pose estimators and spatial transformers."""

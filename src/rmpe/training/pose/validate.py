@@ -1,0 +1,117 @@
+"""Validation: AP on annotated photos with true boxes, while a run goes on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rmpe import affine
+from rmpe.datasets.packed import read_rgb
+from rmpe.datasets.sets import read_names
+from rmpe.errors import DataError
+from rmpe.estimate.crops import cut
+from rmpe.estimate.heatmaps import decode_dark
+from rmpe.estimate.score import pose_scores
+from rmpe.evaluation.files.submissions import People, Record, check_people
+from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.files import read_json
+from rmpe.nets import PIXEL_MEAN, PIXEL_SD
+from rmpe.poses import Poses
+from rmpe.propose.regions import grow_proposals
+from rmpe.skeletons import Skeleton
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """On which photos a run is measured. Never the ones that the result will be reported on.
+
+    Attributes:
+        annotations: COCO keypoints JSON; with the evaluation's libraries (extra ``eval``).
+        images: Folder of the photos.
+        only: Text file with names of the photos to measure on; all if not given.
+        every: Seconds between measurements; one more at the end.
+    """
+
+    annotations: Path
+    images: Path
+    only: Path | None = None
+    every: float = 900.0
+
+
+class Validation:
+    """People in true boxes, cut out once.
+
+    Args:
+        config: Which photos.
+        skeleton: The joints of the net.
+        size: (height, width) of its crops.
+        growth: Growth of a box before it is cut out.
+
+    Raises:
+        RmpeError: If annotations or photos cannot be read.
+    """
+
+    def __init__(self, config: ValidateConfig, skeleton: Skeleton, size: tuple[int, int], growth: float) -> None:
+        self.skeleton = skeleton
+        self.people = validation_people(config)
+        labelled = [person for person in self.people.annotations if person.get("num_keypoints")]
+        persons = [person for person in labelled if not person["iscrowd"]]
+        xywh = np.array([person["bbox"] for person in persons], np.float32)
+        self.boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        self.image_ids = [person["image_id"] for person in persons]
+        self.image_to_crop = affine.boxes_to_crops(grow_proposals(self.boxes, growth), size, "center")
+        self.crops = np.empty((len(persons), *size, 3), np.uint8)
+        for image in self.people.images:
+            rows = [row for row, image_id in enumerate(self.image_ids) if image_id == image["id"]]
+            if rows:
+                photo = read_rgb(config.images / image["file_name"])
+                self.crops[rows] = cut(photo, self.image_to_crop[rows], size)
+
+    def __call__(self, net: nn.Module, device: str) -> dict[str, float]:
+        """COCO's AP figures of a net, which is left in evaluation mode."""
+        points, scores = self._poses(net.eval(), device)
+        results: list[Record] = []
+        for image_id in sorted(set(self.image_ids)):
+            rows = np.flatnonzero(np.array(self.image_ids) == image_id)
+            total = pose_scores(np.ones(len(rows), np.float32), scores[rows])
+            poses = Poses(points[rows], scores[rows], total, self.boxes[rows], self.skeleton)
+            results += poses.to_coco(image_id, self.people.category_id)
+        figures = evaluate(self.people, results, "keypoints", self.skeleton.sigmas).figures
+        return {name: float(figures[name]) for name in ("AP", "AP50", "AP75", "AR")}
+
+    @torch.inference_mode()
+    def _poses(self, net: nn.Module, device: str) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        points, scores = [], []
+        for start in range(0, len(self.crops), BATCH):
+            images = torch.from_numpy(self.crops[start : start + BATCH]).to(device).float().permute(0, 3, 1, 2)
+            output = net((images - PIXEL_MEAN) / PIXEL_SD)
+            heatmaps = (output if isinstance(output, list) else output.heatmaps)[-1].float().cpu().numpy()
+            cells, answers = decode_dark(heatmaps)
+            size, grid = self.crops.shape[1:3], heatmaps.shape[2:]
+            crop = affine.apply(affine.invert(affine.crop_to_heatmap(size, grid, "center")), cells)
+            points.append(affine.apply(affine.invert(self.image_to_crop[start : start + BATCH]), crop))
+            scores.append(np.clip(answers, 0, 1))
+        return np.concatenate(points), np.concatenate(scores)
+
+
+def validation_people(config: ValidateConfig) -> People:
+    """The annotations of the photos to measure on.
+
+    Raises:
+        DataError: If they cannot be read or none are left.
+    """
+    people = check_people(read_json(config.annotations), str(config.annotations))
+    if config.only is None:
+        return people
+    names = read_names(config.only)
+    images = [image for image in people.images if image["file_name"] in names]
+    if not images:
+        raise DataError(f"{config.only}: names no photo of {config.annotations}")
+    ids = {image["id"] for image in images}
+    persons = [person for person in people.annotations if person["image_id"] in ids]
+    return People(images, persons, people.category_id, people.joints, people.warnings)
