@@ -26,7 +26,11 @@ def contact_sheet(folder, sheet, detector, pose, height):
         image = rmpe.read_image(item.path)
         width = round(image.shape[1] * height / image.shape[0])
         tiles.append(
-            cv2.resize(rmpe.draw_poses(image, estimator(image)), (width, height), interpolation=cv2.INTER_AREA)
+            cv2.resize(
+                rmpe.draw_poses(image, estimator(image)),
+                (width, height),
+                interpolation=cv2.INTER_AREA,
+            )
         )
     rmpe.save_image(sheet, np.concatenate(tiles, axis=1))
 

@@ -23,6 +23,8 @@ def parity(data_root: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nobodys_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def nobodys_models(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Models that the person at this machine added, or chose as defaults, play no part in the tests."""
     monkeypatch.setenv("RMPE_HOME", str(tmp_path_factory.getbasetemp() / "no_home"))

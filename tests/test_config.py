@@ -72,7 +72,9 @@ def test_errors_name_the_key(data, message):
 def test_overrides(tmp_path):
     file = tmp_path / "c.toml"
     file.write_text('name = "x"\n[inner]\nrate = 0.5\n')
-    config = load_config(Outer, file, ["inner.rate=1e-3", "name=word", "size=[5, 6]", "extra.deep.key=true"])
+    config = load_config(
+        Outer, file, ["inner.rate=1e-3", "name=word", "size=[5, 6]", "extra.deep.key=true"]
+    )
     assert (config.inner.rate, config.name, config.size) == (1e-3, "word", (5, 6))
     assert config.extra == {"deep": {"key": True}}
     with pytest.raises(UsageError, match="key=value"):

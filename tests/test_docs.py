@@ -28,7 +28,9 @@ def test_python_blocks_run(code, flags, data_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("yolox_nano.onnx", "tinypose_256x192.onnx"):
         (tmp_path / name).symlink_to(data_root / "models" / name)
-    (tmp_path / "photo.jpg").symlink_to(next(iter(sorted((data_root / "data/coco-val/images").iterdir()))))
+    (tmp_path / "photo.jpg").symlink_to(
+        next(iter(sorted((data_root / "data/coco-val/images").iterdir())))
+    )
     exec(compile(code, "block", "exec"), {})
 
 

@@ -35,7 +35,11 @@ TORCH = {"nets", "datasets", "training", "export", "quantise", "learn"}
 
 
 def modules():
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+    return sorted(
+        path
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py" or path.parent != PACKAGE
+    )
 
 
 def part(path):

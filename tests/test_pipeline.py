@@ -66,9 +66,15 @@ def test_boxes_outside_the_image_are_dropped(photo, spot_model):
 
 def test_many_images_equal_one_at_a_time(photo, spot_model):
     estimator = rmpe.load(found, spot_model, nms="none", batch=3)
-    boxes = [PERSON, Boxes.empty(), Boxes([[30, 20, 100, 140], [0, 0, 140, 160], [40, 30, 90, 130], [50, 30, 90, 99]])]
+    boxes = [
+        PERSON,
+        Boxes.empty(),
+        Boxes([[30, 20, 100, 140], [0, 0, 140, 160], [40, 30, 90, 130], [50, 30, 90, 99]]),
+    ]
     together = estimator.estimate_batch([photo, photo, photo], boxes)
-    for some, alone in zip(together, [estimator.estimate(photo, found) for found in boxes], strict=True):
+    for some, alone in zip(
+        together, [estimator.estimate(photo, found) for found in boxes], strict=True
+    ):
         np.testing.assert_array_equal(some.keypoints, alone.keypoints)
         np.testing.assert_array_equal(some.scores, alone.scores)
     assert estimator.estimate_batch([], []) == []
@@ -137,7 +143,9 @@ def test_yolox_raw_and_decoded_heads(tmp_path, decoded):
     people = [(20, 12, 10, 20, 0.9, 0.9), (50, 40, 12, 24, 0.8, 0.5), (51, 41, 12, 24, 0.5, 0.5)]
     detector = load_detector(yolox_model(tmp_path, people[:2], decoded=decoded))
     assert detector.decoded == decoded
-    boxes = detector(np.zeros((32, 64, 3), np.uint8))  # input 64 x 64: scale 1, lower half is padding
+    boxes = detector(
+        np.zeros((32, 64, 3), np.uint8)
+    )  # input 64 x 64: scale 1, lower half is padding
     np.testing.assert_allclose(boxes.xyxy[0], [15, 2, 25, 22], atol=1e-4)
     np.testing.assert_allclose(boxes.scores, [0.81, 0.4], atol=1e-6)
     np.testing.assert_allclose(boxes.xyxy[1], [44, 28, 56, 32], atol=1e-4)  # clipped
@@ -147,10 +155,16 @@ def test_yolox_raw_and_decoded_heads(tmp_path, decoded):
 
 def test_simcc_models_run(tmp_path, photo):
     model = load_pose_model(simcc_model(tmp_path))
-    assert (model.card.name, model.size, model.card.decoder) == ("RTMPose family", (64, 48), "simcc")
+    assert (model.card.name, model.size, model.card.decoder) == (
+        "RTMPose family",
+        (64, 48),
+        "simcc",
+    )
     crops = np.stack([photo[30:94, 40:88], photo[40:104, 30:78]])
     points, _ = model(crops)
-    expected = np.array([[JOINTS[0][0] - 40, JOINTS[0][1] - 30], [JOINTS[0][0] - 30, JOINTS[0][1] - 40]])
+    expected = np.array(
+        [[JOINTS[0][0] - 40, JOINTS[0][1] - 30], [JOINTS[0][0] - 30, JOINTS[0][1] - 40]]
+    )
     np.testing.assert_allclose(points, np.repeat(expected[:, None], 17, 1), atol=2)
     flipped = load_pose_model(simcc_model(tmp_path), flip_test=True)
     np.testing.assert_allclose(flipped(crops)[0], points, atol=1)
@@ -170,7 +184,9 @@ def test_card_is_found_in_four_places(tmp_path, spot_model):
     session = Session(spot_model)
     assert find_card(session).name == "colour spots"
     other = tmp_path / "other.toml"
-    other.write_text(spot_model.with_suffix(".toml").read_text().replace("colour spots", "named by the user"))
+    other.write_text(
+        spot_model.with_suffix(".toml").read_text().replace("colour spots", "named by the user")
+    )
     assert find_card(session, other).name == "named by the user"
     assert find_card(Session(simcc_model(tmp_path))).name == "RTMPose family"
     assert find_card(Session(yolox_model(tmp_path, []))).name == "YOLOX family"
@@ -183,7 +199,9 @@ def test_published_files_are_known_by_their_hash(data_root):
 
 
 def test_no_card_says_how_to_write_one(tmp_path):
-    with pytest.raises(ModelError, match=r"no model card found: write lonely\.toml beside it or pass --card"):
+    with pytest.raises(
+        ModelError, match=r"no model card found: write lonely\.toml beside it or pass --card"
+    ):
         load_pose_model(spot_pose_model(tmp_path, with_card=False, name="lonely.onnx"))
 
 
@@ -197,13 +215,22 @@ def test_cards_survive_a_round_trip(card):
     [
         ("kind = ", "not valid TOML"),
         ('kind = "pose"\nname = "x"', "missing key 'decoder'"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nskeletn = "coco17"', "did you mean 'skeleton'"),
+        (
+            'kind = "pose"\nname = "x"\ndecoder = "dark"\nskeletn = "coco17"',
+            "did you mean 'skeleton'",
+        ),
         ('kind = "pose"\nname = "x"\ndecoder = "yolox"', "decoder 'yolox', known for a pose model"),
         ('kind = "nose"\nname = "x"\ndecoder = "dark"', "kind must be 'pose' or"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\ngrowth = "big"', "growth must be float, not 'big'"),
+        (
+            'kind = "pose"\nname = "x"\ndecoder = "dark"\ngrowth = "big"',
+            "growth must be float, not 'big'",
+        ),
         ('kind = "pose"\nname = "x"\ndecoder = "dark"\nsd = [1, 1]', "sd must be"),
         ('kind = "pose"\nname = "x"\ndecoder = "dark"\nblur = 4', "odd number"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nalignment = "middle"', "alignment must be 'corner' or"),
+        (
+            'kind = "pose"\nname = "x"\ndecoder = "dark"\nalignment = "middle"',
+            "alignment must be 'corner' or",
+        ),
     ],
 )
 def test_wrong_cards_are_named(text, message):
@@ -225,7 +252,9 @@ def test_models_that_are_none(tmp_path):
 def test_a_model_with_other_outputs_than_its_card_says(tmp_path, spot_model):
     card = tmp_path / "seventeen.toml"
     card.write_text('kind = "pose"\nname = "wrong"\ndecoder = "dark"\n')
-    with pytest.raises(ModelError, match=r"heatmaps \(n, 17, h, w\), but it answers \(1, 3, 16, 12\)"):
+    with pytest.raises(
+        ModelError, match=r"heatmaps \(n, 17, h, w\), but it answers \(1, 3, 16, 12\)"
+    ):
         load_pose_model(spot_model, card=card)
     with pytest.raises(ModelError, match="pose model, not a detector"):
         load_detector(spot_model)
@@ -249,7 +278,9 @@ def test_providers(device, available, expected):
     assert choose_providers(device, available) == expected
 
 
-@pytest.mark.parametrize(("device", "message"), [("cuda", "onnxruntime-gpu"), ("tpu", "auto, cpu, cuda")])
+@pytest.mark.parametrize(
+    ("device", "message"), [("cuda", "onnxruntime-gpu"), ("tpu", "auto, cpu, cuda")]
+)
 def test_devices_that_are_not_there(device, message):
     with pytest.raises(ModelError, match=message):
         choose_providers(device, ["CPUExecutionProvider"])
@@ -348,10 +379,14 @@ def shifting_stn(folder, shift):
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.25, -0.1)])
-def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(tmp_path, photo, spot_model, shift):
+def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(
+    tmp_path, photo, spot_model, shift
+):
     boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
     plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
-    moved = rmpe.load(found, spot_model, stn=shifting_stn(tmp_path, shift), nms="none").estimate(photo, boxes)
+    moved = rmpe.load(found, spot_model, stn=shifting_stn(tmp_path, shift), nms="none").estimate(
+        photo, boxes
+    )
     inside = np.minimum(plain.keypoint_scores, moved.keypoint_scores) > 0.5
     assert inside.sum() >= 3
     np.testing.assert_allclose(moved.keypoints[inside], plain.keypoints[inside], atol=0.5)

@@ -43,7 +43,10 @@ def test_nobody_is_fine():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keypoints": np.zeros((2, 16, 2))}, r"keypoints of 2 poses .* \(2, 17, 2\), got \(2, 16, 2\)"),
+        (
+            {"keypoints": np.zeros((2, 16, 2))},
+            r"keypoints of 2 poses .* \(2, 17, 2\), got \(2, 16, 2\)",
+        ),
         ({"keypoint_scores": np.zeros((1, 17))}, "keypoint_scores"),
         ({"scores": [0.5, 1.5]}, r"\[0, 1\]"),
         ({"scores": [0.5, np.nan]}, r"\[0, 1\]"),

@@ -25,8 +25,14 @@ def save(path, nodes, inputs, outputs, initializers=(), metadata=None):
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in inputs.items()
+        ],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in outputs.items()
+        ],
         [numpy_helper.from_array(array, name) for name, array in initializers],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -38,11 +44,15 @@ def save(path, nodes, inputs, outputs, initializers=(), metadata=None):
     return Path(path)
 
 
-def spot_pose_model(folder, decoder="dark", joints=3, broken=False, with_card=True, name="spots.onnx"):
+def spot_pose_model(
+    folder, decoder="dark", joints=3, broken=False, with_card=True, name="spots.onnx"
+):
     """Joint n of the person is where channel n is brightest: a heatmap model of stride 4, three joints."""
     skeleton = Path(folder) / "rgb3.toml"
     skeleton.write_text(RGB3)
-    nodes = [helper.make_node("AveragePool", ["image"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4])]
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4])
+    ]
     initializers = []
     if broken:
         initializers.append(("nan", np.array(np.nan, np.float32)))
@@ -57,7 +67,9 @@ def spot_pose_model(folder, decoder="dark", joints=3, broken=False, with_card=Tr
         initializers,
     )
     if with_card:
-        path.with_suffix(".toml").write_text(CARD.format(decoder=decoder, skeleton=skeleton.as_posix()))
+        path.with_suffix(".toml").write_text(
+            CARD.format(decoder=decoder, skeleton=skeleton.as_posix())
+        )
     return path
 
 
@@ -75,15 +87,26 @@ def yolox_model(folder, people, size=(64, 64), decoded=False, classes=2, name="y
         people: Rows (cx, cy, w, h, objectness, person score) in input pixels.
     """
     cells = [
-        (x, y, stride) for stride in (8, 16, 32) for y in range(size[0] // stride) for x in range(size[1] // stride)
+        (x, y, stride)
+        for stride in (8, 16, 32)
+        for y in range(size[0] // stride)
+        for x in range(size[1] // stride)
     ]
     rows = np.zeros((len(cells), 5 + classes), np.float32)
     for index, (x, y, stride) in enumerate(cells):
         rows[index, :4] = (x * stride, y * stride, stride, stride) if decoded else (0, 0, 0, 0)
     for cx, cy, w, h, objectness, score in people:
-        index = next(i for i, (x, y, s) in enumerate(cells) if s == 8 and x == int(cx // 8) and y == int(cy // 8))
+        index = next(
+            i
+            for i, (x, y, s) in enumerate(cells)
+            if s == 8 and x == int(cx // 8) and y == int(cy // 8)
+        )
         x, y, stride = cells[index]
-        box = (cx, cy, w, h) if decoded else (cx / stride - x, cy / stride - y, np.log(w / stride), np.log(h / stride))
+        box = (
+            (cx, cy, w, h)
+            if decoded
+            else (cx / stride - x, cy / stride - y, np.log(w / stride), np.log(h / stride))
+        )
         rows[index] = (*box, objectness, score, *[0.01] * (classes - 1))
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
@@ -118,7 +141,11 @@ def simcc_model(folder, joints=17, size=(64, 48), split=2, name="rtm.onnx"):
                 coordinate_transformation_mode="asymmetric",
                 nearest_mode="floor",
             ),
-            helper.make_node("Expand", [f"{axis}_2", f"{axis}_shape"], ["simcc_x" if axis == "columns" else "simcc_y"]),
+            helper.make_node(
+                "Expand",
+                [f"{axis}_2", f"{axis}_shape"],
+                ["simcc_x" if axis == "columns" else "simcc_y"],
+            ),
         ]
     one = np.array([1], np.int64)
     return save(

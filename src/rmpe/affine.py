@@ -1,7 +1,7 @@
 """Affine maps: the one object that moves images, boxes and points between frames.
 
-A map is a ``(..., 2, 3)`` float64 array named ``a_to_b``; leading axes are people. The frames, and where pixel centres
-lie, are written down in ``docs/conventions.md``.
+A map is a ``(..., 2, 3)`` float64 array named ``a_to_b``; leading axes are people. The frames, and
+where pixel centres lie, are written down in ``docs/conventions.md``.
 """
 
 from typing import Literal, TypeAlias, get_args
@@ -47,16 +47,21 @@ def invert(a_to_b: Matrix) -> Matrix:
     with np.errstate(invalid="ignore"):
         determinant = np.linalg.det(a_to_b[..., :2])
     if not np.all(np.abs(determinant) > SINGULAR):  # also false for NaN
-        raise ValueError(f"affine map cannot be inverted: determinant {np.ravel(determinant).tolist()[:8]}")
+        raise ValueError(
+            f"affine map cannot be inverted: determinant {np.ravel(determinant).tolist()[:8]}"
+        )
     linear = np.linalg.inv(a_to_b[..., :2])
     return np.concatenate([linear, -linear @ a_to_b[..., 2:]], axis=-1)
 
 
 def scale_translate(scale: ArrayLike, offset: ArrayLike) -> Matrix:
     """The map ``x -> scale * x + offset``; ``scale`` and ``offset`` are ``(..., 2)`` in (x, y) order."""
-    scale, offset = np.broadcast_arrays(np.asarray(scale, np.float64), np.asarray(offset, np.float64))
+    scale, offset = np.broadcast_arrays(
+        np.asarray(scale, np.float64), np.asarray(offset, np.float64)
+    )
     matrix = np.zeros((*scale.shape[:-1], 2, 3))
-    matrix[..., 0, 0], matrix[..., 1, 1] = scale[..., 0], scale[..., 1]
+    matrix[..., 0, 0] = scale[..., 0]
+    matrix[..., 1, 1] = scale[..., 1]
     matrix[..., 2] = offset
     return matrix
 
@@ -72,7 +77,8 @@ def pad_to_aspect(boxes: ArrayLike, aspect: float) -> NDArray[np.float64]:
         Boxes ``(..., 4)``; no side gets shorter.
     """
     boxes = np.asarray(boxes, np.float64)
-    center, side = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    center = (boxes[..., :2] + boxes[..., 2:]) / 2
+    side = boxes[..., 2:] - boxes[..., :2]
     width = np.maximum(side[..., 0], side[..., 1] * aspect)
     half = np.stack([width, width / aspect], axis=-1) / 2
     return np.concatenate([center - half, center + half], axis=-1)
@@ -82,7 +88,8 @@ def boxes_to_crops(boxes: ArrayLike, crop_size: tuple[int, int], alignment: Alig
     """Maps image_to_crop, one per box; the aspect of the image is kept.
 
     Args:
-        boxes: ``(..., 4)`` xyxy image pixels, already grown as the model wants them; sides must be positive.
+        boxes: ``(..., 4)`` xyxy image pixels, already grown as the model wants them; sides must be
+            positive.
         crop_size: (height, width) of the crop.
         alignment: Which half-pixel rule the model was trained with (``docs/conventions.md``).
 
@@ -110,9 +117,12 @@ def boxes_to_crops(boxes: ArrayLike, crop_size: tuple[int, int], alignment: Alig
     raise ValueError(f"unknown alignment {alignment!r}; known: {', '.join(ALIGNMENTS)}")
 
 
-def crop_to_heatmap(crop_size: tuple[int, int], heatmap_size: tuple[int, int], alignment: Alignment) -> Matrix:
+def crop_to_heatmap(
+    crop_size: tuple[int, int], heatmap_size: tuple[int, int], alignment: Alignment
+) -> Matrix:
     """The map from crop pixels to heatmap cells, ``(2, 3)``; both sizes are (height, width)."""
-    crop, heatmap = np.array(crop_size[::-1], np.float64), np.array(heatmap_size[::-1], np.float64)
+    crop = np.array(crop_size[::-1], np.float64)
+    heatmap = np.array(heatmap_size[::-1], np.float64)
     if alignment == "corner":
         return scale_translate(heatmap / crop, np.zeros(2))
     if alignment == "udp":

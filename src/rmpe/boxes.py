@@ -28,9 +28,13 @@ class Boxes:
             boxes = boxes.reshape(0, 4)
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"boxes must be (N, 4), got {boxes.shape}")
-        values = np.ones(len(boxes), np.float32) if scores is None else np.asarray(scores, np.float32)
+        values = (
+            np.ones(len(boxes), np.float32) if scores is None else np.asarray(scores, np.float32)
+        )
         if values.shape != (len(boxes),):
-            raise ValueError(f"{len(boxes)} boxes need scores of shape ({len(boxes)},), got {values.shape}")
+            raise ValueError(
+                f"{len(boxes)} boxes need scores of shape ({len(boxes)},), got {values.shape}"
+            )
         if not (np.isfinite(boxes).all() and np.all((values >= 0) & (values <= 1))):
             raise ValueError("boxes must be finite and their scores in [0, 1]")
         object.__setattr__(self, "xyxy", boxes)
@@ -71,28 +75,38 @@ class Boxes:
 
     def grow(self, factor: float) -> "Boxes":
         """Boxes with both sides multiplied by ``factor`` around their centres."""
-        center, half = (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2, self.sides * (factor / 2)
+        center = (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2
+        half = self.sides * (factor / 2)
         return Boxes(np.concatenate([center - half, center + half], axis=1), self.scores)
 
     def clip(self, size: tuple[int, int]) -> "Boxes":
         """Boxes cut at the border of an image of ``size`` (height, width)."""
         height, width = size
-        return Boxes(np.clip(self.xyxy, 0, np.array([width, height, width, height], np.float32)), self.scores)
+        return Boxes(
+            np.clip(self.xyxy, 0, np.array([width, height, width, height], np.float32)), self.scores
+        )
 
 
 def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """Intersection over union of every box of ``a`` ``(N, 4)`` with every box of ``b`` ``(M, 4)``: ``(N, M)``."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    a = np.asarray(a, np.float64)
+    b = np.asarray(b, np.float64)
+    overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(
+        a[:, None, :2], b[None, :, :2]
+    )
     intersection = np.prod(np.maximum(overlap, 0), axis=2)
     area_a = np.prod(np.maximum(a[:, 2:] - a[:, :2], 0), axis=1)
     area_b = np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), axis=1)
     union = area_a[:, None] + area_b[None] - intersection
-    result: NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    result: NDArray[np.float64] = np.divide(
+        intersection, union, out=np.zeros_like(union), where=union > 0
+    )
     return result
 
 
-def greedy_nms(similarity: NDArray[np.float64], scores: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+def greedy_nms(
+    similarity: NDArray[np.float64], scores: NDArray[np.float32], threshold: float
+) -> NDArray[np.int64]:
     """Keep the best, drop what is more similar to it than ``threshold``, repeat.
 
     Args:

@@ -19,10 +19,12 @@ def load_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     Args:
         kind: A dataclass; its fields may be dataclasses, tuples of them, or plain values.
         path: TOML file.
-        overrides: ``key=value`` with dots for tables, as in ``optim.lr=1e-3``; values are TOML, bare words are strings.
+        overrides: ``key=value`` with dots for tables, as in ``optim.lr=1e-3``; values are TOML,
+            bare words are strings.
 
     Raises:
-        DataError: If the file cannot be read, or a key or value in it is wrong; the message names the key.
+        DataError: If the file cannot be read, or a key or value in it is wrong; the message names
+            the key.
         UsageError: If an override has no ``=``.
     """
     data = read_toml(path)
@@ -50,8 +52,8 @@ def from_mapping(kind: type[T], data: Mapping[str, Any], source: str) -> T:
     """Build a dataclass from nested mappings; ``source`` begins the error messages.
 
     Raises:
-        DataError: If a key is unknown (the nearest one is named), missing, or its value is of the wrong type, or the
-            dataclass itself refuses the values.
+        DataError: If a key is unknown (the nearest one is named), missing, or its value is of the
+            wrong type, or the dataclass itself refuses the values.
     """
     result: T = _build(kind, data, source, "")
     return result
@@ -60,7 +62,10 @@ def from_mapping(kind: type[T], data: Mapping[str, Any], source: str) -> T:
 def to_mapping(config: Any) -> Any:
     """The inverse of `from_mapping`: nested dictionaries and lists, ready for JSON."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {field.name: to_mapping(getattr(config, field.name)) for field in dataclasses.fields(config)}
+        return {
+            field.name: to_mapping(getattr(config, field.name))
+            for field in dataclasses.fields(config)
+        }
     if isinstance(config, tuple | list):
         return [to_mapping(item) for item in config]
     if isinstance(config, Mapping):
@@ -79,10 +84,14 @@ def _build(kind: Any, data: Any, source: str, where: str) -> Any:
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise DataError(f"{source}: unknown key {_join(where, key)!r}; {hint}")
     for name, field in known.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
         if required and name not in data:
             raise DataError(f"{source}: missing key {_join(where, name)!r}")
-    values = {key: _convert(hints[key], value, source, _join(where, key)) for key, value in data.items()}
+    values = {
+        key: _convert(hints[key], value, source, _join(where, key)) for key, value in data.items()
+    }
     try:
         return kind(**values)
     except ValueError as error:
@@ -91,7 +100,8 @@ def _build(kind: Any, data: Any, source: str, where: str) -> Any:
 
 def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
     """``value`` as TOML gave it, as the type ``hint`` wants it."""
-    origin, arguments = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    arguments = get_args(hint)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, source, where)
     if origin is Literal and value in arguments:
@@ -102,7 +112,9 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
     if origin is tuple and isinstance(value, list):
         items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(items) == len(value):
-            return tuple(_convert(item, one, source, where) for item, one in zip(items, value, strict=True))
+            return tuple(
+                _convert(item, one, source, where) for item, one in zip(items, value, strict=True)
+            )
     if origin is dict and isinstance(value, Mapping):
         return dict(value)
     if hint is Path and isinstance(value, str):
@@ -111,7 +123,11 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         return value
-    wanted = " or ".join(map(repr, arguments)) if origin is Literal else getattr(hint, "__name__", str(hint))
+    wanted = (
+        " or ".join(map(repr, arguments))
+        if origin is Literal
+        else getattr(hint, "__name__", str(hint))
+    )
     raise DataError(f"{source}: {where} must be {wanted}, not {value!r}")
 
 

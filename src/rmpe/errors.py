@@ -1,7 +1,8 @@
 """Errors that a user can mend.
 
-Everything the user may have got wrong raises a subclass of `RmpeError` whose message is one line: what was wrong, with
-which file, and what to do. The command line prints that line and exits; any other exception is a fault of ours.
+Everything the user may have got wrong raises a subclass of `RmpeError` whose message is one line:
+what was wrong, with which file, and what to do. The command line prints that line and exits; any
+other exception is a fault of ours.
 """
 
 

@@ -68,17 +68,19 @@ class BoxesAndScores(nn.Module):
 class InCrop(nn.Module):
     """STN, SPPE, decoding and SDTN in one graph, on the proposal's crop.
 
-    Images ``(B, 3, H, W)`` to points ``(B, K, 2)`` in pixels of that crop and scores ``(B, K)``; with ``extra`` also to
-    the heatmaps ``(B, K, h, w)`` after the SDTN and theta ``(B, 2, 3)``.
+    Images ``(B, 3, H, W)`` to points ``(B, K, 2)`` in pixels of that crop and scores ``(B, K)``;
+    with ``extra`` also to the heatmaps ``(B, K, h, w)`` after the SDTN and theta ``(B, 2, 3)``.
 
-    Joints are decoded in the centred crop and moved back by theta, which is the SDTN without resampling.
+    Joints are decoded in the centred crop and moved back by theta, which is the SDTN without
+    resampling.
 
     Source: RMPE, Figure 3.
     """
 
     def __init__(self, net: SstnSppe, extra: bool = False) -> None:
         super().__init__()
-        self.net, self.extra = net, extra
+        self.net = net
+        self.extra = extra
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Points and scores, and the extra outputs if asked for."""
@@ -100,13 +102,17 @@ def export_checkpoint(
 ) -> list[Path]:
     """Write the ONNX files of a checkpoint.
 
-    - A pose estimator becomes ``sppe.onnx``, a localisation net ``stn.onnx``, a person detector ``detector.onnx``.
-    - A joined net becomes both of these (``composed``: theta is composed with the crop's own map and pixels are
-      sampled once, from the image) or ``sstn_sppe.onnx``, everything in one graph (``crop``: the paper's way).
+    - A pose estimator becomes ``sppe.onnx``, a localisation net ``stn.onnx``, a person detector
+        ``detector.onnx``.
+    - A joined net becomes both of these (``composed``: theta is composed with the crop's own map
+        and pixels are
+      sampled once, from the image) or ``sstn_sppe.onnx``, everything in one graph (``crop``: the
+      paper's way).
 
     Args:
-        checkpoint: A file of `rmpe.nets.checkpoint.save_checkpoint`. Beside ``model`` its configuration needs
-            ``skeleton`` and ``size``; ``name``, ``growth``, ``license``, ``source`` and ``notes`` go into the card.
+        checkpoint: A file of `rmpe.nets.checkpoint.save_checkpoint`. Beside ``model`` its
+            configuration needs ``skeleton`` and ``size``; ``name``, ``growth``, ``license``,
+            ``source`` and ``notes`` go into the card.
         out: Folder to write to; made if it is not there.
         way: How a joined net is to run.
         extra: Give the one graph its heatmaps and theta as further outputs.
@@ -124,13 +130,20 @@ def export_checkpoint(
     net, config = load_checkpoint(checkpoint)
     config |= about or {}
     if isinstance(net, PersonDetector | Ssd512):
-        config = {"skeleton": "coco17", **config}  # a card names one always; a detector has no use for it
+        config = {
+            "skeleton": "coco17",
+            **config,
+        }  # a card names one always; a detector has no use for it
     if missing := {"skeleton", "size"} - config.keys():
         raise ModelError(f"{checkpoint}: its configuration has no {sorted(missing)[0]!r}")
     if way == "crop" and not isinstance(net, SstnSppe):
-        raise UsageError(f"{checkpoint}: a {config['model']['name']} net has no STN and SPPE to join in one graph")
+        raise UsageError(
+            f"{checkpoint}: a {config['model']['name']} net has no STN and SPPE to join in one graph"
+        )
     if extra and way != "crop":
-        raise UsageError("heatmaps and theta are further outputs of the one graph: ask for the way 'crop'")
+        raise UsageError(
+            "heatmaps and theta are further outputs of the one graph: ask for the way 'crop'"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,7 +167,9 @@ def read_about(path: Path) -> dict[str, str]:
         entries = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: cannot read the card's entries: {error}") from error
-    wrong = [key for key, value in entries.items() if key not in ABOUT or not isinstance(value, str)]
+    wrong = [
+        key for key, value in entries.items() if key not in ABOUT or not isinstance(value, str)
+    ]
     if wrong:
         raise DataError(f"{path}: {wrong[0]} is not one of {', '.join(ABOUT)}, or no text")
     return entries
@@ -166,12 +181,18 @@ def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
         return export_onnx(BoxesAndScores(net), ["boxes", "scores"], card, out / "detector.onnx")
     if isinstance(net, Localisation):
         return export_onnx(net, ["theta"], model_card(config, "stn", "theta"), out / "stn.onnx")
-    return export_onnx(LastHeatmaps(net), ["heatmaps"], model_card(config, "pose", "dark"), out / "sppe.onnx")
+    return export_onnx(
+        LastHeatmaps(net), ["heatmaps"], model_card(config, "pose", "dark"), out / "sppe.onnx"
+    )
 
 
 def model_card(config: dict[str, Any], kind: Kind, decoder: str) -> ModelCard:
     """The card of one part of a checkpoint, from the checkpoint's configuration."""
-    known = {key: config[key] for key in ("growth", "score_threshold", "nms", *ABOUT[1:]) if key in config}
+    known = {
+        key: config[key]
+        for key in ("growth", "score_threshold", "nms", *ABOUT[1:])
+        if key in config
+    }
     return ModelCard(
         kind=kind,
         name=config.get("name", config["model"]["name"]),
@@ -224,7 +245,8 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
 def calibration_batches(
     annotations: Path, images: Path, card: ModelCard, people: int = 256, batch: int = 16
 ) -> Iterator[NDArray[np.float32]]:
-    """Inputs of a pose model or STN for `rmpe.quantise.quantise`: crops of people, spread evenly over a data set.
+    """Inputs of a pose model or STN for `rmpe.quantise.quantise`: crops of people, spread evenly
+    over a data set.
 
     Args:
         annotations: COCO keypoints JSON with the joints of the card's skeleton.
@@ -241,9 +263,15 @@ def calibration_batches(
     if not len(persons):
         raise DataError(f"{annotations}: lists nobody to calibrate with")
     chosen = _spread(len(persons), people)
-    maps = boxes_to_crops(grow_proposals(persons.boxes[chosen], card.growth), card.size, card.alignment)
+    maps = boxes_to_crops(
+        grow_proposals(persons.boxes[chosen], card.growth), card.size, card.alignment
+    )
     photos = (read_image(persons.images[index]) for index in persons.image_index[chosen])
-    return _batches((cut(photo, one[None], card.size)[0] for photo, one in zip(photos, maps, strict=True)), batch, card)
+    return _batches(
+        (cut(photo, one[None], card.size)[0] for photo, one in zip(photos, maps, strict=True)),
+        batch,
+        card,
+    )
 
 
 def photo_batches(
@@ -274,6 +302,8 @@ def _spread(count: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
-def _batches(images: Iterator[NDArray[np.uint8]], batch: int, card: ModelCard) -> Iterator[NDArray[np.float32]]:
+def _batches(
+    images: Iterator[NDArray[np.uint8]], batch: int, card: ModelCard
+) -> Iterator[NDArray[np.float32]]:
     while some := list(islice(images, batch)):
         yield network_input(np.stack(some), card)

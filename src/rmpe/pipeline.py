@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.uint8]
 
-# Images whose people share a batch. More evens out batches of the pose model but keeps more images in memory.
+# Images whose people share a batch. More evens out batches of the pose model but keeps more images
+# in memory.
 CHUNK = 4
 
 
@@ -80,9 +81,13 @@ class Estimator:
             limit: Most people in one image; the best boxes are kept.
             workers: Threads of `stream`.
         """
-        self.detector, self.pose, self.stn = detector, pose, stn
+        self.detector = detector
+        self.pose = pose
+        self.stn = stn
         self.suppress = suppress or suppressor("parametric")
-        self.min_score, self.limit, self.workers = min_score, limit, max(1, workers)
+        self.min_score = min_score
+        self.limit = limit
+        self.workers = max(1, workers)
 
     @property
     def skeleton(self) -> Skeleton:
@@ -119,14 +124,27 @@ class Estimator:
             image_to_crop, centred = self.stn.crop_maps(images, people, self.pose)
         else:
             image_to_crop = [self.pose.crop_maps(found) for found in centred]
-        crops = [cut(image, maps, self.pose.size) for image, maps in zip(images, image_to_crop, strict=True)]
+        crops = [
+            cut(image, maps, self.pose.size)
+            for image, maps in zip(images, image_to_crop, strict=True)
+        ]
         points, joint_scores = self.pose(np.concatenate(crops))
         keypoints = apply(invert(np.concatenate(image_to_crop)), points)
         scores = pose_scores(np.concatenate([found.scores for found in people]), joint_scores)
         proposed = np.concatenate([found.xyxy for found in people])
-        poses = Poses(keypoints, joint_scores, scores, proposed, self.skeleton, stn_boxes=np.concatenate(centred))
+        poses = Poses(
+            keypoints,
+            joint_scores,
+            scores,
+            proposed,
+            self.skeleton,
+            stn_boxes=np.concatenate(centred),
+        )
         ends = np.cumsum([len(found) for found in people])
-        return [self._suppress(poses[end - len(found) : end]) for end, found in zip(ends, people, strict=True)]
+        return [
+            self._suppress(poses[end - len(found) : end])
+            for end, found in zip(ends, people, strict=True)
+        ]
 
     def _suppress(self, poses: Poses) -> Poses:
         """Without the redundant and the unlikely ones, best first."""
@@ -141,8 +159,8 @@ class Estimator:
     ) -> Iterator[Result]:
         """Find everybody in many images, in order; an image that fails does not stop the rest.
 
-        Decoding, detection and estimation of different images overlap on ``workers`` threads; no more than a few
-        images are held at a time, however many there are.
+        Decoding, detection and estimation of different images overlap on ``workers`` threads; no
+        more than a few images are held at a time, however many there are.
 
         Args:
             paths: Image files.
@@ -187,13 +205,21 @@ class Estimator:
         from rmpe.video import load_tracker, track
 
         with Video(source) as video:
-            interval, filter_ = DetectionInterval(detect_every), OneEuro() if smooth else None
+            interval = DetectionInterval(detect_every)
+            filter_ = OneEuro() if smooth else None
             yield from track(
-                self, video, load_tracker(tracker, video.fps, live=video.live), interval=interval, smooth=filter_
+                self,
+                video,
+                load_tracker(tracker, video.fps, live=video.live),
+                interval=interval,
+                smooth=filter_,
             )
 
     def _process(
-        self, paths: list[Path], read: Callable[[Path], Image], each: Callable[[Result], None] | None
+        self,
+        paths: list[Path],
+        read: Callable[[Path], Image],
+        each: Callable[[Result], None] | None,
     ) -> list[Result]:
         looked = [self._look(path, read) for path in paths]
         images = [result.image for result, _ in looked if result.image is not None]
@@ -201,9 +227,14 @@ class Estimator:
         try:
             answers: list[Poses | str] = list(self.estimate_batch(images, boxes))
         except RmpeError:  # one of them broke the batch: let the others live
-            answers = [self._alone(image, found) for image, found in zip(images, boxes, strict=True)]
+            answers = [
+                self._alone(image, found) for image, found in zip(images, boxes, strict=True)
+            ]
         remaining = iter(answers)
-        results = [result if result.image is None else _answered(result, next(remaining)) for result, _ in looked]
+        results = [
+            result if result.image is None else _answered(result, next(remaining))
+            for result, _ in looked
+        ]
         if each:
             for result in results:
                 each(result)
@@ -224,7 +255,9 @@ class Estimator:
 
 
 def _answered(result: Result, answer: Poses | str) -> Result:
-    return replace(result, error=answer) if isinstance(answer, str) else replace(result, poses=answer)
+    return (
+        replace(result, error=answer) if isinstance(answer, str) else replace(result, poses=answer)
+    )
 
 
 def _chunks(paths: Iterable[Path]) -> Iterator[list[Path]]:
@@ -251,18 +284,23 @@ def load(
     """Load models and put the pipeline together.
 
     Args:
-        detector: ONNX file or name of an installed model, or any `Detector` object; ``None`` = the default model.
+        detector: ONNX file or name of an installed model, or any `Detector` object; ``None`` = the
+            default model.
         pose: The same for the single-person pose model.
-        stn: The same for a spatial transformer that stands before the pose model; ``None`` = no transformer.
+        stn: The same for a spatial transformer that stands before the pose model; ``None`` = no
+            transformer.
         card: Model card of the pose model, where it has none of its own.
-        nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned parameters.
+        nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
+            parameters.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: Cores to use; 0 = all.
-        workers: Threads of `Estimator.stream`; the cores are divided among them. One is best for single images,
-            as many as there are cores for many.
-        batch: Most crops in one call of the pose model. Two suit a CPU's caches; a GPU wants 16 or more.
+        workers: Threads of `Estimator.stream`; the cores are divided among them. One is best for
+            single images, as many as there are cores for many.
+        batch: Most crops in one call of the pose model. Two suit a CPU's caches; a GPU wants 16 or
+            more.
         flip_test: Also run every crop mirrored and average: slower, a little better.
-        min_score: Poses below it are left out, and boxes too poor to reach it are not looked at; 0 for measuring AP.
+        min_score: Poses below it are left out, and boxes too poor to reach it are not looked at; 0
+            for measuring AP.
         limit: Most people in one image.
 
     Raises:
@@ -272,7 +310,8 @@ def load(
     each = max(1, cores // max(1, workers))
     if detector is None or isinstance(detector, str | Path):
         detector = load_detector(resolve_model(detector, "detector"), device, each)
-    pose_file, pose_card = resolve_model(pose, "pose"), Path(card) if card else None
+    pose_file = resolve_model(pose, "pose")
+    pose_card = Path(card) if card else None
     return Estimator(
         detector,
         load_pose_model(pose_file, device, each, pose_card, flip_test=flip_test, batch=batch),

@@ -25,8 +25,8 @@ class Poses:
         boxes: ``(N, 4)`` float32 xyxy, the box each person was found in.
         track_ids: ``(N,)`` int64, -1 = none.
         skeleton: What the K joints are.
-        stn_boxes: ``(N, 4)`` float32 xyxy, where a spatial transformer found the person (of its crop's
-            aspect); ``boxes`` without one.
+        stn_boxes: ``(N, 4)`` float32 xyxy, where a spatial transformer found the person (of its
+            crop's aspect); ``boxes`` without one.
     """
 
     keypoints: NDArray[np.float32]
@@ -48,7 +48,8 @@ class Poses:
         stn_boxes: ArrayLike | None = None,
     ) -> None:
         points = np.asarray(keypoints, np.float32)
-        count, joints = len(points), len(skeleton)
+        count = len(points)
+        joints = len(skeleton)
         ids = np.full(count, -1, np.int64) if track_ids is None else np.asarray(track_ids, np.int64)
         arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
             "keypoints": (points, (count, joints, 2)),
@@ -56,14 +57,21 @@ class Poses:
             "scores": (np.asarray(scores, np.float32), (count,)),
             "boxes": (np.asarray(boxes, np.float32), (count, 4)),
             "track_ids": (ids, (count,)),
-            "stn_boxes": (np.asarray(boxes if stn_boxes is None else stn_boxes, np.float32), (count, 4)),
+            "stn_boxes": (
+                np.asarray(boxes if stn_boxes is None else stn_boxes, np.float32),
+                (count, 4),
+            ),
         }
         for name, (array, shape) in arrays.items():
             if array.shape != shape:
-                raise ValueError(f"{name} of {count} poses with {skeleton} must be {shape}, got {array.shape}")
+                raise ValueError(
+                    f"{name} of {count} poses with {skeleton} must be {shape}, got {array.shape}"
+                )
             object.__setattr__(self, name, array)
         object.__setattr__(self, "skeleton", skeleton)
-        if not all(np.all((values >= 0) & (values <= 1)) for values in (self.keypoint_scores, self.scores)):
+        if not all(
+            np.all((values >= 0) & (values <= 1)) for values in (self.keypoint_scores, self.scores)
+        ):
             raise ValueError("scores of poses and joints must lie in [0, 1]")
         if not (np.isfinite(self.boxes).all() and np.isfinite(self.stn_boxes).all()):
             raise ValueError("boxes of poses must be finite")
@@ -74,7 +82,9 @@ class Poses:
     def empty(cls, skeleton: Skeleton) -> "Poses":
         """Nobody."""
         joints = len(skeleton)
-        return cls(np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), np.zeros((0, 4)), skeleton)
+        return cls(
+            np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), np.zeros((0, 4)), skeleton
+        )
 
     @classmethod
     def merge(cls, many: Sequence["Poses"]) -> "Poses":
@@ -86,7 +96,9 @@ class Poses:
         if not many:
             raise ValueError("nothing to merge: pass at least one Poses, empty ones are fine")
         if any(poses.skeleton != many[0].skeleton for poses in many):
-            raise ValueError(f"cannot merge poses of different skeletons: {sorted({p.skeleton.name for p in many})}")
+            raise ValueError(
+                f"cannot merge poses of different skeletons: {sorted({p.skeleton.name for p in many})}"
+            )
         joined = {name: np.concatenate([getattr(poses, name) for poses in many]) for name in ARRAYS}
         return cls(**joined, skeleton=many[0].skeleton)
 
@@ -97,7 +109,9 @@ class Poses:
         if isinstance(index, int):
             index = range(len(self))[index]  # the IndexError that ends a loop
             index = slice(index, index + 1)
-        some = object.__new__(Poses)  # a part of checked poses needs no check: suppression slices a lot
+        some = object.__new__(
+            Poses
+        )  # a part of checked poses needs no check: suppression slices a lot
         for name in ARRAYS:
             object.__setattr__(some, name, getattr(self, name)[index])
         object.__setattr__(some, "skeleton", self.skeleton)
@@ -115,17 +129,22 @@ class Poses:
         """The same people with the joints of ``target``: joints of the same name carry over, others are missing."""
         source = self.skeleton.correspondence(target)
         missing = source < 0
-        points, scores = self.keypoints[:, source], self.keypoint_scores[:, source]
-        points[:, missing], scores[:, missing] = np.nan, 0
+        points = self.keypoints[:, source]
+        scores = self.keypoint_scores[:, source]
+        points[:, missing] = np.nan
+        scores[:, missing] = 0
         return self.replace(keypoints=points, keypoint_scores=scores, skeleton=target)
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
-        """COCO results: one dict a person, the third number of each keypoint is its score, ``bbox`` is xywh.
+        """COCO results: one dict a person, the third number of each keypoint is its score, ``bbox``
+        is xywh.
 
-        A missing joint becomes ``0, 0, 0``, as COCO writes it. Two extra keys where there is something to say:
-        ``track_id``, and ``stn_bbox``, the box that a spatial transformer found.
+        A missing joint becomes ``0, 0, 0``, as COCO writes it. Two extra keys where there is
+        something to say: ``track_id``, and ``stn_bbox``, the box that a spatial transformer found.
         """
-        rows = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2).astype(np.float64)
+        rows = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2).astype(
+            np.float64
+        )
         rows = np.where(np.isfinite(rows).all(axis=2, keepdims=True), rows, 0).round(3)
         found = _xywh(self.stn_boxes)
         people = []
@@ -166,8 +185,11 @@ class Poses:
             ValueError: If the lists do not fit together or were written with another skeleton.
         """
         if data["skeleton"] != skeleton.name:
-            raise ValueError(f"poses were written with skeleton {data['skeleton']!r}, not {skeleton.name!r}")
-        count, joints = len(data["scores"]), len(skeleton)
+            raise ValueError(
+                f"poses were written with skeleton {data['skeleton']!r}, not {skeleton.name!r}"
+            )
+        count = len(data["scores"])
+        joints = len(skeleton)
         return cls(
             np.array(data["keypoints"], np.float32).reshape(count, joints, 2),
             np.array(data["keypoint_scores"], np.float32).reshape(count, joints),

@@ -8,26 +8,34 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-# Operators that pass features on; quantised with the convolutions around them, else each one costs two conversions.
+# Operators that pass features on; quantised with the convolutions around them, else each one costs
+# two conversions.
 PASSING: Final = ("Add", "Clip", "Relu", "Resize", "MaxPool", "AveragePool")
 
 
 def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> Path:
-    """Quantise a model to int8: a scale for each channel of a convolution's weights, one for each layer's answer.
+    """Quantise a model to int8: a scale for each channel of a convolution's weights, one for each
+    layer's answer.
 
-    The convolutions that give the model's answer, and all that is no convolution net (sampling, decoding), stay float.
-    The metadata, and so the card, goes with it.
+    The convolutions that give the model's answer, and all that is no convolution net (sampling,
+    decoding), stay float. The metadata, and so the card, goes with it.
 
     Args:
         path: ONNX file with one input.
-        batches: Inputs ``(n, 3, H, W)`` like those it will see; a few hundred crops in all are enough.
+        batches: Inputs ``(n, 3, H, W)`` like those it will see; a few hundred crops in all are
+            enough.
         out: File to write.
 
     Raises:
         ValueError: If there are no batches.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -64,10 +72,11 @@ def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> P
 
 
 def float_nodes(graph: Any) -> list[str]:
-    """Names of the nodes that must stay float: the last convolutions, and what does not pass features on.
+    """Names of the nodes that must stay float: the last convolutions, and what does not pass
+    features on.
 
-    A node passes features on if all its inputs are features or constants; a convolution's answer is features, unless
-    an output of the graph is reached from it without passing another convolution.
+    A node passes features on if all its inputs are features or constants; a convolution's answer is
+    features, unless an output of the graph is reached from it without passing another convolution.
     """
     answering = _answering_convolutions(graph)
     features: set[str] = set()
@@ -85,7 +94,8 @@ def float_nodes(graph: Any) -> list[str]:
 
 def _answering_convolutions(graph: Any) -> set[str]:
     made_by = {name: node for node in graph.node for name in node.output}
-    convolutions, seen = set(), set()
+    convolutions = set()
+    seen = set()
     waiting = [output.name for output in graph.output]
     while waiting:
         name = waiting.pop()

@@ -22,8 +22,10 @@ Recorded = Callable[[int], Poses | None]
 
 # Frames that wait between two stages.
 AHEAD = 3
-# How long somebody may be out of sight and keep the id, and how far PoseFlow looks ahead, in seconds.
-MEMORY, LOOKAHEAD = 3.0, 0.2
+# How long somebody may be out of sight and keep the id, and how far PoseFlow looks ahead, in
+# seconds.
+MEMORY = 3.0
+LOOKAHEAD = 0.2
 
 
 class FrameEstimator(Protocol):
@@ -52,7 +54,8 @@ TRACKERS: dict[str, Callable[[float, bool], Tracker]] = {"poseflow": _poseflow, 
 
 
 def load_tracker(name: str, fps: float, *, live: bool = False) -> Tracker:
-    """A tracker by name (``poseflow``, ``oks``) with its times set for ``fps``; live sources get one without latency.
+    """A tracker by name (``poseflow``, ``oks``) with its times set for ``fps``; live sources get
+    one without latency.
 
     Raises:
         UsageError: If there is no such tracker.
@@ -75,8 +78,8 @@ def track(
 ) -> Generator[tuple[VideoFrame, Poses]]:
     """Follow everybody through a video.
 
-    Decoding and estimating run in threads of their own, a few frames ahead of the caller. Stop early by closing the
-    generator: the threads end with it.
+    Decoding and estimating run in threads of their own, a few frames ahead of the caller. Stop
+    early by closing the generator: the threads end with it.
 
     Args:
         estimator: Finds people and their poses.
@@ -85,15 +88,19 @@ def track(
         interval: When to run the detector; on every frame if not given.
         smooth: Takes the jitter out of what is tracked.
         min_score: Poses with a lower score are dropped before tracking.
-        recorded: The poses of a frame that an earlier run has found, if it has; such a frame is tracked again but not
-            estimated, which gives the same result as a run that was never stopped.
-        record: Called with every frame and its poses as estimated, before tracking, in order, in another thread.
+        recorded: The poses of a frame that an earlier run has found, if it has; such a frame is
+            tracked again but not estimated, which gives the same result as a run that was never
+            stopped.
+        record: Called with every frame and its poses as estimated, before tracking, in order, in
+            another thread.
 
     Yields:
         Every frame with its people, in order.
     """
     frames = Background(video, AHEAD, newest_only=video.live, on_close=video.stop)
-    estimated = _estimated(estimator, frames, interval or DetectionInterval(), min_score, recorded, record)
+    estimated = _estimated(
+        estimator, frames, interval or DetectionInterval(), min_score, recorded, record
+    )
     found = Background(estimated, AHEAD, on_close=frames.close)
     for frame, poses in _tracked(found, tracker):
         yield frame, poses if smooth is None else smooth.update(poses, frame.seconds)
@@ -111,7 +118,9 @@ def _estimated(
         boxes = interval.boxes(frame.image)
         poses = recorded(frame.index) if recorded else None
         if poses is None:
-            poses = estimator.estimate(frame.image, estimator.detector(frame.image) if boxes is None else boxes)
+            poses = estimator.estimate(
+                frame.image, estimator.detector(frame.image) if boxes is None else boxes
+            )
             poses = poses[poses.scores >= min_score]
             if record is not None:
                 record(frame, poses)
@@ -119,7 +128,9 @@ def _estimated(
         yield frame, poses
 
 
-def _tracked(found: Iterable[tuple[VideoFrame, Poses]], tracker: Tracker | None) -> Iterator[tuple[VideoFrame, Poses]]:
+def _tracked(
+    found: Iterable[tuple[VideoFrame, Poses]], tracker: Tracker | None
+) -> Iterator[tuple[VideoFrame, Poses]]:
     if tracker is None:
         yield from found
         return

@@ -64,7 +64,10 @@ def write_photos(folder: Path, count: int = 4) -> tuple[Path, Path]:
                 "id": 2 * number + place, "image_id": number, "category_id": 1, "iscrowd": 0, "num_keypoints": 17,
                 "bbox": [x, y, width, height], "area": 0.53 * width * height, "keypoints": np.ravel(joints).tolist(),
             })  # fmt: skip
-            corners = [[x + 5, y + 5], [x + width - 5, y + height - 5]]  # joints whose extent makes a box
+            corners = [
+                [x + 5, y + 5],
+                [x + width - 5, y + height - 5],
+            ]  # joints whose extent makes a box
             mpii.append({
                 "image": f"{number}.png", "scale": 0.3, "joints": [list(center)] * 14 + corners, "joints_vis": [1] * 16,
             })  # fmt: skip
@@ -83,7 +86,9 @@ def tiny(tmp_path):
     for score, (x, y, width, height) in zip((0.9, 0.5), PEOPLE, strict=True):
         cx, cy = 0.4 * (x + width / 2), 0.4 * (y + height / 2)
         rows += [(cx, cy, 0.4 * width, 0.4 * height, 1, score)]
-        rows += [(cx + 8 * side, cy, 0.4 * width + 12, 0.4 * height, 1, score - 0.1) for side in (-1, 1)]
+        rows += [
+            (cx + 8 * side, cy, 0.4 * width + 12, 0.4 * height, 1, score - 0.1) for side in (-1, 1)
+        ]
     pose, detector = simcc_model(tmp_path), yolox_model(tmp_path, rows)
     file = tmp_path / "ablation.toml"
     file.write_text(f"""
@@ -146,9 +151,15 @@ def test_table_plot_and_what_is_shared(tiny) -> None:
     assert figures["eta 2.5"] == figures["no NMS"]
     assert table["lines"][1]["paper_difference"] == -10
     assert table["rows"][1][-1].startswith("yes")
-    assert table["order"] == {"published": ["two-step", "no NMS"], "measured": ["no NMS", "two-step"]}
-    assert {"detector, an image", "SPPE, a person", "pose NMS, an image"} <= set(table["milliseconds"])
-    # One detection for all rows; poses for the loose, the strict and the true boxes and for two growths.
+    assert table["order"] == {
+        "published": ["two-step", "no NMS"],
+        "measured": ["no NMS", "two-step"],
+    }
+    assert {"detector, an image", "SPPE, a person", "pose NMS, an image"} <= set(
+        table["milliseconds"]
+    )
+    # One detection for all rows; poses for the loose, the strict and the true boxes and for two
+    # growths.
     assert sum(line.startswith("detecting") for line in lines) == 1
     assert [line.split("'")[1] for line in lines if line.startswith("estimating")] == [
         *("full", "two-step", "true", "growth 1", "growth 1.3")
@@ -167,7 +178,9 @@ def test_the_full_row_is_what_the_pipeline_gives(tiny) -> None:
     bench = measure.Bench(config, lambda line: None)
     results = json.loads(bench._results(settings(config)[0]).read_text())
     estimator = rmpe.load(config.detector, config.rows[0].pose, min_score=0.0, threads=1)
-    estimator.detector.card = replace(estimator.detector.card, score_threshold=config.score, nms=config.box_nms)
+    estimator.detector.card = replace(
+        estimator.detector.card, score_threshold=config.score, nms=config.box_nms
+    )
     poses = estimator(rmpe.read_image(config.data.images / "0.png"))
     assert [one["keypoints"] for one in results if one["image_id"] == 0] == [
         one["keypoints"] for one in poses.to_coco(0)
@@ -176,7 +189,9 @@ def test_the_full_row_is_what_the_pipeline_gives(tiny) -> None:
 
 def test_a_second_call_estimates_nothing(tiny, monkeypatch) -> None:
     _, first = made(tiny)
-    monkeypatch.setattr(measure.Estimator, "estimate_batch", lambda *_: pytest.fail("estimated again"))
+    monkeypatch.setattr(
+        measure.Estimator, "estimate_batch", lambda *_: pytest.fail("estimated again")
+    )
     lines, second = made(tiny, "cost=0")
     assert not [line for line in lines if line.startswith(("detecting", "estimating"))]
     assert second["lines"] == first["lines"]
@@ -207,7 +222,9 @@ def test_an_interrupted_call_goes_on(tiny, monkeypatch, stop) -> None:
     lines, table = made(tiny, "cost=0")
     assert table["lines"] == undisturbed["lines"]
     assert not [line for line in lines if line.startswith("detecting")]
-    left = sum(int(line.split(" in ")[1].split()[0]) for line in lines if line.startswith("estimating"))
+    left = sum(
+        int(line.split(" in ")[1].split()[0]) for line in lines if line.startswith("estimating")
+    )
     assert left == 5 * 4 - stop
 
 
@@ -223,11 +240,17 @@ def test_a_cut_off_line_of_boxes_is_found_again(tiny) -> None:
 
 def test_recorded_boxes_and_mpii(tiny, tmp_path) -> None:
     annotations = tmp_path / "mpii.json"
-    boxes = [{"image_id": n, "bbox": list(box), "score": 0.9, "category_id": 1} for n in range(4) for box in PEOPLE]
+    boxes = [
+        {"image_id": n, "bbox": list(box), "score": 0.9, "category_id": 1}
+        for n in range(4)
+        for box in PEOPLE
+    ]
     recorded = tmp_path / "boxes.json"
     recorded.write_text(json.dumps(boxes))
     simcc_model(tmp_path, joints=16, name="mpii.onnx").with_suffix(".toml").write_text(MPII_CARD)
-    config = load_config(AblationConfig, tiny, [f"detector={recorded}", "data.protocol=mpii", "cost=0"])
+    config = load_config(
+        AblationConfig, tiny, [f"detector={recorded}", "data.protocol=mpii", "cost=0"]
+    )
     rows = (Row("full", 80.8, str(tmp_path / "mpii.onnx")), Row("true", 84.2, boxes="true"))
     config = replace(config, data=replace(config.data, annotations=annotations), rows=rows, vary=())
     ablate(config, lambda line: None)
@@ -248,20 +271,34 @@ def test_recorded_boxes_and_mpii(tiny, tmp_path) -> None:
         (['rows=[{title="a", pose="x.onnx"}]'], "x.onnx: no such model file"),
         (['rows=[{title="a", pose="x.safetensors"}]'], "x.safetensors: cannot read the checkpoint"),
         (['rows=[{title="a", pose="x"}, {title="a"}]'], "two rows are called 'a'"),
-        (['rows=[{title="a", pose="x", nms="soft"}]'], "row 'a': unknown nms 'soft'; known: parametric"),
+        (
+            ['rows=[{title="a", pose="x", nms="soft"}]'],
+            "row 'a': unknown nms 'soft'; known: parametric",
+        ),
         (['rows=[{title="a", pose="x", nmss="oks"}]'], "did you mean 'nms'?"),
-        (['rows=[{title="a", pose="x", nms_parameters={eto=1}}]'], "unknown key 'eto'; did you mean 'eta'?"),
+        (
+            ['rows=[{title="a", pose="x", nms_parameters={eto=1}}]'],
+            "unknown key 'eto'; did you mean 'eta'?",
+        ),
         (['rows=[{title="a", pose="x", nms_parameters={eta=-1}}]'], "eta must not be negative"),
         (['vary=[{title="e", key="nms.eto", values=[1]}]'], "key 'nms.eto'; known: growth"),
         (['train=[{name="b", config="c.toml", start="a"}]'], "start = 'a' names no earlier run"),
-        (['train=[{name="b", config="c.toml"}]', 'rows=[{title="r", pose="b"}]'], "c.toml: the configuration of run"),
-        (['rows=[{title="a", pose="rtm.onnx", boxes="another"}]'], "row 'a' takes another detector"),
+        (
+            ['train=[{name="b", config="c.toml"}]', 'rows=[{title="r", pose="b"}]'],
+            "c.toml: the configuration of run",
+        ),
+        (
+            ['rows=[{title="a", pose="rtm.onnx", boxes="another"}]'],
+            "row 'a' takes another detector",
+        ),
         (["samples=1"], "samples = 1 must be at least 10"),
     ],
 )
 def test_one_clear_line_for_what_is_wrong(tiny, monkeypatch, overrides, message) -> None:
     monkeypatch.chdir(tiny.parent)
-    result = CliRunner().invoke(command, [str(tiny), *(part for one in overrides for part in ("--set", one))])
+    result = CliRunner().invoke(
+        command, [str(tiny), *(part for one in overrides for part in ("--set", one))]
+    )
     assert isinstance(result.exception, RmpeError), result.output
     assert message in str(result.exception)
     assert "\n" not in str(result.exception)
@@ -280,12 +317,16 @@ def test_growth_is_not_for_spatial_transformers(tiny, tmp_path) -> None:
     theta = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     shapes = {"images": ["n", 3, 64, 48]}
     stn = constant_model(tmp_path, "stn.onnx", shapes, theta, ["n", 2, 3])
-    stn.with_suffix(".toml").write_text('kind = "stn"\nname = "s"\ndecoder = "theta"\nsd = [255, 255, 255]\n')
+    stn.with_suffix(".toml").write_text(
+        'kind = "stn"\nname = "s"\ndecoder = "theta"\nsd = [255, 255, 255]\n'
+    )
     config = load_config(AblationConfig, tiny, ["cost=0"])
     first = replace(config.rows[0], stn=str(stn))
     with pytest.raises(UsageError, match="growth is for rows with stn = 'none'"):
         ablate(replace(config, rows=(first, Row("g", growth=1.0)), vary=()), lambda line: None)
-    ablate(replace(config, rows=(first, Row("g", growth=1.0, stn="none")), vary=()), lambda line: None)
+    ablate(
+        replace(config, rows=(first, Row("g", growth=1.0, stn="none")), vary=()), lambda line: None
+    )
 
 
 def test_rows_take_over_what_they_do_not_say() -> None:
@@ -295,8 +336,20 @@ def test_rows_take_over_what_they_do_not_say() -> None:
         vary=(Vary("atoms", "pose", (4.0, 16.0), "pgpg-{}"),),
     )  # fmt: skip
     _, second, four, sixteen = settings(config)
-    assert (second.pose, second.stn, second.nms, second.box_nms, second.paper) == ("c", "crop", "none", 0.7, None)
-    assert (four.pose, sixteen.pose, four.nms, four.value, four.varied) == ("pgpg-4", "pgpg-16", "oks", 4, "atoms")
+    assert (second.pose, second.stn, second.nms, second.box_nms, second.paper) == (
+        "c",
+        "crop",
+        "none",
+        0.7,
+        None,
+    )
+    assert (four.pose, sixteen.pose, four.nms, four.value, four.varied) == (
+        "pgpg-4",
+        "pgpg-16",
+        "oks",
+        4,
+        "atoms",
+    )
 
 
 @pytest.mark.parametrize(
@@ -315,8 +368,15 @@ def test_same_sign_as_published(difference, low, high, paper, expected) -> None:
 
 
 def test_order_of_losses() -> None:
-    lines = [Line("full", 50, 0, 0, 0, 80, 0.0), Line("a", 0, -5, 0, 0, 0, -1), Line("b", 0, -1, 0, 0, 0, -9)]
-    assert order([*lines, Line("c", 0, -7, 0, 0)]) == {"published": ["b", "a"], "measured": ["a", "b"]}
+    lines = [
+        Line("full", 50, 0, 0, 0, 80, 0.0),
+        Line("a", 0, -5, 0, 0, 0, -1),
+        Line("b", 0, -1, 0, 0, 0, -9),
+    ]
+    assert order([*lines, Line("c", 0, -7, 0, 0)]) == {
+        "published": ["b", "a"],
+        "measured": ["a", "b"],
+    }
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -352,7 +412,9 @@ def test_runs_of_the_proof_are_named_as_they_are_trained(monkeypatch) -> None:
     assert len(shared) >= 9
     for run in shared:
         file, overrides = trained[run.name]
-        assert runs._settings(run) == load_config(TrainConfig, ROOT / file, [f"run=runs/proof/{run.name}", *overrides])
+        assert runs._settings(run) == load_config(
+            TrainConfig, ROOT / file, [f"run=runs/proof/{run.name}", *overrides]
+        )
 
 
 def net_settings(folder: Path, skeleton: str = "coco17") -> tuple[str, ...]:
@@ -372,7 +434,10 @@ def test_runs_are_trained_once_exported_and_compared(tiny, tmp_path) -> None:
         + '[sstn]\nlocalisation = { name = "tiny_localisation" }\n'
     )
     small = net_settings(tmp_path / "people")
-    train = (Train("one", first, None, small), Train("two", second, "one", (*small, "sstn.parallel=1.0")))
+    train = (
+        Train("one", first, None, small),
+        Train("two", second, "one", (*small, "sstn.parallel=1.0")),
+    )
     rows = (Row("full", None, "two"), Row("crop", stn="crop"), Row("bare", stn="none"))
     config = load_config(AblationConfig, tiny, ["cost=1", f"runs={tmp_path / 'runs'}"])
     config = replace(config, rows=rows, vary=(), train=train)
@@ -380,18 +445,29 @@ def test_runs_are_trained_once_exported_and_compared(tiny, tmp_path) -> None:
         ablate(config, lambda line: None, train=False)
     lines: list[str] = []
     ablate(config, lines.append)
-    assert [line for line in lines if line.startswith("run ")] == ["run one: training", "run two: training"]
-    assert [line.split("'")[1] for line in lines if line.startswith("estimating")] == [row.title for row in rows]
+    assert [line for line in lines if line.startswith("run ")] == [
+        "run one: training",
+        "run two: training",
+    ]
+    assert [line.split("'")[1] for line in lines if line.startswith("estimating")] == [
+        row.title for row in rows
+    ]
     assert "STN with its crops, a person" in (config.out / "ablation.md").read_text()
     again: list[str] = []
     ablate(replace(config, cost=0), again.append, train=False)
     assert [line[:3] for line in again] == ["row"] * 3
-    # A run stopped half way goes on; a finished one is taken as it is, even if trained in another way.
-    longer = replace(config, train=(train[0], replace(train[1], set=(*train[1].set, "steps=2"))), cost=0)
+    # A run stopped half way goes on; a finished one is taken as it is, even if trained in another
+    # way.
+    longer = replace(
+        config, train=(train[0], replace(train[1], set=(*train[1].set, "steps=2"))), cost=0
+    )
     third = replace(longer, out=tmp_path / "third")
     said: list[str] = []
     ablate(third, said.append)
-    assert any("two/model.safetensors: taken as it is, but trained with other steps" in line for line in said)
+    assert any(
+        "two/model.safetensors: taken as it is, but trained with other steps" in line
+        for line in said
+    )
     assert not any(line.startswith("run ") for line in said)
 
 
@@ -403,7 +479,9 @@ def test_an_unfinished_run_is_resumed(tiny, tmp_path) -> None:
     file = tmp_path / "one.toml"
     file.write_text(ONE_RUN)
     train = Train("one", file, None, net_settings(tmp_path / "people"))
-    config = replace(load_config(AblationConfig, tiny, [f"runs={tmp_path / 'runs'}"]), train=(train,))
+    config = replace(
+        load_config(AblationConfig, tiny, [f"runs={tmp_path / 'runs'}"]), train=(train,)
+    )
     lines: list[str] = []
     runs = Runs(config, lines.append)
     trainer = Trainer(runs._settings(train), lambda line: None)
@@ -431,16 +509,31 @@ def test_the_papers_setting_runs_on_a_few_groups(tiny, tmp_path) -> None:
     pytest.importorskip("torch")
     names = tmp_path / "val_photos.txt"
     names.write_text("0009.png\n")
-    small = (*net_settings(tmp_path / "people", "mpii16"), f"data.exclude={names}", "steps=1", "data.size=[64, 64]")
-    config = load_config(AblationConfig, ROOT / "configs" / "ablation_mpii_paper.toml", ["samples=10", "device=cpu"])
+    small = (
+        *net_settings(tmp_path / "people", "mpii16"),
+        f"data.exclude={names}",
+        "steps=1",
+        "data.size=[64, 64]",
+    )
+    config = load_config(
+        AblationConfig, ROOT / "configs" / "ablation_mpii_paper.toml", ["samples=10", "device=cpu"]
+    )
     train = tuple(
-        replace(run, config=ROOT / run.config, set=(*run.set, *small, *(() if run.start else ("model.channels=16",))))
+        replace(
+            run,
+            config=ROOT / run.config,
+            set=(*run.set, *small, *(() if run.start else ("model.channels=16",))),
+        )
         for run in config.train
     )
     rows = tuple(row for row in config.rows if row.pose in ("stage2-pgpg", "stage2-control", None))
     other = load_config(AblationConfig, tiny)
     recorded = tmp_path / "faster_rcnn.json"
-    boxes = [{"image_id": n, "bbox": list(box), "score": 0.9, "category_id": 1} for n in range(4) for box in PEOPLE]
+    boxes = [
+        {"image_id": n, "bbox": list(box), "score": 0.9, "category_id": 1}
+        for n in range(4)
+        for box in PEOPLE
+    ]
     recorded.write_text(json.dumps(boxes))
     data = replace(config.data, annotations=tmp_path / "mpii.json", images=other.data.images)
     config = replace(

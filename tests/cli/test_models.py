@@ -78,7 +78,9 @@ def test_a_model_by_its_name_runs_without_its_first_folder(tmp_path, pose):
         use_model(name)
     photo = tmp_path / "photo.png"
     save_image(photo, spots((64, 64), [(30.0, 22.0), (34.0, 40.0), (26.0, 50.0)], 3))
-    result = CliRunner().invoke(command, ["predict", str(photo), "--out", str(tmp_path / "out"), "--no-draw"])
+    result = CliRunner().invoke(
+        command, ["predict", str(photo), "--out", str(tmp_path / "out"), "--no-draw"]
+    )
     assert result.exit_code == 0, result.output
     assert len(json.loads((tmp_path / "out" / "coco.json").read_text())) == 1
 
@@ -107,7 +109,12 @@ def test_zip(tmp_path, pose):
         ("x", lambda folder, pose: str(pose), "0" * 64, "SHA-256"),
         ("x", lambda folder, pose: "https://127.0.0.1:1/x.onnx", None, "needs --sha256"),
         ("x", lambda folder, pose: "http://127.0.0.1:1/x.onnx", "0" * 64, "cannot download"),
-        ("x", lambda folder, pose: text(folder / "text.onnx"), None, "not a model that ONNX Runtime can load"),
+        (
+            "x",
+            lambda folder, pose: text(folder / "text.onnx"),
+            None,
+            "not a model that ONNX Runtime can load",
+        ),
         ("x", lambda folder, pose: bare(folder), None, "no model card found"),
         ("x", lambda folder, pose: empty_zip(folder), None, "holds 0 ONNX models"),
     ],
@@ -164,7 +171,9 @@ def test_broken_choices(home):
 
 def test_commands(pose):
     def run(*arguments):
-        result = CliRunner().invoke(command, ["models", *map(str, arguments)], env={"COLUMNS": "200"})
+        result = CliRunner().invoke(
+            command, ["models", *map(str, arguments)], env={"COLUMNS": "200"}
+        )
         assert result.exit_code == 0, result.output
         return result.stdout
 

@@ -52,7 +52,9 @@ def test_a_folder_of_photos(tmp_path, models, photos):
     assert [row["image_id"] for row in rows] == [1, 2, 3, 4]
     np.testing.assert_allclose(np.reshape(rows[0]["keypoints"], (3, 3))[:, :2], JOINTS, atol=0.3)
     images = read(out / "images.json")
-    names = [image["file_name"] for image in (images["images"] if isinstance(images, dict) else images)]
+    names = [
+        image["file_name"] for image in (images["images"] if isinstance(images, dict) else images)
+    ]
     assert names == ["a.jpg", "b.png", "sub folder/b.png", "sub folder/ä b.png"]
     drawn = read_image(out / "drawn" / "sub folder" / "ä b.jpg")
     assert drawn.shape == (64, 64, 3)
@@ -60,8 +62,15 @@ def test_a_folder_of_photos(tmp_path, models, photos):
 
 
 def test_json_summary_is_all_of_stdout(tmp_path, models, photos):
-    summary = json.loads(run(photos, "--out", tmp_path / "out", *models, "--json", "--no-draw").stdout)
-    assert (summary["images"], summary["done"], summary["people"], summary["failed"]) == (4, 4, 4, [])
+    summary = json.loads(
+        run(photos, "--out", tmp_path / "out", *models, "--json", "--no-draw").stdout
+    )
+    assert (summary["images"], summary["done"], summary["people"], summary["failed"]) == (
+        4,
+        4,
+        4,
+        [],
+    )
     assert not (tmp_path / "out" / "drawn").exists()
 
 
@@ -71,7 +80,9 @@ def test_quiet_says_nothing(tmp_path, models, photos):
 
 
 def test_sources_from_stdin(tmp_path, models, photos):
-    result = run("-", "--out", tmp_path / "out", *models, input=f"{photos / 'a.jpg'}\n{photos / 'b.png'}\n")
+    result = run(
+        "-", "--out", tmp_path / "out", *models, input=f"{photos / 'a.jpg'}\n{photos / 'b.png'}\n"
+    )
     assert result.exit_code == 0
     assert len(read(tmp_path / "out" / "coco.json")) == 2
 
@@ -107,7 +118,11 @@ def test_a_bad_image_fails_and_the_rest_goes_on(tmp_path, models, photos):
 
 def test_recorded_boxes_and_ids_from_annotations(tmp_path, models, photos):
     truth = tmp_path / "truth.json"
-    truth.write_text(json.dumps({"images": [{"id": 70, "file_name": "a.jpg"}, {"id": 71, "file_name": "gone.jpg"}]}))
+    truth.write_text(
+        json.dumps(
+            {"images": [{"id": 70, "file_name": "a.jpg"}, {"id": 71, "file_name": "gone.jpg"}]}
+        )
+    )
     boxes = tmp_path / "boxes.json"
     boxes.write_text(
         json.dumps(
@@ -159,7 +174,10 @@ def rmpe_process(*arguments):
 
 def test_user_errors_reach_the_terminal_without_traceback(tmp_path, models):
     done = subprocess.run(
-        rmpe_process("nowhere", "--out", tmp_path / "out", *models), capture_output=True, text=True, check=False
+        rmpe_process("nowhere", "--out", tmp_path / "out", *models),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert done.stderr.startswith("rmpe: nowhere")
@@ -170,14 +188,18 @@ def test_user_errors_reach_the_terminal_without_traceback(tmp_path, models):
 def test_kill_and_resume_give_the_results_of_an_undisturbed_run(tmp_path, models):
     folder = tmp_path / "many"
     for number in range(120):
-        save_image(folder / f"{number}.png", spots((64, 64), [(x + number % 5, y) for x, y in JOINTS], 3))
+        save_image(
+            folder / f"{number}.png", spots((64, 64), [(x + number % 5, y) for x, y in JOINTS], 3)
+        )
     arguments = [folder, *models, "--threads", "1", "--format", "coco", "--format", "csv"]
     assert run(*arguments, "--out", tmp_path / "whole").exit_code == 0
     out = tmp_path / "killed"
     process = subprocess.Popen(rmpe_process(*arguments, "--out", out))
     journal = out / "journal.jsonl"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (journal.exists() and journal.read_bytes().count(b"\n") > 10):
+    while time.monotonic() < deadline and not (
+        journal.exists() and journal.read_bytes().count(b"\n") > 10
+    ):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -14,7 +14,9 @@ CROP, HEATMAP = (256, 192), (64, 48)
 
 
 def to_image(points, image_to_crop):
-    return apply(invert(image_to_crop), apply(invert(crop_to_heatmap(CROP, HEATMAP, "corner")), points))
+    return apply(
+        invert(image_to_crop), apply(invert(crop_to_heatmap(CROP, HEATMAP, "corner")), points)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,9 @@ def test_crops_equal_the_published_ones(cases):
     for case in cases:
         grown = grow_proposals(case["person_box"][None].astype(np.float32), 1.25)
         image_to_crop = boxes_to_crops(grown, CROP, "corner")[0]
-        np.testing.assert_allclose(image_to_crop[:, :2], case["affine_crop"][:, :2], rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(
+            image_to_crop[:, :2], case["affine_crop"][:, :2], rtol=1e-4, atol=1e-7
+        )
         np.testing.assert_allclose(image_to_crop[:, 2], case["affine_crop"][:, 2], atol=0.02)
         crop_box = apply(invert(image_to_crop), [[0, 0], [192, 256]]).ravel()
         np.testing.assert_allclose(crop_box, case["crop_box"], atol=1e-3)
@@ -55,12 +59,16 @@ def test_argmax_equals_the_published_one(cases, flip):
     assert compared >= (2 if flip else 12)
 
 
-@pytest.mark.parametrize(("normalise", "key"), [("sigmoid", "sigmoid"), ("softmax", "softmax"), ("sum", "divide_sum")])
+@pytest.mark.parametrize(
+    ("normalise", "key"), [("sigmoid", "sigmoid"), ("softmax", "softmax"), ("sum", "divide_sum")]
+)
 def test_integral_equals_the_published_one(cases, normalise, key):
     for case in cases:
         raw = case["hm256"].astype(np.float32) / 256
         with np.errstate(invalid="ignore", divide="ignore"):
-            points, scores = decode_integral((raw if normalise == "sum" else 16 * raw - 8)[None], normalise)
+            points, scores = decode_integral(
+                (raw if normalise == "sum" else 16 * raw - 8)[None], normalise
+            )
         expected = case[f"{key}_xy"]
         defined = np.isfinite(expected).all(axis=1)
         if normalise == "sum":
@@ -79,8 +87,12 @@ def test_averaged_sigmoid_equals_the_published_one(cases):
             both = np.stack([case["hm256"], case["hmflip256"]]).astype(np.float32) / 256
             points, scores = decode_integral(16 * both - 8, "sigmoid")
             image_to_crop = boxes_to_crops(case["crop_box"], CROP, "corner")
-            np.testing.assert_allclose(to_image(points, image_to_crop).mean(axis=0), case["avg_sigmoid_xy"], atol=2e-3)
-            np.testing.assert_allclose(scores.mean(axis=0), case["avg_sigmoid_score"].ravel(), atol=1e-5)
+            np.testing.assert_allclose(
+                to_image(points, image_to_crop).mean(axis=0), case["avg_sigmoid_xy"], atol=2e-3
+            )
+            np.testing.assert_allclose(
+                scores.mean(axis=0), case["avg_sigmoid_score"].ravel(), atol=1e-5
+            )
             compared += 1
     assert compared >= 2
 
@@ -138,7 +150,10 @@ def test_the_first_of_equal_peaks_counts():
 
 @given(st.integers(0, 191), st.integers(0, 255), st.sampled_from([1.0, 2.0, 3.0]))
 def test_simcc_is_exact(x, y, split):
-    bins_x, bins_y = np.zeros((1, 1, int(192 * split)), np.float32), np.zeros((1, 1, int(256 * split)), np.float32)
+    bins_x, bins_y = (
+        np.zeros((1, 1, int(192 * split)), np.float32),
+        np.zeros((1, 1, int(256 * split)), np.float32),
+    )
     bins_x[0, 0, int(x * split)], bins_y[0, 0, int(y * split)] = 0.7, 0.4
     points, scores = decode_simcc(bins_x, bins_y, split)
     np.testing.assert_allclose(points[0, 0], [x, y])

@@ -23,10 +23,18 @@ def people(boxes: list[list[float]], **changes: int):
         }
         for number, box in enumerate(boxes)
     ]
-    return check_people({"images": [{"id": 1, "width": 640, "height": 480}], "annotations": annotations})
+    return check_people(
+        {"images": [{"id": 1, "width": 640, "height": 480}], "annotations": annotations}
+    )
 
 
-BOXES = [[0, 0, 50, 100], [300, 200, 80, 60], [590, 300, 50, 180], [5, 5, 620, 400], [100, 100, 3, 4]]
+BOXES = [
+    [0, 0, 50, 100],
+    [300, 200, 80, 60],
+    [590, 300, 50, 180],
+    [5, 5, 620, 400],
+    [100, 100, 3, 4],
+]
 
 
 def corners(xywh: list) -> np.ndarray:

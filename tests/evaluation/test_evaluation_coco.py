@@ -61,26 +61,49 @@ def test_crowd_index_is_near_the_released_one(parity):
 
 
 def person(identity, image, x, y, side=100.0, joints=17, **more):
-    points = [[x + side * (j + 1) / (joints + 1), y + side * (j + 1) / (joints + 1), 2] for j in range(joints)]
+    points = [
+        [x + side * (j + 1) / (joints + 1), y + side * (j + 1) / (joints + 1), 2]
+        for j in range(joints)
+    ]
     flat = [number for point in points for number in point]
     box = [x, y, side, side]
-    return {"id": identity, "image_id": image, "category_id": 1, "bbox": box, "area": side**2, "keypoints": flat} | more
+    return {
+        "id": identity,
+        "image_id": image,
+        "category_id": 1,
+        "bbox": box,
+        "area": side**2,
+        "keypoints": flat,
+    } | more
 
 
 def dataset(annotations, images=(1, 2)):
     records = [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in images]
-    return {"images": records, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
+    return {
+        "images": records,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "person"}],
+    }
 
 
 def detection(annotation, score=0.9, shift=0.0):
     points = np.array(annotation["keypoints"], float).reshape(-1, 3) + np.array([shift, 0, 0])
-    return {"image_id": annotation["image_id"], "category_id": 1, "keypoints": points.ravel().tolist(), "score": score}
+    return {
+        "image_id": annotation["image_id"],
+        "category_id": 1,
+        "keypoints": points.ravel().tolist(),
+        "score": score,
+    }
 
 
 def test_crowd_index_by_hand():
-    one, two = person(1, 1, 0, 0, iscrowd=0, num_keypoints=17), person(2, 1, 50, 50, iscrowd=0, num_keypoints=17)
-    # Joint j of the second lies at 50 + 100 (j + 1) / 18; it is in the first one's box up to j = 8: 9 of 17. Just so
-    # the first one's joints from 50 on, j = 8 ... 16, are in the second's box: 9 of 17.
+    one, two = (
+        person(1, 1, 0, 0, iscrowd=0, num_keypoints=17),
+        person(2, 1, 50, 50, iscrowd=0, num_keypoints=17),
+    )
+    # Joint j of the second lies at 50 + 100 (j + 1) / 18; it is in the first one's box up to j = 8:
+    # 9 of 17. Just so the first one's joints from 50 on, j = 8 ... 16, are in the second's box: 9
+    # of 17.
     assert crowd_index([one, two]) == pytest.approx(9 / 17)
     assert crowd_index([one]) == 0
     assert crowd_index([]) == 0
@@ -97,7 +120,9 @@ def test_no_detections_and_nobody():
 def test_annotation_id_zero_counts_as_found(engine):
     pytest.importorskip(engine)
     annotation = person(0, 1, 0, 0)
-    evaluation = coco.evaluate(check_people(dataset([annotation])), [detection(annotation)], engine=engine)
+    evaluation = coco.evaluate(
+        check_people(dataset([annotation])), [detection(annotation)], engine=engine
+    )
     assert evaluation.figures["AP"] == pytest.approx(1)
     assert evaluation.found[0].all()
 
@@ -121,10 +146,14 @@ def test_neither_library_is_one_clear_line(monkeypatch):
 
 
 def test_evaluation_imports_no_heavy_library():
-    names = ["coco", "mpii", "posetrack", "pck", "bootstrap", "plots", "error_kinds"]
+    protocols = ["coco", "mpii", "posetrack", "pck"]
+    names = [f"protocols.{name}" for name in protocols]
+    names += ["figures.bootstrap", "figures.plots", "figures.error_kinds"]
     code = "import sys; " + "; ".join(f"import rmpe.evaluation.{n}" for n in names)
     code += "; print([m for m in ('torch', 'scipy', 'matplotlib', 'hotcoco', 'pycocotools') if m in sys.modules])"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.strip() == "[]"
 
 
@@ -142,11 +171,15 @@ def test_weights_equal_repeated_images(parity, coco_people):
             new = image * 10 + copy_number
             data["images"].append({"id": new, "width": 1, "height": 1})
             mine = [a for a in coco_people.annotations if a["image_id"] == image]
-            data["annotations"] += [a | {"image_id": new, "id": a["id"] * 10 + copy_number} for a in mine]
+            data["annotations"] += [
+                a | {"image_id": new, "id": a["id"] * 10 + copy_number} for a in mine
+            ]
             repeated += [r | {"image_id": new} for r in results if r["image_id"] == image]
     expected = coco.evaluate(check_people(data), repeated).figures
     assert evaluation.ranked["all"].coco_ap(weights) == pytest.approx(expected["AP"], abs=1e-9)
-    assert evaluation.ranked["medium"].coco_ap(weights) == pytest.approx(expected["AP_medium"], abs=1e-9)
+    assert evaluation.ranked["medium"].coco_ap(weights) == pytest.approx(
+        expected["AP_medium"], abs=1e-9
+    )
 
 
 def test_area_under_curve_by_hand():
@@ -172,7 +205,9 @@ def test_bootstrap_interval_is_that_of_a_mean():
     generator = np.random.default_rng(0)
     base = generator.normal(size=400)
     better = base + 0.3 + generator.normal(size=400)
-    result = compare(lambda w: w @ better / w.sum(), lambda w: w @ base / w.sum(), 400, samples=2000)
+    result = compare(
+        lambda w: w @ better / w.sum(), lambda w: w @ base / w.sum(), 400, samples=2000
+    )
     error = np.std(better - base) / 20
     np.testing.assert_allclose(
         [result.low, result.high], result.difference + np.array([-1.96, 1.96]) * error, atol=0.02
@@ -192,7 +227,10 @@ def test_box_recall_by_hand():
     checked, _ = check_results(boxes, people, "bbox")
     figures = box_recall(people, coco.evaluate(people, checked, "bbox"))
     assert figures["n_all"] == 3 and figures["n_alone"] == 1 and figures["n_crowded"] == 2
-    assert (figures["recall50"], figures["recall70"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert (figures["recall50"], figures["recall70"]) == (
+        pytest.approx(2 / 3),
+        pytest.approx(1 / 3),
+    )
     assert (figures["recall50_alone"], figures["recall70_alone"]) == (1, 0)
     assert figures["recall50_crowded"] == 0.5 and figures["recall50_small"] == -1
 
@@ -248,8 +286,14 @@ def test_broken_results(results, message):
 
 def test_counted_warnings():
     annotation = person(1, 1, 0, 0)
-    results = [detection(annotation), detection(annotation), detection(annotation) | {"category_id": 3}]
-    checked, warnings = check_results(results, check_people(dataset([annotation])), "keypoints", "r.json")
+    results = [
+        detection(annotation),
+        detection(annotation),
+        detection(annotation) | {"category_id": 3},
+    ]
+    checked, warnings = check_results(
+        results, check_people(dataset([annotation])), "keypoints", "r.json"
+    )
     assert len(checked) == 2
     assert [w.split(": ")[1][:20] for w in warnings] == [
         "1 of 2 images have n",
@@ -261,7 +305,10 @@ def test_counted_warnings():
 def test_results_may_name_the_file():
     annotation = person(1, 1, 0, 0)
     named = detection(annotation) | {"image_id": "1.jpg"}
-    assert check_results([named], check_people(dataset([annotation])), "keypoints")[0][0]["image_id"] == 1
+    assert (
+        check_results([named], check_people(dataset([annotation])), "keypoints")[0][0]["image_id"]
+        == 1
+    )
 
 
 def test_evaluation_does_not_edit_its_input(tmp_path):

@@ -12,7 +12,12 @@ from rmpe.cli.evaluate import evaluate
 from rmpe.errors import DataError, RmpeError, UsageError
 from rmpe.evaluation.benchmarks import PROTOCOLS
 from rmpe.evaluation.figures import plots
-from rmpe.evaluation.figures.error_kinds import error_kinds, joint_kinds, on_ignored, similarity_by_box_iou
+from rmpe.evaluation.figures.error_kinds import (
+    error_kinds,
+    joint_kinds,
+    on_ignored,
+    similarity_by_box_iou,
+)
 from rmpe.evaluation.files import pck as pck_files
 from rmpe.evaluation.files.submissions import check_people, check_results
 from rmpe.evaluation.matching.people import match_people
@@ -33,7 +38,9 @@ FILES = {
 
 def matched(annotations, results, min_score=0.0):
     people = check_people(dataset(annotations))
-    return match_people(people, check_results(results, people, "keypoints")[0], COCO17.sigmas, min_score)
+    return match_people(
+        people, check_results(results, people, "keypoints")[0], COCO17.sigmas, min_score
+    )
 
 
 def spread_person(identity, x, y, size=200.0, **more):
@@ -51,7 +58,10 @@ def test_best_detection_takes_the_most_similar_free_person():
     near_one = detection(one, score=0.5, shift=5)
     match = matched([one, two], [near_one, detection(one, score=0.9), detection(two, score=0.1)])[0]
     assert [match.found[i]["score"] for i in match.match] == [0.9, 0.1]
-    assert matched([one, two], [detection(two, score=0.1)], min_score=0.2)[0].match.tolist() == [-1, -1]
+    assert matched([one, two], [detection(two, score=0.1)], min_score=0.2)[0].match.tolist() == [
+        -1,
+        -1,
+    ]
     assert [len(m.truth) for m in matched([], [])] == [0, 0]
 
 
@@ -102,14 +112,18 @@ def test_people_found_missed_redundant_invented():
     one, two = spread_person(1, 0, 0), spread_person(2, 400, 0)
     crowd = spread_person(3, 0, 800, iscrowd=1)
     nobody = detection(spread_person(9, 3000, 3000), score=0.7)
-    matches = matched([one, two, crowd], [detection(one), detection(one, score=0.4), nobody, detection(crowd)])
+    matches = matched(
+        [one, two, crowd], [detection(one), detection(one, score=0.4), nobody, detection(crowd)]
+    )
     counts = error_kinds(matches, COCO17)
     assert counts["people"] == {"found": 1, "missed": 1, "redundant": 1, "invented": 1}
     assert counts["joints"]["good"] == 17 and sum(counts["joints"].values()) == 17
     assert on_ignored(
         matches[0],
         matches[0].found.index(
-            next(f for f in matches[0].found if f["keypoints"][1] >= 800 and f["keypoints"][0] < 900)
+            next(
+                f for f in matches[0].found if f["keypoints"][1] >= 800 and f["keypoints"][0] < 900
+            )
         ),
         17,
     )
@@ -207,13 +221,30 @@ def test_unanswerable_questions(parity, tmp_path):
 
 def test_pck_from_mpii_json(tmp_path):
     joints = [[10.0 * j, 5.0] for j in range(16)]
-    people = [{"image": "a.jpg", "scale": 1.0, "center": [50, 50], "joints": joints, "joints_vis": [1] * 15 + [0]}]
-    found = [{"keypoints": np.ravel([[x + (13 if j == 0 else 12), y, 1] for j, (x, y) in enumerate(joints)]).tolist()}]
+    people = [
+        {
+            "image": "a.jpg",
+            "scale": 1.0,
+            "center": [50, 50],
+            "joints": joints,
+            "joints_vis": [1] * 15 + [0],
+        }
+    ]
+    found = [
+        {
+            "keypoints": np.ravel(
+                [[x + (13 if j == 0 else 12), y, 1] for j, (x, y) in enumerate(joints)]
+            ).tolist()
+        }
+    ]
     (tmp_path / "valid.json").write_text(json.dumps(people), "utf-8")
     (tmp_path / "found.json").write_text(json.dumps(found), "utf-8")
     measured = PROTOCOLS["pck"](tmp_path / "valid.json", tmp_path / "found.json")
     # Head size 25: 12 px is within half of it, 13 px is not.
-    assert measured.figures["pckh50_plain"][:2] == [0, 100] and measured.figures["n_annotated"][-1] == 0
+    assert (
+        measured.figures["pckh50_plain"][:2] == [0, 100]
+        and measured.figures["n_annotated"][-1] == 0
+    )
     assert measured.headline(np.ones(1)) == pytest.approx(measured.figures["pooled14"])
     (tmp_path / "found.json").write_text("[]", "utf-8")
     with pytest.raises(DataError, match="0 for 1"):
@@ -232,7 +263,10 @@ def photos(data_root, tmp_path_factory):
     kept = [image["id"] for image in whole["images"]]
     whole["annotations"] = [a for a in whole["annotations"] if a["image_id"] in kept]
     (folder / "coco.json").write_text(json.dumps(whole), "utf-8")
-    names = [*(n.replace("upper_neck", "head_bottom") for n in load_skeleton("posetrack15").joints), "left_ear"]
+    names = [
+        *(n.replace("upper_neck", "head_bottom") for n in load_skeleton("posetrack15").joints),
+        "left_ear",
+    ]
     person = {"bbox_head": [0, 0, 3, 4], "track_id": 1, "keypoints": [5.0, 5.0, 1.0] * 16}
     first = f"images/v/{whole['images'][0]['file_name']}"  # frames of a video have one size
     video = {
@@ -242,10 +276,18 @@ def photos(data_root, tmp_path_factory):
     }
     (folder / "posetrack.json").write_text(json.dumps(video), "utf-8")
     joints = {"joints": [[50, 50]] * 16, "joints_vis": [1] * 16}
-    mpii = [{"image": image["file_name"], "scale": 1.5, "center": [320, 220]} | joints for image in whole["images"]]
+    mpii = [
+        {"image": image["file_name"], "scale": 1.5, "center": [320, 220]} | joints
+        for image in whole["images"]
+    ]
     (folder / "mpii.json").write_text(json.dumps(mpii), "utf-8")
     models = data_root / "models"
-    options = ["--images", data_root / "data" / "coco-val" / "images", "--detector", models / "yolox_nano.onnx"]
+    options = [
+        "--images",
+        data_root / "data" / "coco-val" / "images",
+        "--detector",
+        models / "yolox_nano.onnx",
+    ]
     return folder, [*options, "--pose", models / "tinypose_256x192.onnx", "--json"]
 
 
@@ -262,10 +304,20 @@ def photos(data_root, tmp_path_factory):
 def test_from_images(photos, name, file):
     folder, options = photos
     saved = folder / f"{name}.results.json"
-    answer = run(name, "--annotations", folder / f"{file}.json", *options, "--save-results", saved, catch=False)
+    answer = run(
+        name,
+        "--annotations",
+        folder / f"{file}.json",
+        *options,
+        "--save-results",
+        saved,
+        catch=False,
+    )
     figures = json.loads(answer.stdout)
     results = read_json(saved)
-    assert results and all(len(result["keypoints"]) in (45, 48, 51) for result in results if "keypoints" in result)
+    assert results and all(
+        len(result["keypoints"]) in (45, 48, 51) for result in results if "keypoints" in result
+    )
     if name == "coco":
         assert figures["AP"] > 0.3
     if name == "boxes":

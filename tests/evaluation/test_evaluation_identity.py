@@ -20,7 +20,15 @@ def frame(truth, found):
         return np.array(list(people), np.int64)
 
     ones = np.ones(len(truth))
-    return Frame(points(truth), ones, 2500 * ones, ids(truth), points(found), np.ones((len(found), 2)), ids(found))
+    return Frame(
+        points(truth),
+        ones,
+        2500 * ones,
+        ids(truth),
+        points(found),
+        np.ones((len(found), 2)),
+        ids(found),
+    )
 
 
 SAME = [frame({0: 0, 1: 100}, {7: 0, 8: 100})] * 4
@@ -48,7 +56,9 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("frames", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+@pytest.mark.parametrize(
+    ("frames", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
 def test_counts(frames, expected):
     figures = count(frames, SIGMAS).figures()
     assert {name: figures[name] for name in expected} == pytest.approx(expected)

@@ -26,7 +26,10 @@ from rmpe.files import read_json
 from rmpe.skeletons import load_skeleton
 
 pytest.importorskip("scipy")
-NOT_IMITATED = ("MOTP_as_reference_with_motmetrics_1_4", "MOTP_as_reference_with_motmetrics_1_4_mean")
+NOT_IMITATED = (
+    "MOTP_as_reference_with_motmetrics_1_4",
+    "MOTP_as_reference_with_motmetrics_1_4_mean",
+)
 BOOKKEEPING = (
     "reference",
     "threshold",
@@ -61,18 +64,32 @@ def test_mpii_json_gives_the_same_as_frames(parity, tmp_path):
             points = [point or [0, 0] for point in person["joints"]]
             flags = [int(point is not None) for point in person["joints"]]
             scale = head_size(person["head_box"]) / 25
-            place = [*range(6), 12, 13, 12, 13, *range(6, 12)]  # pelvis and thorax hold anything: they are not used
+            place = [
+                *range(6),
+                12,
+                13,
+                12,
+                13,
+                *range(6, 12),
+            ]  # pelvis and thorax hold anything: they are not used
             people.append({"image": frame["image"], "scale": scale, "center": [0, 0]})
-            people[-1] |= {"joints": [points[i] for i in place], "joints_vis": [flags[i] for i in place]}
+            people[-1] |= {
+                "joints": [points[i] for i in place],
+                "joints_vis": [flags[i] for i in place],
+            }
         for person in frame["pred"]:
             rows = [person["joints"][i] or [0, 0, 0] for i in place]
-            results.append({"image_id": frame["image"], "keypoints": np.ravel(rows).tolist(), "score": 1})
+            results.append(
+                {"image_id": frame["image"], "keypoints": np.ravel(rows).tolist(), "score": 1}
+            )
     (tmp_path / "valid.json").write_text(json.dumps(people), "utf-8")
     (tmp_path / "results.json").write_text(json.dumps(results), "utf-8")
     footage = mpii.read_annotations(tmp_path / "valid.json", tmp_path / "results.json")
     assert_figures(flat(mpii.evaluate(footage)), flat(data["expected"]), 1e-6, BOOKKEEPING)
     assert len(footage.warnings) == 1 and "images have no detection" in footage.warnings[0]
-    (tmp_path / "results.json").write_text(json.dumps([results[0] | {"image_id": "nowhere.jpg"}]), "utf-8")
+    (tmp_path / "results.json").write_text(
+        json.dumps([results[0] | {"image_id": "nowhere.jpg"}]), "utf-8"
+    )
     with pytest.raises(DataError, match=r"image 'nowhere.jpg' is not in"):
         mpii.read_annotations(tmp_path / "valid.json", tmp_path / "results.json")
 
@@ -118,10 +135,19 @@ def official(data):
     """The parity sequences as PoseTrack 2018 JSON: annotations and predictions, 17 joints with two ears."""
     names = ["head_bottom" if name == "neck" else name for name in data["joint_names"]]
     names = [*names[13:], "left_ear", "right_ear", *names[:13]]
-    truth = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "person", "keypoints": names}]}
+    truth = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "person", "keypoints": names}],
+    }
     found = []
     for (number, sequence), index in itertools.product(enumerate(data["sequences"]), range(30)):
-        image = {"id": 1000 * number + index, "vid_id": str(number), "frame_id": index, "is_labeled": True}
+        image = {
+            "id": 1000 * number + index,
+            "vid_id": str(number),
+            "frame_id": index,
+            "is_labeled": True,
+        }
         regions = sequence.get("ignore_regions", [])
         image["ignore_regions_x"] = [[x for x, _ in region] for region in regions]
         image["ignore_regions_y"] = [[y for _, y in region] for region in regions]
@@ -136,7 +162,9 @@ def official(data):
                 record["keypoints"] = np.ravel([[x, y, s > 0] for x, y, s in rows]).tolist()
                 if side == "gt":
                     left, top, right, bottom = person["head_box"]
-                    truth["annotations"].append(record | {"bbox_head": [left, top, right - left, bottom - top]})
+                    truth["annotations"].append(
+                        record | {"bbox_head": [left, top, right - left, bottom - top]}
+                    )
                 else:
                     found.append(record | {"scores": [s for _, _, s in rows]})
     return truth, found
@@ -149,11 +177,15 @@ def test_posetrack_json_gives_the_same_as_frames(posetrack_data, tmp_path):
     (tmp_path / "truth" / "all.json").write_text(json.dumps(truth), "utf-8")
     (tmp_path / "found" / "all.json").write_text(json.dumps(found), "utf-8")
     by_folder = posetrack_files.read_annotations(tmp_path / "truth", tmp_path / "found")
-    by_file = posetrack_files.read_annotations(tmp_path / "truth" / "all.json", tmp_path / "found" / "all.json")
+    by_file = posetrack_files.read_annotations(
+        tmp_path / "truth" / "all.json", tmp_path / "found" / "all.json"
+    )
     for footage in (by_folder, by_file):
         figures = posetrack.evaluate(footage)
         expected = posetrack_data["expected"]
-        assert_figures(figures, expected, 1e-6, (*NOT_IMITATED, "MOTA_per_sequence", "AP_printed_groups"))
+        assert_figures(
+            figures, expected, 1e-6, (*NOT_IMITATED, "MOTA_per_sequence", "AP_printed_groups")
+        )
     (tmp_path / "found" / "all.json").unlink()
     missing = posetrack_files.read_annotations(tmp_path / "truth", tmp_path / "found")
     assert "no all.json" in missing.warnings[0]
@@ -172,9 +204,18 @@ def make_frame(truth, points, truth_ids=None, point_ids=None):
     annotated = np.array(truth, float).reshape(-1, joints, 2)
     found = np.array(points, float).reshape(-1, joints, 2)
     people, tracks = len(annotated), len(found)
-    ids = [np.arange(n) if i is None else np.array(i) for n, i in ((people, truth_ids), (tracks, point_ids))]
+    ids = [
+        np.arange(n) if i is None else np.array(i)
+        for n, i in ((people, truth_ids), (tracks, point_ids))
+    ]
     return Frame(
-        annotated, np.full(people, 10.0), np.full(people, 400.0), ids[0], found, np.ones((tracks, joints)), ids[1]
+        annotated,
+        np.full(people, 10.0),
+        np.full(people, 400.0),
+        ids[0],
+        found,
+        np.ones((tracks, joints)),
+        ids[1],
     )
 
 
@@ -186,13 +227,21 @@ def test_identity_switch_is_remembered_through_a_gap():
         make_frame(here, track, [1], [8]),  # found again under another id
     ]
     counts = clear_mot.count(frames, 1)
-    assert (counts.misses[0], counts.false_positives[0], counts.switches[0], counts.objects[0]) == (1, 1, 1, 3)
+    assert (counts.misses[0], counts.false_positives[0], counts.switches[0], counts.objects[0]) == (
+        1,
+        1,
+        1,
+        3,
+    )
     assert counts.distance[0] == pytest.approx(0.2)
     assert counts.figures()["MOTA"][0] == pytest.approx(0)
 
 
 def test_followed_pair_beats_a_nearer_track():
-    frames = [make_frame([[[5, 5]]], [[[6, 5]]], [1], [7]), make_frame([[[5, 5]]], [[[9, 5]], [[5, 5]]], [1], [7, 8])]
+    frames = [
+        make_frame([[[5, 5]]], [[[6, 5]]], [1], [7]),
+        make_frame([[[5, 5]]], [[[9, 5]], [[5, 5]]], [1], [7, 8]),
+    ]
     counts = clear_mot.count(frames, 1)
     assert counts.switches[0] == 0 and counts.false_positives[0] == 1
 
@@ -204,7 +253,11 @@ def hota_by_enumeration(frames, sigmas):
     """HOTA straight from its definition, assignments by trying all of them: slow, small inputs only."""
     matrices = [oks(f.truth, f.points, f.areas, sigmas) for f in frames]
     cells = [
-        {(g, p): m[i, j] for i, g in enumerate(f.truth_ids.tolist()) for j, p in enumerate(f.point_ids.tolist())}
+        {
+            (g, p): m[i, j]
+            for i, g in enumerate(f.truth_ids.tolist())
+            for j, p in enumerate(f.point_ids.tolist())
+        }
         for f, m in zip(frames, matrices, strict=True)
     ]
     seen = {g: sum(g in f.truth_ids for f in frames) for f in frames for g in f.truth_ids.tolist()}
@@ -234,9 +287,9 @@ def hota_by_enumeration(frames, sigmas):
     for alpha in hota.ALPHAS:
         pairs = [pair for frame in matched for pair, similarity in frame if similarity >= alpha]
         missed, wrong = sum(seen.values()) - len(pairs), sum(given.values()) - len(pairs)
-        association = sum(pairs.count(c) / (seen[c[0]] + given[c[1]] - pairs.count(c)) for c in pairs) / max(
-            len(pairs), 1
-        )
+        association = sum(
+            pairs.count(c) / (seen[c[0]] + given[c[1]] - pairs.count(c)) for c in pairs
+        ) / max(len(pairs), 1)
         values.append(np.sqrt(len(pairs) / (len(pairs) + missed + wrong) * association))
     return 100 * np.mean(values)
 
@@ -251,7 +304,9 @@ def test_hota_equals_its_definition(seed):
         place = generator.uniform(0, 4, (4, 3, 2)) + np.arange(4)[:, None, None] * 8
         frames.append(make_frame(place[ids[0]] + 1, place[ids[1]], *ids))
     sigmas = (0.1, 0.2, 0.3)
-    assert hota.count(frames, sigmas).figures()["HOTA"] == pytest.approx(hota_by_enumeration(frames, sigmas), abs=1e-9)
+    assert hota.count(frames, sigmas).figures()["HOTA"] == pytest.approx(
+        hota_by_enumeration(frames, sigmas), abs=1e-9
+    )
 
 
 def test_perfect_tracks_and_no_tracks(posetrack_data):
@@ -259,7 +314,15 @@ def test_perfect_tracks_and_no_tracks(posetrack_data):
     sigmas = (0.1,) * 15
     frames = footage.sequences[0].frames
     perfect = [
-        Frame(f.truth, f.head_sizes, f.areas, f.truth_ids, f.truth, np.ones(f.truth.shape[:2]), f.truth_ids)
+        Frame(
+            f.truth,
+            f.head_sizes,
+            f.areas,
+            f.truth_ids,
+            f.truth,
+            np.ones(f.truth.shape[:2]),
+            f.truth_ids,
+        )
         for f in frames
     ]
     assert hota.count(perfect, sigmas).figures()["HOTA"] == pytest.approx(100)
@@ -271,7 +334,9 @@ def test_perfect_tracks_and_no_tracks(posetrack_data):
 
 
 def make_no_ids(f):
-    return Frame(f.truth, f.head_sizes, f.areas, f.truth_ids, f.points, f.scores, np.full(len(f.points), -1))
+    return Frame(
+        f.truth, f.head_sizes, f.areas, f.truth_ids, f.points, f.scores, np.full(len(f.points), -1)
+    )
 
 
 # OKS
@@ -291,14 +356,21 @@ def test_oks_by_hand():
 
 def layout(**changes):
     person = {"head_box": [0, 0, 3, 4], "joints": [[1, 2], None], "track_id": 1}
-    frame = {"gt": [person], "pred": [{"joints": [[1, 2, 0.5], [1, 1, 0.3]], "track_id": 1}]} | changes
+    frame = {
+        "gt": [person],
+        "pred": [{"joints": [[1, 2, 0.5], [1, 1, 0.3]], "track_id": 1}],
+    } | changes
     return {"joint_names": ["nose", "neck"], "frames": [frame]}
 
 
 def test_frames_layout_reads_nulls_and_head_size():
     frame = frames_layout(layout(), "f").frames[0]
     assert frame.head_sizes[0] == pytest.approx(3) and np.isnan(frame.truth[0, 1]).all()
-    assert is_frames_layout(layout()) and not is_frames_layout([]) and not is_frames_layout({"images": []})
+    assert (
+        is_frames_layout(layout())
+        and not is_frames_layout([])
+        and not is_frames_layout({"images": []})
+    )
 
 
 @pytest.mark.parametrize(
@@ -321,7 +393,11 @@ def test_broken_frames(changes, message):
 def test_ignore_regions_erase_joints_and_people():
     frame = make_frame([[[5, 5], [50, 50]], [[6, 6], [7, 7]]], [[[5, 5], [8, 8]]])
     left = frame.outside([[[0, 0], [10, 0], [10, 10], [0, 10]]])
-    assert len(left.truth) == 1 and np.isnan(left.truth[0, 0]).all() and left.truth[0, 1].tolist() == [50, 50]
+    assert (
+        len(left.truth) == 1
+        and np.isnan(left.truth[0, 0]).all()
+        and left.truth[0, 1].tolist() == [50, 50]
+    )
     assert len(left.points) == 0
 
 
@@ -332,14 +408,24 @@ def test_pckh_parity(parity):
     data = np.load(parity / "pckh_single.npz")
     skeleton = load_skeleton("mpii16")
     figures = pck.evaluate(data["gt"], data["pred"], data["head_size"], data["annotated"], skeleton)
-    names = ("pckh50_plain", "mean14_of_joints", "pooled14", "pooled16", "group_pooled", "n_annotated", "thresholds")
+    names = (
+        "pckh50_plain",
+        "mean14_of_joints",
+        "pooled14",
+        "pooled16",
+        "group_pooled",
+        "n_annotated",
+        "thresholds",
+    )
     assert_figures(figures, {name: data[name] for name in names}, 1e-6)
     assert figures["groups"] == data["groups"].tolist()
 
 
 def test_pckh_edges():
     skeleton = load_skeleton("mpii16")
-    empty = pck.evaluate(np.zeros((0, 16, 2)), np.zeros((0, 16, 2)), np.zeros(0), np.zeros((0, 16)), skeleton)
+    empty = pck.evaluate(
+        np.zeros((0, 16, 2)), np.zeros((0, 16, 2)), np.zeros(0), np.zeros((0, 16)), skeleton
+    )
     assert empty["pooled14"] == 0
     truth = np.zeros((1, 16, 2))
     lost = pck.evaluate(truth, np.full((1, 16, 2), np.nan), [1], np.ones((1, 16)), skeleton)

@@ -132,7 +132,10 @@ def test_measuring_all_photos_at_once_equals_photo_by_photo():
     together = Candidates(candidates, truths_of(data))
     for row, column in ((0, 0), (2, 5), (4, 9)):
         for plane in PLANES:
-            axes = [axis[min(place, len(axis) - 1)] for axis, place in zip(plane.axes, (row, column), strict=True)]
+            axes = [
+                axis[min(place, len(axis) - 1)]
+                for axis, place in zip(plane.axes, (row, column), strict=True)
+            ]
             parameters = plane.place(PoseNmsParameters(), *axes)
             alone = [parametric_nms(poses, parameters) for poses in candidates]
             expected = match(truths_of(data), *flat(alone))
@@ -147,7 +150,9 @@ def test_search_finds_its_way_from_a_bad_start():
     learned = learn_nms(candidates, truths, start=bad, folds=3)
     assert learned.ap > learned.start_ap + 0.05
     assert learned.held_out_ap > learned.start_ap
-    assert [surface.shape for surface in learned.surfaces] == [tuple(map(len, plane.axes)) for plane in PLANES]
+    assert [surface.shape for surface in learned.surfaces] == [
+        tuple(map(len, plane.axes)) for plane in PLANES
+    ]
     assert learned.surfaces[0].max() >= learned.ap - 1e-9
     everything = np.ones(len(candidates))
     again = climb(Candidates(candidates, truths), learned.parameters, everything)
@@ -162,10 +167,23 @@ def test_command_writes_what_predict_reads(tmp_path):
     data, candidates = photos(seed=3)
     annotations, results = tmp_path / "annotations.json", tmp_path / "results.json"
     annotations.write_text(json.dumps(data), "utf-8")
-    people = [person for image_id, poses in enumerate(candidates) for person in poses.to_coco(image_id)]
+    people = [
+        person for image_id, poses in enumerate(candidates) for person in poses.to_coco(image_id)
+    ]
     results.write_text(json.dumps(people), "utf-8")
     out, plot = tmp_path / "learned" / "nms.toml", tmp_path / "plots" / "nms.png"
-    arguments = ["--annotations", annotations, "--candidates", results, "--out", out, "--plot", plot, "--folds", 2]
+    arguments = [
+        "--annotations",
+        annotations,
+        "--candidates",
+        results,
+        "--out",
+        out,
+        "--plot",
+        plot,
+        "--folds",
+        2,
+    ]
     outcome = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
     assert outcome.exit_code == 0 and "on photos held out (2 folds)" in outcome.output
     assert load_config(PoseNmsParameters, out).eta > 0

@@ -34,7 +34,9 @@ def middle_of(poses, start, end):
 
 def test_nobody_is_a_copy():
     image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
-    drawn = draw_poses(image, Poses.empty(SKELETON), show_boxes=True, show_ids=True, other_boxes=np.zeros((0, 4)))
+    drawn = draw_poses(
+        image, Poses.empty(SKELETON), show_boxes=True, show_ids=True, other_boxes=np.zeros((0, 4))
+    )
     assert np.array_equal(drawn, image) and not np.shares_memory(drawn, image)
 
 
@@ -51,7 +53,12 @@ def test_limbs_have_the_colour_of_their_side(width):
         ("left_hip", "right_hip", MIDDLE),
     ]:
         row, column = middle_of(poses, start, end)
-        assert np.abs(drawn[row - 1 : row + 2, column - 1 : column + 2].astype(int) - color).sum(axis=2).min() < 60
+        assert (
+            np.abs(drawn[row - 1 : row + 2, column - 1 : column + 2].astype(int) - color)
+            .sum(axis=2)
+            .min()
+            < 60
+        )
 
 
 @pytest.mark.parametrize("name", skeleton_names())
@@ -128,7 +135,9 @@ def test_ids_have_colours_of_their_own():
     label = changed(plain, labelled)
     assert label.any() and not label[45:].any()
     assert (labelled[label] == track_color(7)).all(axis=1).mean() > 0.3
-    assert np.array_equal(draw_poses(image, person(top=40), show_ids=True), draw_poses(image, person(top=40)))
+    assert np.array_equal(
+        draw_poses(image, person(top=40), show_ids=True), draw_poses(image, person(top=40))
+    )
     assert len({track_color(number) for number in range(20)}) == 20
 
 

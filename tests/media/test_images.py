@@ -51,7 +51,13 @@ def with_alpha(mode="RGBA"):
         ("turned.png", PICTURE, {"exif": ROTATED}, np.rot90(SMOOTH, -1), 0),
         ("one.png", PICTURE.crop((5, 7, 6, 8)), {}, SMOOTH[7:8, 5:6], 0),
         ("näme 写真 with spaces [1].png", PICTURE, {}, SMOOTH, 0),
-        ("animated.gif", PICTURE, {"save_all": True, "append_images": [PICTURE.convert("L")]}, SMOOTH, 6),
+        (
+            "animated.gif",
+            PICTURE,
+            {"save_all": True, "append_images": [PICTURE.convert("L")]},
+            SMOOTH,
+            6,
+        ),
     ],
 )
 def test_reads_as_rgb(tmp_path, name, picture, options, expected, tolerance):
@@ -120,7 +126,9 @@ def test_truncated_jpeg_is_a_named_failure(tmp_path, progressive, share, exif, p
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("trailer", [b"", b"\0", b"\0" * 4096, b"junk" * 99, b"\xff\xff", b"\xff\xd9", jpeg()])
+@pytest.mark.parametrize(
+    "trailer", [b"", b"\0", b"\0" * 4096, b"junk" * 99, b"\xff\xff", b"\xff\xd9", jpeg()]
+)
 @pytest.mark.parametrize("exif", [b"", thumbnail_exif()])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_whole_jpeg_with_bytes_after_its_end_is_read(tmp_path, trailer, exif, progressive):
@@ -151,9 +159,21 @@ def half(kind):
         ("half.webp", half(".webp"), "damaged or truncated WebP"),
         ("half.bmp", half(".bmp"), "damaged or truncated BMP"),
         ("half.tif", half(".tif"), "damaged or truncated TIFF"),
-        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99, "HEIC pictures are not supported; convert"),
-        ("photo.heic", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 99, "HEIC pictures are not supported; convert"),
-        ("photo.avif", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + b"\0" * 99, "no AVIF decoder; convert it"),
+        (
+            "photo.heic",
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99,
+            "HEIC pictures are not supported; convert",
+        ),
+        (
+            "photo.heic",
+            b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 99,
+            "HEIC pictures are not supported; convert",
+        ),
+        (
+            "photo.avif",
+            b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + b"\0" * 99,
+            "no AVIF decoder; convert it",
+        ),
         ("cut.gif", b"GIF89a\x10\0\x10\0", "no GIF decoder; convert it"),
         # A header that promises more pixels than OpenCV accepts (2^40).
         ("bomb.ppm", b"P6 1048577 1048577 255 ", "bomb.ppm: "),

@@ -41,7 +41,11 @@ def tree(tmp_path, monkeypatch):
         # The same file twice is one image; different files of one name get longer names.
         (["p/a.jpg"], ["p", "p/a.jpg", "./p/../p/a.jpg"], ["a.jpg"]),
         (["p/a.jpg", "q/a.jpg"], ["p", "q"], ["p/a.jpg", "q/a.jpg"]),
-        (["p/x/a.jpg", "q/x/a.jpg", "q/b.jpg"], ["p/x", "q/x", "q/b.jpg"], ["p/x/a.jpg", "b.jpg", "q/x/a.jpg"]),
+        (
+            ["p/x/a.jpg", "q/x/a.jpg", "q/b.jpg"],
+            ["p/x", "q/x", "q/b.jpg"],
+            ["p/x/a.jpg", "b.jpg", "q/x/a.jpg"],
+        ),
         (["p/a.jpg", "q/A.JPG"], ["p", "q"], ["p/a.jpg", "q/A.JPG"]),
     ],
 )
@@ -77,7 +81,12 @@ def test_names_never_leave_the_output_folder(tree):
 def test_list_on_standard_input(tree, monkeypatch):
     tree("p/a.jpg", "p/b c.jpg", "q/d.jpg", "e.jpg")
     lines = ["p/a.jpg\n", "p/b c.jpg\r\n", "\n", "q\n"]
-    assert [item.file_name for item in find_images(["-", "e.jpg"], lines)] == ["e.jpg", "a.jpg", "b c.jpg", "d.jpg"]
+    assert [item.file_name for item in find_images(["-", "e.jpg"], lines)] == [
+        "e.jpg",
+        "a.jpg",
+        "b c.jpg",
+        "d.jpg",
+    ]
     monkeypatch.setattr("sys.stdin", iter(lines))
     assert len(find_images(["-"])) == 3
 
@@ -110,12 +119,16 @@ def test_unreadable_folder(tree, monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)  # the superuser, whom containers run as, is never denied
+    monkeypatch.setattr(
+        os, "scandir", scandir
+    )  # the superuser, whom containers run as, is never denied
     with pytest.raises(DataError, match=r"secret: cannot read the folder: Permission denied"):
         find_images(["p"])
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser is never denied")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser is never denied"
+)
 @pytest.mark.parametrize("source", ["p", "p/secret", "p/secret/b.jpg"])
 def test_really_unreadable_folder(tree, source):
     root = tree("p/a.jpg", "p/secret/b.jpg")
@@ -148,7 +161,9 @@ def test_ids_without_annotations(tree, files, expected):
 
 
 def coco(path, **ids):
-    path.write_text(json.dumps({"images": [{"id": number, "file_name": name} for name, number in ids.items()]}))
+    path.write_text(
+        json.dumps({"images": [{"id": number, "file_name": name} for name, number in ids.items()]})
+    )
     return path
 
 
@@ -159,7 +174,11 @@ def coco(path, **ids):
         (["7.jpg"], {"7.jpg": 70}, {"7.jpg": 70}),
         (["a.jpg", "b.jpg"], {"b.jpg": 5}, {"b.jpg": 5}),
         (["x/a.jpg", "y/a.jpg"], {"x/a.jpg": 1, "y/a.jpg": 2}, {"x/a.jpg": 1, "y/a.jpg": 2}),
-        (["x/a.jpg"], {"p/x/a.jpg": 1, "a.jpg": 2}, {"x/a.jpg": 1}),  # the longest end wins; the root is p
+        (
+            ["x/a.jpg"],
+            {"p/x/a.jpg": 1, "a.jpg": 2},
+            {"x/a.jpg": 1},
+        ),  # the longest end wins; the root is p
     ],
 )
 def test_ids_from_annotations(tree, files, known, expected):
@@ -176,7 +195,10 @@ def test_ids_from_annotations(tree, files, known, expected):
         ("{}", "not COCO annotations"),
         ('{"images": [{"id": 1}]}', "not COCO annotations"),
         ('{"images": [{"id": "x", "file_name": "a.jpg"}]}', "not COCO annotations"),
-        ('{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]}', "two images are called"),
+        (
+            '{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]}',
+            "two images are called",
+        ),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}]}', "are both image 1 there"),
     ],
 )

@@ -32,7 +32,12 @@ def transport_stream(levels, fps=10):
     data = io.BytesIO()
     with av.open(data, "w", format="mpegts") as container:
         stream = container.add_stream("mpeg2video", rate=fps)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = SIZE[1], SIZE[0], "yuv420p", 1
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = (
+            SIZE[1],
+            SIZE[0],
+            "yuv420p",
+            1,
+        )
         for level in levels:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(level), format="rgb24")))
         container.mux(stream.encode(None))
@@ -40,9 +45,11 @@ def transport_stream(levels, fps=10):
 
 
 class Server:
-    """Answers the n-th connection with the n-th step: bytes and how long to stay silent afterwards; None = refused.
+    """Answers the n-th connection with the n-th step: bytes and how long to stay silent afterwards;
+    None = refused.
 
-    The answers are HTTP without a length, so nobody can know when the stream ends. After the last step it is gone.
+    The answers are HTTP without a length, so nobody can know when the stream ends. After the last
+    step it is gone.
     """
 
     def __init__(self, *steps):
@@ -78,7 +85,9 @@ class Server:
 
     def _answer(self, connection, data, silence):
         try:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n" + data)
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n" + data
+            )
         except OSError:
             return  # the other side has seen enough
         self.over.wait(silence)
@@ -113,7 +122,9 @@ def test_a_stream_that_breaks_off_is_opened_again():
         frames = list(itertools.islice(video, 12))
     seen = levels(frames)
     again = seen.index(150)
-    assert seen[:again] in (list(range(50, 120, 10)), list(range(50, 130, 10))), "all but perhaps the last"
+    assert seen[:again] in (list(range(50, 120, 10)), list(range(50, 130, 10))), (
+        "all but perhaps the last"
+    )
     assert seen[again:] == [150 + 10 * number for number in range(12 - again)]
     assert [frame.index for frame in frames] == list(range(12))
     assert video.corrupt == 0
@@ -209,7 +220,12 @@ def test_the_command_says_what_a_stream_went_through(tmp_path, monkeypatch):
     from tiny_models import spot_pose_model, yolox_model
 
     monkeypatch.setattr(module, "RECONNECT", (0.01, 0.02, 0.04))
-    models = ["--detector", str(yolox_model(tmp_path, PEOPLE)), "--pose", str(spot_pose_model(tmp_path))]
+    models = [
+        "--detector",
+        str(yolox_model(tmp_path, PEOPLE)),
+        "--pose",
+        str(spot_pose_model(tmp_path)),
+    ]
     data = transport_stream([50] * 8)
     with Server((data, 0), None, (data, 0)) as server:
         arguments = ["track", server.url, *models, "--out", str(tmp_path / "out"), "--json"]

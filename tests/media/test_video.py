@@ -39,7 +39,9 @@ def tone(path, seconds=2.0, codec="aac", fmt="mp4", title="a tone"):
             container.mux(video.encode(frame))
         wave = (np.sin(np.arange(int(seconds * 48000)) * 0.05) * 8000).astype(np.int16)
         for start in range(0, len(wave) - 1023, 1024):
-            block = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="s16", layout="mono")
+            block = av.AudioFrame.from_ndarray(
+                wave[None, start : start + 1024], format="s16", layout="mono"
+            )
             block.sample_rate, block.pts, block.time_base = 48000, start, Fraction(1, 48000)
             container.mux(audio.encode(block))
         container.mux(video.encode(None))
@@ -53,12 +55,16 @@ def test_frames_and_irregular_times_come_back(tmp_path):
         frames = list(video)
     assert [frame.index for frame in frames] == list(range(6))
     assert np.allclose([frame.seconds for frame in frames], times, atol=1e-4)
-    assert np.allclose([frame.image[30, 40].mean() for frame in frames], 40 + 10 * np.arange(6), atol=3)
+    assert np.allclose(
+        [frame.image[30, 40].mean() for frame in frames], 40 + 10 * np.arange(6), atol=3
+    )
     assert frames[0].image.shape == (48, 64, 3)
     assert frames[0].image.dtype == np.uint8
 
 
-@pytest.mark.parametrize(("size", "stored"), [((47, 63), (48, 64)), ((48, 63), (48, 64)), ((2, 2), (2, 2))])
+@pytest.mark.parametrize(
+    ("size", "stored"), [((47, 63), (48, 64)), ((48, 63), (48, 64)), ((2, 2), (2, 2))]
+)
 def test_odd_sizes_become_even_and_browsers_can_play_it(tmp_path, size, stored):
     path = tmp_path / "v.mp4"
     with VideoWriter(path) as writer:
@@ -74,7 +80,12 @@ def test_odd_sizes_become_even_and_browsers_can_play_it(tmp_path, size, stored):
 
 @pytest.mark.parametrize(
     ("size", "inside"),
-    [((48, 64), (0, 0, 64, 48)), ((96, 128), (0, 0, 64, 48)), ((96, 64), (16, 0, 48, 48)), ((7, 28), (0, 15, 64, 33))],
+    [
+        ((48, 64), (0, 0, 64, 48)),
+        ((96, 128), (0, 0, 64, 48)),
+        ((96, 64), (16, 0, 48, 48)),
+        ((7, 28), (0, 15, 64, 33)),
+    ],
 )
 def test_a_frame_of_another_size_is_fitted_with_black_bars(tmp_path, size, inside):
     with VideoWriter(tmp_path / "v.mp4", crf=5) as writer:
@@ -115,11 +126,15 @@ def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("codec", "fmt", "kept"), [("aac", "mp4", "aac"), ("pcm_s16le", "mov", "aac"), ("mp3", "mov", "mp3")]
+    ("codec", "fmt", "kept"),
+    [("aac", "mp4", "aac"), ("pcm_s16le", "mov", "aac"), ("mp3", "mov", "mp3")],
 )
 def test_sound_goes_along(tmp_path, codec, fmt, kept):
     source = tone(tmp_path / f"in.{fmt}", codec=codec, fmt=fmt)
-    with Video(source) as video, VideoWriter(tmp_path / "v.mp4", fps=10, audio_from=source) as writer:
+    with (
+        Video(source) as video,
+        VideoWriter(tmp_path / "v.mp4", fps=10, audio_from=source) as writer,
+    ):
         for frame in video:
             writer.write(frame.image, frame.seconds)
     with av.open(str(tmp_path / "v.mp4")) as container:
@@ -233,7 +248,9 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path, content):
 def test_a_sound_file_is_refused(tmp_path):
     with av.open(str(tmp_path / "a.wav"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 800), np.int16), format="s16", layout="mono"
+        )
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
     with pytest.raises(ImageError, match="no video"):

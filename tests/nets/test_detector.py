@@ -22,8 +22,21 @@ from rmpe.training.detector.augment import (  # noqa: E402
     draw_patches,
     warp,
 )
-from rmpe.training.detector.losses import DetectionTargets, detection_loss, distillation_loss, paired_giou  # noqa: E402
-from rmpe.training.detector.photos import IGNORED, NOTHING, PERSON, Photo, label, pack_photos, read_photos  # noqa: E402
+from rmpe.training.detector.losses import (
+    DetectionTargets,
+    detection_loss,
+    distillation_loss,
+    paired_giou,
+)
+from rmpe.training.detector.photos import (
+    IGNORED,
+    NOTHING,
+    PERSON,
+    Photo,
+    label,
+    pack_photos,
+    read_photos,
+)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +100,9 @@ def test_folded_backbone_is_imagenets():
 
 def random_boxes(generator, *shape, size=64.0):
     start = torch.rand(*shape, 2, generator=generator) * size * 0.7
-    return torch.cat([start, start + 6 + torch.rand(*shape, 2, generator=generator) * size * 0.3], dim=-1)
+    return torch.cat(
+        [start, start + 6 + torch.rand(*shape, 2, generator=generator) * size * 0.3], dim=-1
+    )
 
 
 def test_pairwise_iou_is_that_of_the_nouns():
@@ -125,7 +140,8 @@ def test_assignment_against_loops(count):
     generator = torch.Generator().manual_seed(count)
     centers, strides = cells((64, 64), torch.device("cpu"))
     boxes = (
-        torch.cat([centers - 8, centers + 8], dim=1)[None] + torch.randn(1, len(centers), 4, generator=generator) * 3
+        torch.cat([centers - 8, centers + 8], dim=1)[None]
+        + torch.randn(1, len(centers), 4, generator=generator) * 3
     )
     scores = torch.rand(1, len(centers), generator=generator)
     people = random_boxes(generator, 1, 8)
@@ -149,7 +165,14 @@ def test_overlapping_people_both_get_cells():
     people = torch.tensor([[[30.0, 20, 70, 110], [40, 20, 80, 110]]])
     guess = torch.tensor([[20.0, 45]]).repeat(len(centers), 1)
     boxes = torch.cat([centers - guess, centers + guess], dim=1)[None]
-    found = assign(boxes, torch.full((1, len(centers)), 0.01), centers, strides, people, torch.ones(1, 2, dtype=bool))
+    found = assign(
+        boxes,
+        torch.full((1, len(centers)), 0.01),
+        centers,
+        strides,
+        people,
+        torch.ones(1, 2, dtype=bool),
+    )
     owners = found.person[0][found.quality[0] > 0]
     assert set(owners.tolist()) == {0, 1}
 
@@ -160,7 +183,9 @@ def test_loss_is_small_for_the_right_answer_and_blind_to_ignored_regions():
     people = torch.tensor([[[8.0, 8, 40, 56], [44, 4, 62, 30]]])
     nobody, one = torch.zeros(1, 2, dtype=bool), torch.tensor([[True, False]])
     right = people[:, :1].expand(1, len(centers), 4).clone()
-    first = detection_loss(Detections(right, torch.zeros(1, len(centers))), size, DetectionTargets(people, one, nobody))
+    first = detection_loss(
+        Detections(right, torch.zeros(1, len(centers))), size, DetectionTargets(people, one, nobody)
+    )
     assert first["box"].item() == pytest.approx(0, abs=1e-5)
     # A sure answer in the second box costs something, unless that region is ignored.
     inside = ((centers > people[0, 1, :2]) & (centers < people[0, 1, 2:])).all(dim=1)
@@ -183,7 +208,9 @@ def test_loss_is_small_for_the_right_answer_and_blind_to_ignored_regions():
     ],
 )
 def test_giou(a, b, expected):
-    found = paired_giou(torch.tensor([a], dtype=torch.float32), torch.tensor([b], dtype=torch.float32))
+    found = paired_giou(
+        torch.tensor([a], dtype=torch.float32), torch.tensor([b], dtype=torch.float32)
+    )
     assert found.item() == pytest.approx(expected, abs=1e-6)
     assert paired_giou(torch.zeros(0, 4), torch.zeros(0, 4)).shape == (0,)
 
@@ -213,7 +240,12 @@ def canvas_batch(count=4, side=64):
 
 def bright_box(image):
     rows, columns = torch.nonzero(image.mean(dim=0) > 155, as_tuple=True)
-    return [columns.min().item(), rows.min().item(), columns.max().item() + 1, rows.max().item() + 1]
+    return [
+        columns.min().item(),
+        rows.min().item(),
+        columns.max().item() + 1,
+        rows.max().item() + 1,
+    ]
 
 
 def test_boxes_follow_the_pixels():
@@ -225,7 +257,9 @@ def test_boxes_follow_the_pixels():
         for _ in range(12):
             images, targets = draw(photos, how, generator)
             assert images.shape == (4, 3, 96, 80)
-            for image, box, real in zip(images, targets.people[:, 0], targets.real[:, 0], strict=True):
+            for image, box, real in zip(
+                images, targets.people[:, 0], targets.real[:, 0], strict=True
+            ):
                 if real:
                     seen += 1
                     np.testing.assert_allclose(bright_box(image), box, atol=1.5)
@@ -265,7 +299,11 @@ FAR, NEAR = [200, 200, 260, 300], [0, 0, 60, 100]
     [
         (photo([]), Boxes.empty(), []),
         (photo([NEAR], crowds=[FAR]), Boxes.empty(), [PERSON, IGNORED]),
-        (photo([NEAR], maybe=[True]), Boxes.empty(), [IGNORED]),  # nobody confirms that this is one person
+        (
+            photo([NEAR], maybe=[True]),
+            Boxes.empty(),
+            [IGNORED],
+        ),  # nobody confirms that this is one person
         (photo([NEAR], maybe=[True]), Boxes([NEAR], [0.2]), [PERSON]),
         (photo([[0, 0, 20, 30]], maybe=[True]), Boxes.empty(), [PERSON]),  # too small for a crowd
         (photo([NEAR]), Boxes([FAR], [0.9]), [PERSON]),  # everybody is listed: the teacher is wrong
@@ -287,7 +325,10 @@ def test_photos_are_packed_once(tmp_path):
 
     for name in ("a.png", "b.png", "c.png", "d.png"):
         save_image(tmp_path / name, np.full((30, 60, 3), 200, np.uint8))
-    entry = [{"id": n, "file_name": f"{name}.png", "width": 60, "height": 30} for n, name in enumerate("abcd")]
+    entry = [
+        {"id": n, "file_name": f"{name}.png", "width": 60, "height": 30}
+        for n, name in enumerate("abcd")
+    ]
     entry[2]["annotation"] = "labels-kp-persons-only"
     people = [
         {"image_id": 1, "bbox": [6, 3, 12, 24], "iscrowd": 0},
@@ -367,7 +408,10 @@ class FakeSession:
     path = "model.onnx"
 
     def __init__(self, boxes, scores, shape=(None, 3, 64, 64)):
-        self.answer = [np.array(boxes, np.float32).reshape(1, -1, 4), np.array(scores, np.float32)[None]]
+        self.answer = [
+            np.array(boxes, np.float32).reshape(1, -1, 4),
+            np.array(scores, np.float32)[None],
+        ]
         self.inputs = {"images": shape}
         self.outputs = {"boxes": (None, None, 4), "scores": (None, None)}
 
@@ -377,14 +421,24 @@ class FakeSession:
 
 
 CARD = ModelCard(
-    kind="detector", name="fake", decoder="boxes", score_threshold=0.1, nms=0.5, mean=(100.0,) * 3, sd=(2.0,) * 3
+    kind="detector",
+    name="fake",
+    decoder="boxes",
+    score_threshold=0.1,
+    nms=0.5,
+    mean=(100.0,) * 3,
+    sd=(2.0,) * 3,
 )
 
 
 def test_decoded_boxes_come_back_in_image_pixels():
-    session = FakeSession([[0, 0, 32, 16], [1, 0, 33, 16], [40, 20, 80, 30], [0, 0, 5, 5]], [0.5, 0.9, 0.3, 0.05])
+    session = FakeSession(
+        [[0, 0, 32, 16], [1, 0, 33, 16], [40, 20, 80, 30], [0, 0, 5, 5]], [0.5, 0.9, 0.3, 0.05]
+    )
     found = DecodedDetector(session, CARD)(np.full((64, 128, 3), 110, np.uint8))
-    np.testing.assert_allclose(found.xyxy, [[2, 0, 66, 32], [80, 40, 128, 60]])  # scale 1/2, clipped, suppressed
+    np.testing.assert_allclose(
+        found.xyxy, [[2, 0, 66, 32], [80, 40, 128, 60]]
+    )  # scale 1/2, clipped, suppressed
     np.testing.assert_allclose(found.scores, [0.9, 0.3])
     assert session.seen.shape == (1, 3, 64, 64)
     assert session.seen[0, :, 0, 0].tolist() == [5, 5, 5]
@@ -394,7 +448,9 @@ def test_decoded_boxes_come_back_in_image_pixels():
 def test_a_model_that_is_sure_of_everything_is_survived():
     count = 20 * CANDIDATES
     boxes = np.tile(np.arange(count)[:, None] * 1e-3, (1, 4)) + np.array([0, 0, 9, 9])
-    found = DecodedDetector(FakeSession(boxes, np.linspace(0.4, 0.6, count)), CARD)(np.zeros((64, 64, 3), np.uint8))
+    found = DecodedDetector(FakeSession(boxes, np.linspace(0.4, 0.6, count)), CARD)(
+        np.zeros((64, 64, 3), np.uint8)
+    )
     assert 0 < len(found) <= CANDIDATES
 
 
@@ -408,6 +464,9 @@ def test_a_model_that_is_sure_of_everything_is_survived():
 def test_models_that_are_no_detectors(session, words):
     with pytest.raises(ModelError, match=words):
         DecodedDetector(session, CARD)
-    session.inputs, session.outputs = {"images": (None, 3, 64, 64)}, {"heatmaps": (None, 17, 16, 16)}
+    session.inputs, session.outputs = (
+        {"images": (None, 3, 64, 64)},
+        {"heatmaps": (None, 17, 16, 16)},
+    )
     with pytest.raises(ModelError, match="decoder 'boxes' needs outputs"):
         DecodedDetector(session, CARD)

@@ -70,7 +70,9 @@ class Fixed(nn.Module):
 
 def blobs(points, size=SIZE, sigma=6.0):
     """One Gaussian a channel at ``points`` (B, 3, 2)."""
-    y, x = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in size), indexing="ij")
+    y, x = torch.meshgrid(
+        *(torch.arange(side, dtype=torch.float32) for side in size), indexing="ij"
+    )
     dx, dy = x - points[..., 0, None, None], y - points[..., 1, None, None]
     return torch.exp(-(dx**2 + dy**2) / (2 * sigma**2))
 
@@ -100,17 +102,26 @@ def in_crop(tmp_path_factory):
     net = SstnSppe(Blobs(), Fixed())
     card = model_card({**CONFIG, "skeleton": "coco17"}, "pose", "keypoints")
     path = tmp_path_factory.mktemp("crop") / "sstn_sppe.onnx"
-    return net, export_onnx(InCrop(net, extra=True), ["keypoints", "scores", "heatmaps", "theta"], card, path)
+    return net, export_onnx(
+        InCrop(net, extra=True), ["keypoints", "scores", "heatmaps", "theta"], card, path
+    )
 
 
 def crops(batch, seed=0):
-    points = 12 + torch.rand(batch, 3, 2, generator=torch.Generator().manual_seed(seed)) * torch.tensor([20.0, 32.0])
+    points = 12 + torch.rand(
+        batch, 3, 2, generator=torch.Generator().manual_seed(seed)
+    ) * torch.tensor([20.0, 32.0])
     return points, blobs(points)
 
 
 @pytest.mark.parametrize(
     ("kind", "shape"),
-    [("gaussians", (2, 5, 16, 12)), ("noise", (2, 5, 16, 12)), ("negative", (1, 3, 8, 6)), ("empty", (0, 3, 8, 6))],
+    [
+        ("gaussians", (2, 5, 16, 12)),
+        ("noise", (2, 5, 16, 12)),
+        ("negative", (1, 3, 8, 6)),
+        ("empty", (0, 3, 8, 6)),
+    ],
 )
 def test_decoding_in_the_graph_equals_decoding_outside(kind, shape):
     rng = np.random.default_rng(0)
@@ -133,7 +144,9 @@ def test_the_whole_graph_finds_joints_in_the_proposals_crop_whatever_theta(in_cr
     theta = net.localisation(images)
     assert (theta - torch.eye(2, 3)).abs().max() > 0.1
     found, scores, *_ = Session(path)(images.numpy())
-    np.testing.assert_allclose(found, points, atol=0.35)  # bilinear sampling and pooling shift a summit a little
+    np.testing.assert_allclose(
+        found, points, atol=0.35
+    )  # bilinear sampling and pooling shift a summit a little
     assert scores.min() > 0.7
 
 
@@ -181,7 +194,11 @@ def test_composed_files_equal_pytorch(checkpoint, composed, batch):
 
 def test_exported_files_carry_their_cards_and_load(composed):
     pose, spatial = load_pose_model(composed[1]), load_stn(composed[0])
-    assert (pose.card.name, pose.card.decoder, pose.card.alignment) == ("test net", "dark", "center")
+    assert (pose.card.name, pose.card.decoder, pose.card.alignment) == (
+        "test net",
+        "dark",
+        "center",
+    )
     assert (pose.card.size, pose.card.growth, pose.card.license) == (SIZE, 1.3, "Apache-2.0")
     assert (spatial.card.kind, spatial.card.decoder, spatial.card.size) == ("stn", "theta", SIZE)
     points, scores = pose(np.zeros((3, *SIZE, 3), np.uint8))
@@ -229,7 +246,9 @@ def test_the_flip_test_of_the_whole_graph_finds_the_joints(tmp_path, extra):
 
     outputs = ["keypoints", "scores", *(["heatmaps", "theta"] if extra else [])]
     card = replace(model_card(CONFIG, "pose", "keypoints"), mean=(0.0,) * 3, sd=(255.0,) * 3)
-    path = export_onnx(InCrop(SstnSppe(OneBlob(), Fixed()), extra), outputs, card, tmp_path / "net.onnx")
+    path = export_onnx(
+        InCrop(SstnSppe(OneBlob(), Fixed()), extra), outputs, card, tmp_path / "net.onnx"
+    )
     points, _ = crops(4, seed=5)
     points = points[:, :1]
     images = (255 * blobs(points)).byte().permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy()
@@ -238,7 +257,10 @@ def test_the_flip_test_of_the_whole_graph_finds_the_joints(tmp_path, extra):
     np.testing.assert_allclose(found, points.expand(-1, 17, -1), atol=0.6)
     np.testing.assert_array_equal(model(images[:1])[0], found[:1])
     session = Session(path)
-    once, mirrored = (session(network_input(np.ascontiguousarray(some), card)) for some in (images, images[:, :, ::-1]))
+    once, mirrored = (
+        session(network_input(np.ascontiguousarray(some), card))
+        for some in (images, images[:, :, ::-1])
+    )
     if extra:
         heatmaps = (once[2] + mirrored[2][..., ::-1]) / 2
         cells, peaks = decode_dark(heatmaps)
@@ -250,7 +272,10 @@ def test_the_flip_test_of_the_whole_graph_finds_the_joints(tmp_path, extra):
 
 
 def test_int8_keeps_the_card_the_answer_and_the_float_parts(composed, tmp_path):
-    batches = [np.random.default_rng(seed).normal(size=(8, 3, *SIZE)).astype(np.float32) for seed in range(3)]
+    batches = [
+        np.random.default_rng(seed).normal(size=(8, 3, *SIZE)).astype(np.float32)
+        for seed in range(3)
+    ]
     small = quantise(composed[1], batches, tmp_path / "int8.onnx")
     assert Session(small).metadata == Session(composed[1]).metadata
     float32, int8 = Session(composed[1])(batches[0])[0], Session(small)(batches[0])[0]
@@ -291,12 +316,24 @@ def photos(tmp_path):
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
     for index in (1, 2):
-        save_image(tmp_path / "images" / f"{index}.png", rng.integers(0, 255, (60, 80, 3), np.uint8))
+        save_image(
+            tmp_path / "images" / f"{index}.png", rng.integers(0, 255, (60, 80, 3), np.uint8)
+        )
     people = [(1, [10, 10, 30, 40]), (2, [5, 5, 20, 30]), (2, [40, 10, 25, 45])]
     data = {
-        "images": [{"id": index, "file_name": f"{index}.png", "height": 60, "width": 80} for index in (1, 2)],
+        "images": [
+            {"id": index, "file_name": f"{index}.png", "height": 60, "width": 80}
+            for index in (1, 2)
+        ],
         "annotations": [
-            {"id": index, "image_id": image, "bbox": box, "keypoints": [0] * 51, "num_keypoints": 0, "iscrowd": 0}
+            {
+                "id": index,
+                "image_id": image,
+                "bbox": box,
+                "keypoints": [0] * 51,
+                "num_keypoints": 0,
+                "iscrowd": 0,
+            }
             for index, (image, box) in enumerate(people)
         ],
     }
@@ -310,7 +347,13 @@ def test_calibration_crops_cover_the_data(photos):
     batches = list(calibration_batches(photos, photos.parent / "images", card, batch=2))
     assert [batch.shape for batch in batches] == [(2, 3, *SIZE), (1, 3, *SIZE)]
     assert all(batch.min() >= -1 and batch.max() <= 1.01 and batch.std() > 0.1 for batch in batches)
-    assert sum(len(batch) for batch in calibration_batches(photos, photos.parent / "images", card, people=2)) == 2
+    assert (
+        sum(
+            len(batch)
+            for batch in calibration_batches(photos, photos.parent / "images", card, people=2)
+        )
+        == 2
+    )
 
 
 def test_calibration_with_nobody_is_a_clear_error(tmp_path):
@@ -323,7 +366,9 @@ def test_calibration_with_nobody_is_a_clear_error(tmp_path):
 def test_command_line_exports_and_quantises_a_localisation_net(photos, tmp_path):
     checkpoint, out = tmp_path / "part.safetensors", tmp_path / "out"
     save_checkpoint(checkpoint, build_net(TINY), {**CONFIG, "model": TINY})
-    result = CliRunner().invoke(rmpe, ["export", str(checkpoint), "--out", str(out), "--int8", str(photos)])
+    result = CliRunner().invoke(
+        rmpe, ["export", str(checkpoint), "--out", str(out), "--int8", str(photos)]
+    )
     assert result.exit_code == 0, result.output
     assert {file.name for file in out.iterdir()} == {"stn.onnx", "stn_int8.onnx"}
     theta = load_stn(out / "stn_int8.onnx").session(np.zeros((2, 3, *SIZE), np.float32))[0]
@@ -334,14 +379,20 @@ def test_a_detector_is_quantised_with_whole_photos(photos, tmp_path):
     detector = {"name": "person_detector", "width": 8}
     checkpoint, out = tmp_path / "detector.safetensors", tmp_path / "out"
     save_checkpoint(checkpoint, build_net(detector), {"model": detector, "size": [64, 64]})
-    result = CliRunner().invoke(rmpe, ["export", str(checkpoint), "--out", str(out), "--int8", str(photos)])
+    result = CliRunner().invoke(
+        rmpe, ["export", str(checkpoint), "--out", str(out), "--int8", str(photos)]
+    )
     assert result.exit_code == 0, result.output
     files = [out / "detector.onnx", out / "detector_int8.onnx"]
     image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32)
     (boxes, scores), (boxes8, scores8) = (Session(file)(image)[:2] for file in files)
     assert boxes8.shape == boxes.shape and scores8.shape == scores.shape
     np.testing.assert_allclose(scores8, scores, atol=0.1)
-    batches = list(photo_batches(photos, photos.parent / "images", model_card(CONFIG, "detector", "boxes"), batch=2))
+    batches = list(
+        photo_batches(
+            photos, photos.parent / "images", model_card(CONFIG, "detector", "boxes"), batch=2
+        )
+    )
     assert all(batch.shape[1:] == (3, *SIZE) for batch in batches)
 
 
@@ -369,10 +420,16 @@ def test_wrong_requests_are_clear_errors(checkpoint, tmp_path):
 
 
 def test_what_the_card_says_in_words_can_be_given(tmp_path):
-    checkpoint, out, words = tmp_path / "part.safetensors", tmp_path / "out", tmp_path / "about.toml"
+    checkpoint, out, words = (
+        tmp_path / "part.safetensors",
+        tmp_path / "out",
+        tmp_path / "about.toml",
+    )
     save_checkpoint(checkpoint, build_net(TINY), {**CONFIG, "model": TINY, "license": "MIT"})
     words.write_text('name = "mine"\nnotes = "line 1\\nline 2"\n')
-    result = CliRunner().invoke(rmpe, ["export", str(checkpoint), "--out", str(out), "--card", str(words)])
+    result = CliRunner().invoke(
+        rmpe, ["export", str(checkpoint), "--out", str(out), "--card", str(words)]
+    )
     assert result.exit_code == 0, result.output
     card = load_stn(out / "stn.onnx").card
     assert (card.name, card.notes, card.license) == ("mine", "line 1\nline 2", "MIT")

@@ -13,7 +13,12 @@ from rmpe.nets.checkpoint import METADATA_KEY, NETS, build_net, load_checkpoint,
 from rmpe.nets.efficientnet_lite import EfficientNetLite0, Layers, SameConv, conv_bn  # noqa: E402
 from rmpe.nets.hourglass import StackedHourglass  # noqa: E402
 from rmpe.nets.lite import LiteSppe  # noqa: E402
-from rmpe.nets.localisation import BackboneLocalisation, EarlyLocalisation, ResNet18Localisation, TinyLocalisation  # noqa: E402
+from rmpe.nets.localisation import (
+    BackboneLocalisation,
+    EarlyLocalisation,
+    ResNet18Localisation,
+    TinyLocalisation,
+)
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe  # noqa: E402
 from rmpe.nets.sstn import MOTIONS, PARAMETERS  # noqa: E402
 
@@ -59,7 +64,9 @@ def test_batched_equals_single(name):
     torch.testing.assert_close(together[1:2], net(images[1:2])[-1], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "length"), [(3, 2, 8), (3, 2, 9), (5, 2, 8), (5, 2, 9), (5, 1, 7)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "length"), [(3, 2, 8), (3, 2, 9), (5, 2, 8), (5, 2, 9), (5, 1, 7)]
+)
 def test_same_padding_equals_padding_by_hand(kernel, stride, length):
     """TensorFlow: ceil(n / stride) outputs; total padding, the odd one at the end."""
     convolution = SameConv(2, 3, kernel, stride, bias=False)
@@ -75,7 +82,9 @@ def test_same_padding_equals_padding_by_hand(kernel, stride, length):
 
 def test_frozen_norms_run_inside_the_convolution_and_learn():
     """Values and gradients of the plain sequence, to rounding."""
-    layers = Layers(*conv_bn(3, 4, 3), torch.nn.ReLU6(), *conv_bn(4, 4, 5, stride=2, groups=4)).eval()
+    layers = Layers(
+        *conv_bn(3, 4, 3), torch.nn.ReLU6(), *conv_bn(4, 4, 5, stride=2, groups=4)
+    ).eval()
     for norm in (layers[1], layers[4]):
         norm.running_mean.normal_()
         norm.running_var.uniform_(0.5, 2.0)
@@ -114,9 +123,13 @@ def test_imagenet_weights_recognise_a_skier(data_root):
     top = torch.nn.Sequential(*conv_bn(320, 1280, 1), torch.nn.ReLU6()).eval()
     weights = {f"1.{key}": source[f"_bn1.{key}"] for key in top[1].state_dict()}
     top.load_state_dict({"0.weight": source["_conv_head.weight"], **weights})
-    photo = cv2.cvtColor(cv2.imread(str(data_root / "data/coco-val/images/000000000785.jpg")), cv2.COLOR_BGR2RGB)
+    photo = cv2.cvtColor(
+        cv2.imread(str(data_root / "data/coco-val/images/000000000785.jpg")), cv2.COLOR_BGR2RGB
+    )
     left = (photo.shape[1] - photo.shape[0]) // 2
-    photo = cv2.resize(photo[:, left : left + photo.shape[0]], (224, 224), interpolation=cv2.INTER_AREA)
+    photo = cv2.resize(
+        photo[:, left : left + photo.shape[0]], (224, 224), interpolation=cv2.INTER_AREA
+    )
     images = (torch.from_numpy(photo).permute(2, 0, 1)[None].float() - 127) / 128
     logits = top(backbone(images)[-1]).mean((2, 3)) @ source["_fc.weight"].T + source["_fc.bias"]
     assert logits.argmax() == 795
@@ -167,7 +180,10 @@ def test_one_training_step_leaves_every_tensor_of_the_parallel_branch_as_it_was(
     parallel.train()  # must not thaw it
     optimizer = torch.optim.SGD([*net.parameters(), *parallel.parameters()], lr=0.1)
     output = net(torch.randn(4, 3, 64, 48))
-    loss = output.heatmaps[-1].square().mean() + (parallel(output.centred_images)[-1] - 1).square().mean()
+    loss = (
+        output.heatmaps[-1].square().mean()
+        + (parallel(output.centred_images)[-1] - 1).square().mean()
+    )
     loss.backward()
     optimizer.step()
     after = parallel.state_dict()
@@ -209,7 +225,11 @@ CONFIGS = [
     {"name": "early_localisation", "sppe": LITE, "size": [64, 48]},
     {"name": "backbone_localisation", "sppe": LITE, "size": [64, 48]},
     {"name": "tiny_localisation", "size": [64, 48], "widths": [8, 8]},
-    {"name": "sstn_sppe", "sppe": LITE, "localisation": {"name": "early_localisation", "sppe": LITE, "size": [64, 48]}},
+    {
+        "name": "sstn_sppe",
+        "sppe": LITE,
+        "localisation": {"name": "early_localisation", "sppe": LITE, "size": [64, 48]},
+    },
 ]
 
 
@@ -236,13 +256,20 @@ def test_every_constructor_is_in_the_checkpoint_test():
 def test_a_checkpoint_loads_without_the_imagenet_package(tmp_path, monkeypatch):
     path = tmp_path / "net.safetensors"
     save_checkpoint(path, build_net(LITE), {"model": {**LITE, "pretrained": True}})
-    monkeypatch.setattr("rmpe.nets.efficientnet_lite.imagenet_weights", lambda blocks: pytest.fail("asked for weights"))
+    monkeypatch.setattr(
+        "rmpe.nets.efficientnet_lite.imagenet_weights",
+        lambda blocks: pytest.fail("asked for weights"),
+    )
     load_checkpoint(path)
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [({}, "unknown net None"), ({"name": "hrnet"}, "unknown net 'hrnet'"), ({"name": "lite", "joint": 3}, "joint")],
+    [
+        ({}, "unknown net None"),
+        ({"name": "hrnet"}, "unknown net 'hrnet'"),
+        ({"name": "lite", "joint": 3}, "joint"),
+    ],
 )
 def test_a_wrong_configuration_is_a_clear_error(config, message):
     with pytest.raises(ModelError, match=message):

@@ -36,7 +36,9 @@ def crops(persons, boxes, size):
     """Images (N, 3, H, W), keypoints (N, K, 2), image_to_crop (N, 2, 3) of grown boxes."""
     maps = affine.boxes_to_crops(Boxes(boxes).grow(1.3).xyxy, size, "center")
     photos = [read_image(persons.images[index]) for index in persons.image_index]
-    pictures = np.concatenate([cut(photo, one[None], size) for photo, one in zip(photos, maps, strict=True)])
+    pictures = np.concatenate(
+        [cut(photo, one[None], size) for photo, one in zip(photos, maps, strict=True)]
+    )
     images = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_SD
     return images, torch.from_numpy(affine.apply(maps, persons.keypoints)).float(), maps
 
@@ -89,11 +91,18 @@ def test_lite_with_sstn_learns_sixteen_people_in_sloppy_boxes(data_root):
     persons, size = people(data_root), (96, 72)
     sides = np.tile(persons.boxes[:, 2:] - persons.boxes[:, :2], 2)
     shifts = np.random.default_rng(0).uniform(-0.2, 0.2, (PEOPLE, 4))
-    images, keypoints, disturbed = crops(persons, (persons.boxes + shifts * sides).astype(np.float32), size)
+    images, keypoints, disturbed = crops(
+        persons, (persons.boxes + shifts * sides).astype(np.float32), size
+    )
     _, in_true_crop, centred = crops(persons, persons.boxes, size)
     to_normalised, to_pixels = affine.pixels_to_normalised(size), affine.normalised_to_pixels(size)
-    theta = affine.compose(to_normalised, affine.compose(disturbed, affine.compose(affine.invert(centred), to_pixels)))
-    theta, visible = torch.from_numpy(theta).float(), inside(keypoints, size) & inside(in_true_crop, size)
+    theta = affine.compose(
+        to_normalised, affine.compose(disturbed, affine.compose(affine.invert(centred), to_pixels))
+    )
+    theta, visible = (
+        torch.from_numpy(theta).float(),
+        inside(keypoints, size) & inside(in_true_crop, size),
+    )
     assert visible.sum() > 200
 
     sppe = LiteSppe(17, pretrained=True)
@@ -101,7 +110,9 @@ def test_lite_with_sstn_learns_sixteen_people_in_sloppy_boxes(data_root):
 
     def loss():
         output = net(images)
-        return pose_loss(output.heatmaps, keypoints, visible, size) + 10 * theta_loss(output.theta, theta)
+        return pose_loss(output.heatmaps, keypoints, visible, size) + 10 * theta_loss(
+            output.theta, theta
+        )
 
     learn(net, loss, steps=240, rate=1.5e-3)
     with torch.no_grad():

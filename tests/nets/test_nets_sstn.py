@@ -29,7 +29,9 @@ from rmpe.nets.sstn import (  # noqa: E402
 )
 
 IDENTITY = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-thetas = arrays(np.float64, (2, 3), elements=st.floats(-2, 2)).filter(lambda t: abs(np.linalg.det(t[:, :2])) > 0.05)
+thetas = arrays(np.float64, (2, 3), elements=st.floats(-2, 2)).filter(
+    lambda t: abs(np.linalg.det(t[:, :2])) > 0.05
+)
 
 
 def random_theta(batch: int, spread: float = 0.3, seed: int = 0) -> torch.Tensor:
@@ -69,7 +71,9 @@ def test_gradients_equal_equations_5_and_6(theta, upstream):
     G, b = np.linalg.inv(theta[:, :2]), theta[:, 2:]
     dG, dg3 = upstream[:, :2], upstream[:, 2:]
     scale = max(1.0, np.abs(G).max() ** 2)
-    np.testing.assert_allclose(variable.grad[0, :, :2], -G.T @ (dG - dg3 @ b.T) @ G.T, atol=1e-10 * scale)
+    np.testing.assert_allclose(
+        variable.grad[0, :, :2], -G.T @ (dG - dg3 @ b.T) @ G.T, atol=1e-10 * scale
+    )
     np.testing.assert_allclose(variable.grad[0, :, 2:], -G.T @ dg3, atol=1e-10 * scale)
 
 
@@ -80,7 +84,9 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda t: sdtn_points(points, t, (8, 6)), theta)
     # Bilinear sampling has kinks at pixel centres, which random maps do not hit.
     images = torch.randn(2, 2, 5, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda i, t: stn(i, t, (4, 3)), (images, theta), eps=1e-7, atol=1e-5)
+    assert torch.autograd.gradcheck(
+        lambda i, t: stn(i, t, (4, 3)), (images, theta), eps=1e-7, atol=1e-5
+    )
     assert torch.autograd.gradcheck(sdtn, (images, theta), eps=1e-7, atol=1e-5)
 
 
@@ -112,7 +118,9 @@ def test_the_inverse_is_exact_down_to_the_smallest_area():
     theta = torch.diag_embed(torch.full((1, 2), (1.01 * MIN_AREA) ** 0.5, dtype=torch.float64))
     theta = torch.cat([theta, torch.tensor([[[0.5], [-0.5]]], dtype=torch.float64)], dim=-1)
     points = torch.rand(1, 4, 2, dtype=torch.float64)
-    assert (transform_points(invert_theta(theta), transform_points(theta, points)) - points).abs().max() < 1e-10
+    assert (
+        transform_points(invert_theta(theta), transform_points(theta, points)) - points
+    ).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 3)])
@@ -125,7 +133,9 @@ def test_grid_equals_torch(size):
 def test_points_and_normalised_points_are_those_of_the_nouns():
     points, size = np.random.default_rng(0).uniform(0, 60, (2, 5, 2)), (64, 48)
     normalised = normalise_points(torch.from_numpy(points), size)
-    np.testing.assert_allclose(normalised, affine.apply(affine.pixels_to_normalised(size), points), atol=1e-12)
+    np.testing.assert_allclose(
+        normalised, affine.apply(affine.pixels_to_normalised(size), points), atol=1e-12
+    )
     np.testing.assert_allclose(denormalise_points(normalised, size), points, atol=1e-12)
 
 
@@ -146,7 +156,9 @@ def test_batched_equals_single():
     together = stn(images, theta, (8, 6))
     for index in range(3):
         one = slice(index, index + 1)
-        torch.testing.assert_close(together[one], stn(images[one], theta[one], (8, 6)), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            together[one], stn(images[one], theta[one], (8, 6)), rtol=0, atol=1e-6
+        )
 
 
 def test_the_stn_shows_what_theta_points_at():
@@ -158,11 +170,16 @@ def test_the_stn_shows_what_theta_points_at():
     centred = stn(torch.from_numpy(blob)[None, None], theta, size)
     row, column = np.unravel_index(int(centred[0, 0].argmax()), size)
     expected = denormalise_points(
-        transform_points(invert_theta(theta), normalise_points(torch.tensor([[[14.0, 13.0]]]).double(), size)), size
+        transform_points(
+            invert_theta(theta), normalise_points(torch.tensor([[[14.0, 13.0]]]).double(), size)
+        ),
+        size,
     )
     assert np.abs(expected[0, 0].numpy() - [column, row]).max() <= 1
     back = sdtn_points(expected, theta, size)
-    torch.testing.assert_close(back, torch.tensor([[[14.0, 13.0]]], dtype=torch.float64), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        back, torch.tensor([[[14.0, 13.0]]], dtype=torch.float64), atol=1e-10, rtol=0
+    )
     returned = sdtn(centred, theta)
     assert np.unravel_index(int(returned[0, 0].argmax()), size) == (13, 14)
 
@@ -170,7 +187,9 @@ def test_the_stn_shows_what_theta_points_at():
 @pytest.mark.parametrize("motion", MOTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_zero_parameters_are_the_identity(motion, dtype):
-    theta = theta_from_parameters(torch.zeros(2, PARAMETERS[motion], dtype=dtype), motion, aspect=0.75)
+    theta = theta_from_parameters(
+        torch.zeros(2, PARAMETERS[motion], dtype=dtype), motion, aspect=0.75
+    )
     assert theta.dtype == (torch.float32 if dtype == torch.bfloat16 else dtype)
     assert theta.tolist() == [IDENTITY, IDENTITY]
 
@@ -195,16 +214,21 @@ def test_zoom_is_what_takes_one_box_of_known_aspect_to_another():
     maps = affine.boxes_to_crops(np.stack([true, disturbed]), size, "center")
     centred_to_disturbed = affine.compose(maps[1], affine.invert(maps[0]))
     theta = affine.compose(
-        affine.pixels_to_normalised(size), affine.compose(centred_to_disturbed, affine.normalised_to_pixels(size))
+        affine.pixels_to_normalised(size),
+        affine.compose(centred_to_disturbed, affine.normalised_to_pixels(size)),
     )
     parameters = torch.tensor([[np.log(theta[0, 0]), *theta[:, 2]]])
-    np.testing.assert_allclose(theta_from_parameters(parameters, "zoom", 0.75)[0], theta, atol=1e-12)
+    np.testing.assert_allclose(
+        theta_from_parameters(parameters, "zoom", 0.75)[0], theta, atol=1e-12
+    )
 
 
 def test_wild_parameters_stay_finite():
     theta = theta_from_parameters(torch.tensor([[1e4, 0.0, 0.0], [-1e4, 0.0, 0.0]]), "zoom", 1.0)
     assert torch.isfinite(invert_theta(theta)).all()
-    np.testing.assert_allclose(theta[:, 0, 0], np.exp([LOG_SCALE_LIMIT, -LOG_SCALE_LIMIT]), rtol=1e-6)
+    np.testing.assert_allclose(
+        theta[:, 0, 0], np.exp([LOG_SCALE_LIMIT, -LOG_SCALE_LIMIT]), rtol=1e-6
+    )
 
 
 def test_theta_loss():

@@ -34,16 +34,26 @@ def defaults():
 
 def random_people(generator, count):
     start = torch.rand(count, 2, generator=generator) * 0.6
-    return torch.cat([start, start + 0.05 + torch.rand(count, 2, generator=generator) * 0.34], dim=1)
+    return torch.cat(
+        [start, start + 0.05 + torch.rand(count, 2, generator=generator) * 0.34], dim=1
+    )
 
 
 def test_default_boxes_are_the_published_ones(defaults):
     assert len(defaults) == 24_564
     counts = [4, 6, 6, 6, 6, 4, 4]
     assert sum(cells**2 * count for cells, count in zip(MAPS, counts, strict=True)) == len(defaults)
-    # First cell of the finest map: middle half a cell in, the square of 0.04, the one between 0.04 and 0.10, 2:1, 1:2.
-    sides = [[0.04, 0.04], [math.sqrt(0.004)] * 2, [0.04 * 2**0.5, 0.04 / 2**0.5], [0.04 / 2**0.5, 0.04 * 2**0.5]]
-    np.testing.assert_allclose(defaults[:4], [[0.5 / 64, 0.5 / 64, *pair] for pair in sides], atol=1e-6)
+    # First cell of the finest map: middle half a cell in, the square of 0.04, the one between 0.04
+    # and 0.10, 2:1, 1:2.
+    sides = [
+        [0.04, 0.04],
+        [math.sqrt(0.004)] * 2,
+        [0.04 * 2**0.5, 0.04 / 2**0.5],
+        [0.04 / 2**0.5, 0.04 * 2**0.5],
+    ]
+    np.testing.assert_allclose(
+        defaults[:4], [[0.5 / 64, 0.5 / 64, *pair] for pair in sides], atol=1e-6
+    )
     np.testing.assert_allclose(defaults[4, :2], [1.5 / 64, 0.5 / 64], atol=1e-6)  # x runs first
     np.testing.assert_allclose(defaults[-4:, :2], 0.5, atol=1e-6)
 
@@ -66,7 +76,9 @@ def match_by_loops(people, boxes):
             result[column] = best
     free_rows, free_columns = set(range(len(people))), set(range(len(boxes)))
     while free_rows:
-        row, column = max(((r, c) for r in free_rows for c in free_columns), key=lambda pair: overlap[pair])
+        row, column = max(
+            ((r, c) for r in free_rows for c in free_columns), key=lambda pair: overlap[pair]
+        )
         result[column] = row
         free_rows.remove(row)
         free_columns.remove(column)
@@ -91,7 +103,11 @@ def loss_by_loops(output, defaults, people, ignored):
     class_loss = box_loss = 0.0
     matched_in_all = 0
     for image in range(len(people)):
-        person = match_by_loops(people[image].numpy(), boxes) if len(people[image]) else [-1] * len(boxes)
+        person = (
+            match_by_loops(people[image].numpy(), boxes)
+            if len(people[image])
+            else [-1] * len(boxes)
+        )
         logits, offsets = output.classes[image].tolist(), output.offsets[image].tolist()
         negatives, matched = [], 0
         for a, owner in enumerate(person):
@@ -106,7 +122,9 @@ def loss_by_loops(output, defaults, people, ignored):
                     box_loss += 0.5 * error**2 if error < 1 else error - 0.5
             else:
                 x, y = defaults[a, :2].tolist()
-                if not any(x1 < x < x2 and y1 < y < y2 for x1, y1, x2, y2 in ignored[image].tolist()):
+                if not any(
+                    x1 < x < x2 and y1 < y < y2 for x1, y1, x2, y2 in ignored[image].tolist()
+                ):
                     negatives.append(log_sum - background)
         class_loss += sum(sorted(negatives, reverse=True)[: 3 * max(matched, 1)])
         matched_in_all += matched
@@ -116,7 +134,9 @@ def loss_by_loops(output, defaults, people, ignored):
 def test_loss_against_loops(defaults):
     generator = torch.Generator().manual_seed(3)
     some = defaults[torch.randperm(len(defaults), generator=generator)[:300]]
-    output = SsdOutput(torch.randn(3, 300, 4, generator=generator), torch.randn(3, 300, 2, generator=generator))
+    output = SsdOutput(
+        torch.randn(3, 300, 4, generator=generator), torch.randn(3, 300, 2, generator=generator)
+    )
     people = [random_people(generator, count) for count in (3, 0, 6)]
     ignored = [torch.tensor([[0.2, 0.2, 0.7, 0.9]]), torch.zeros(0, 4), torch.zeros(0, 4)]
     parts = ssd_loss(output, some, people, ignored)
@@ -143,7 +163,9 @@ def test_patches_lie_inside_and_hold_somebody():
     ratio = sides[:, 0] / sides[:, 1]
     assert ratio.min() >= 0.5 - 1e-5
     assert ratio.max() <= 2 + 1e-5
-    holds = ((middles > patches[:, None, :2]) & (middles < patches[:, None, 2:])).all(dim=-1).any(dim=1)
+    holds = (
+        ((middles > patches[:, None, :2]) & (middles < patches[:, None, 2:])).all(dim=-1).any(dim=1)
+    )
     assert holds.all()
     assert (sides < 0.99).any(dim=1).float().mean() > 0.5  # most are real crops
     assert sample_patch(torch.zeros(0, 4), generator).tolist() == [0, 0, 1, 1]
@@ -171,7 +193,9 @@ def test_export_equals_torch_and_detects(tmp_path):
     torch.manual_seed(0)
     net = Ssd512(width=NARROW)
     checkpoint = tmp_path / "ssd.safetensors"
-    save_checkpoint(checkpoint, net, {"model": {"name": "ssd512", "width": NARROW}, "size": [SIZE, SIZE]})
+    save_checkpoint(
+        checkpoint, net, {"model": {"name": "ssd512", "width": NARROW}, "size": [SIZE, SIZE]}
+    )
     (path,) = export_checkpoint(checkpoint, tmp_path / "out")
     images = torch.randn(3, 3, SIZE, SIZE)
     boxes, scores = onnxruntime.InferenceSession(str(path)).run(None, {"images": images.numpy()})
@@ -205,7 +229,11 @@ def test_torchvision_vgg16_fills_the_trunk():
     state = vgg_state("features.")
     fc6, fc7 = torch.randn(4096, 1).expand(4096, 512 * 49), torch.randn(4096, 1).expand(4096, 4096)
     state |= {"classifier.0.weight": fc6, "classifier.0.bias": torch.arange(4096.0)}
-    state |= {"classifier.3.weight": fc7, "classifier.3.bias": torch.arange(4096.0), "classifier.6.bias": torch.ones(9)}
+    state |= {
+        "classifier.3.weight": fc7,
+        "classifier.3.bias": torch.arange(4096.0),
+        "classifier.6.bias": torch.ones(9),
+    }
     net = Ssd512()
     report = load_published(net, state)
     assert report.layout == "torchvision VGG-16"
@@ -218,8 +246,12 @@ def test_torchvision_vgg16_fills_the_trunk():
     np.testing.assert_allclose(net.fc[2].weight[:, 5, 0, 0].detach(), fc7[::4, 0])
     # The first convolution answers our pixels as it answered torchvision's.
     pixels = torch.rand(1, 3, 8, 8) * 255
-    mean, sd = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-    theirs = torch.conv2d((pixels / 255 - mean) / sd, state["features.0.weight"], state["features.0.bias"])
+    mean, sd = (
+        torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    )
+    theirs = torch.conv2d(
+        (pixels / 255 - mean) / sd, state["features.0.weight"], state["features.0.bias"]
+    )
     ours = torch.conv2d((pixels - 127) / 128, net.stages[0][0].weight, net.stages[0][0].bias)
     np.testing.assert_allclose(ours.detach(), theirs, atol=1e-4)
 
@@ -230,10 +262,16 @@ def test_ssd_weights_of_many_classes_are_cut_to_person():
     own, classes, person = net.state_dict(), 21, 15
     state = {**vgg_state("vgg."), "L2Norm.weight": torch.rand(512)}
     for place, name in ((31, "fc.0"), (33, "fc.2")):
-        state |= {f"vgg.{place}.{kind}": torch.randn_like(own[f"{name}.{kind}"]) for kind in ("weight", "bias")}
+        state |= {
+            f"vgg.{place}.{kind}": torch.randn_like(own[f"{name}.{kind}"])
+            for kind in ("weight", "bias")
+        }
     for number in range(10):
         name = f"extras.{number // 2}.{2 * (number % 2)}"
-        state |= {f"extras.{number}.{kind}": torch.randn_like(own[f"{name}.{kind}"]) for kind in ("weight", "bias")}
+        state |= {
+            f"extras.{number}.{kind}": torch.randn_like(own[f"{name}.{kind}"])
+            for kind in ("weight", "bias")
+        }
     for level in range(7):
         for kind in ("weight", "bias"):
             state[f"loc.{level}.{kind}"] = torch.randn_like(own[f"box_heads.{level}.{kind}"])
@@ -272,7 +310,11 @@ def test_two_photos_are_learnt_by_heart(data_root):
     torch.manual_seed(0)
     folder = data_root / "data" / "coco-train"
     photos = read_photos(folder / "annotations.json", folder / "images", complete=True)
-    large = [p for p in photos if 1 <= len(p.people) <= 3 and not p.maybe_crowds.any() and not len(p.crowds)]
+    large = [
+        p
+        for p in photos
+        if 1 <= len(p.people) <= 3 and not p.maybe_crowds.any() and not len(p.crowds)
+    ]
     large = [p for p in large if (Boxes(p.people).areas > 80**2).all()][:2]
     images, people = [], []
     for photo in large:

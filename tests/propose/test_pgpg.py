@@ -34,18 +34,24 @@ def person(scale: float = 1.0, arms: float = 0.0) -> np.ndarray:
 
 def one_gaussian(mean: float, sd: float) -> Pgpg:
     """One atom, one part."""
-    return Pgpg(JOINTS, person()[None], np.ones((2, 1)), np.full((1, 4), mean), sd**2 * np.eye(4)[None], 0.5)
+    return Pgpg(
+        JOINTS, person()[None], np.ones((2, 1)), np.full((1, 4), mean), sd**2 * np.eye(4)[None], 0.5
+    )
 
 
 def two_kinds(people: int = 400, seed: int = 0) -> Matches:
     """Half with arms down and small errors, half with arms up and their detections shifted down."""
     generator = np.random.default_rng(seed)
     raised = np.arange(people) % 2 == 1
-    poses = np.stack([person(50, 3.0 * up) for up in raised]) + generator.normal(0, 1, (people, 17, 2))
+    poses = np.stack([person(50, 3.0 * up) for up in raised]) + generator.normal(
+        0, 1, (people, 17, 2)
+    )
     offsets = generator.normal(0, 0.03, (people, 4))
     offsets[raised] += [0, 0.2, 0, 0.2]
     visible = np.ones((people, 17), bool)
-    return Matches(offsets, offset_iou(offsets), poses + 300, visible, np.arange(people) // 4, JOINTS)
+    return Matches(
+        offsets, offset_iou(offsets), poses + 300, visible, np.arange(people) // 4, JOINTS
+    )
 
 
 @given(st.floats(0.1, 50), st.floats(-500, 500), st.floats(-500, 500))
@@ -104,7 +110,9 @@ def test_kmeans_with_missing_joints_finds_both_kinds() -> None:
     visible[:, 16] = False  # a joint nobody shows
     centers = atomic_poses(align(matches.keypoints, visible, JOINTS), 2, seed=0)
     wrists = sorted(centers[:, 9, 1].tolist())
-    assert wrists == pytest.approx([-3, 0], abs=0.4)  # one shoulder and one hip make a slightly longer torso
+    assert wrists == pytest.approx(
+        [-3, 0], abs=0.4
+    )  # one shoulder and one hip make a slightly longer torso
     assert np.isnan(centers[:, 16]).all() and np.isfinite(centers[:, :16]).all()
 
 
@@ -117,7 +125,9 @@ def test_learnt_mixture_tells_the_kinds_apart(shared: bool) -> None:
     drawn = pgpg.sample(kinds[:2], 4000, np.random.default_rng(0))
     assert drawn[0].mean(axis=0) == pytest.approx([0, 0, 0, 0], abs=0.02)
     assert drawn[1].mean(axis=0) == pytest.approx([0, 0.2, 0, 0.2], abs=0.02)
-    assert np.all((drawn[0].std(axis=0) > 0.025) & (drawn[0].std(axis=0) < 0.06))  # shared weights leak a little
+    assert np.all(
+        (drawn[0].std(axis=0) > 0.025) & (drawn[0].std(axis=0) < 0.06)
+    )  # shared weights leak a little
 
 
 def test_held_out_likelihood_prefers_the_truth() -> None:
@@ -125,7 +135,9 @@ def test_held_out_likelihood_prefers_the_truth() -> None:
     ranked = choose_sizes(two_kinds(), sizes, folds=3)
     assert {candidate.sizes.atoms for candidate in ranked[:2]} == {2}
     assert ranked[0].gain > 5 * ranked[0].gain_error > 0
-    assert sum(candidate.gain == 0 for candidate in ranked) >= 1  # the reference: the best with one atom
+    assert (
+        sum(candidate.gain == 0 for candidate in ranked) >= 1
+    )  # the reference: the best with one atom
 
 
 def test_held_out_likelihood_needs_images() -> None:
@@ -154,7 +166,8 @@ def test_log_densities_equal_scipy() -> None:
     covariances = roots @ roots.transpose(0, 2, 1) + 1e-3 * np.eye(4)
     means, offsets = generator.normal(0, 0.1, (3, 4)), generator.normal(0, 0.1, (5, 4))
     expected = [
-        stats.multivariate_normal(mean, cov).logpdf(offsets) for mean, cov in zip(means, covariances, strict=True)
+        stats.multivariate_normal(mean, cov).logpdf(offsets)
+        for mean, cov in zip(means, covariances, strict=True)
     ]
     assert np.allclose(log_densities(offsets, means, covariances), np.array(expected).T)
 
@@ -171,7 +184,9 @@ def test_file_round_trip(tmp_path) -> None:
     matches = two_kinds()
     visible = matches.visible.copy()
     visible[:, 16] = False
-    matches = Matches(matches.offsets, matches.ious, matches.keypoints, visible, matches.image_ids, JOINTS)
+    matches = Matches(
+        matches.offsets, matches.ious, matches.keypoints, visible, matches.image_ids, JOINTS
+    )
     pgpg = learn_pgpg(matches, Sizes(3, 4, False), 0.5)
     pgpg.learned.update(detections="boxes.json", people=400)
     pgpg.save(tmp_path / "pgpg.toml")
@@ -179,12 +194,16 @@ def test_file_round_trip(tmp_path) -> None:
     kinds = pgpg.atoms_of(matches.keypoints, visible)
     assert np.array_equal(again.atoms_of(matches.keypoints, visible), kinds)
     assert np.allclose(
-        again.log_likelihood(matches.offsets, kinds), pgpg.log_likelihood(matches.offsets, kinds), atol=0.05
+        again.log_likelihood(matches.offsets, kinds),
+        pgpg.log_likelihood(matches.offsets, kinds),
+        atol=0.05,
     )
     assert again.learned == pgpg.learned and again.iou == 0.5 and again.joints == JOINTS
 
 
-@pytest.mark.parametrize("text", ["", "joints = 3", "not toml", "joints = []\natoms = []\nparts = []\nno_torso = {}"])
+@pytest.mark.parametrize(
+    "text", ["", "joints = 3", "not toml", "joints = []\natoms = []\nparts = []\nno_torso = {}"]
+)
 def test_broken_file_is_a_data_error(tmp_path, text: str) -> None:
     (tmp_path / "broken.toml").write_text(text)
     with pytest.raises(DataError, match=r"broken\.toml"):
@@ -198,14 +217,21 @@ def test_other_skeleton_uses_joints_of_the_same_name() -> None:
     index = [JOINTS.index(name) if name in JOINTS else -1 for name in crowd.joints]
     points = np.stack([person(30), person(30, 3.0)])
     visible = np.tile(np.array(index) >= 0, (2, 1))
-    assert np.array_equal(moved.atoms_of(points[:, index], visible), pgpg.atoms_of(points, np.ones((2, 17), bool)))
+    assert np.array_equal(
+        moved.atoms_of(points[:, index], visible), pgpg.atoms_of(points, np.ones((2, 17), bool))
+    )
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 4), st.integers(1, 5), st.integers(0, 1000))
 def test_policies_share_one_interface(people: int, count: int, seed: int) -> None:
     pgpg = one_gaussian(0, 0.1)
-    for policy, smallest in ((TrueBoxes(), 1), (RandomJitter(), 0.5), (RandomJitter(iou=0.8), 0.8), (pgpg, 0.5)):
+    for policy, smallest in (
+        (TrueBoxes(), 1),
+        (RandomJitter(), 0.5),
+        (RandomJitter(iou=0.8), 0.8),
+        (pgpg, 0.5),
+    ):
         atoms = policy.atoms_of(np.zeros((people, 17, 2)), np.zeros((people, 17), bool))
         first, again = (policy.sample(atoms, count, np.random.default_rng(seed)) for _ in range(2))
         assert first.shape == (people, count, 4) and np.array_equal(first, again)
@@ -239,7 +265,10 @@ def coco_files(folder, matches: Matches) -> tuple[str, str]:
     true = np.array([100.0, 100, 200, 300])
     people, boxes = [], []
     for number, (offset, points) in enumerate(zip(matches.offsets, matches.keypoints, strict=True)):
-        box, keypoints = disturb(true, offset), np.concatenate([points, np.full((17, 1), 2)], axis=1)
+        box, keypoints = (
+            disturb(true, offset),
+            np.concatenate([points, np.full((17, 1), 2)], axis=1),
+        )
         shared = {"image_id": number, "category_id": 1}
         people.append(
             {
@@ -258,7 +287,11 @@ def coco_files(folder, matches: Matches) -> tuple[str, str]:
     unlabelled = {**people[0], "id": 10_001, "keypoints": [0] * 51}
     images = [{"id": number, "file_name": f"{number}.jpg"} for number in range(len(people))]
     categories = [{"id": 1, "name": "person", "keypoints": list(JOINTS)}]
-    truth = {"images": images, "annotations": [*people, crowd, unlabelled], "categories": categories}
+    truth = {
+        "images": images,
+        "annotations": [*people, crowd, unlabelled],
+        "categories": categories,
+    }
     paths = folder / "annotations.json", folder / "boxes.json"
     for path, data in zip(paths, (truth, boxes), strict=True):
         path.write_text(json.dumps(data))
@@ -282,14 +315,27 @@ def test_command_learns_writes_and_draws(tmp_path, monkeypatch) -> None:
     from rmpe.cli import rmpe
     from rmpe.learn import pgpg as learning
 
-    monkeypatch.setattr(learning.choose_sizes, "__defaults__", ((Sizes(1, 1, True), Sizes(2, 2, True)), 3, 0))
+    monkeypatch.setattr(
+        learning.choose_sizes, "__defaults__", ((Sizes(1, 1, True), Sizes(2, 2, True)), 3, 0)
+    )
     annotations, boxes = coco_files(tmp_path, two_kinds(120))
     out = tmp_path / "pgpg.toml"
-    arguments = ["learn", "pgpg", "--detections", boxes, "--annotations", annotations, "--out", str(out)]
+    arguments = [
+        "learn",
+        "pgpg",
+        "--detections",
+        boxes,
+        "--annotations",
+        annotations,
+        "--out",
+        str(out),
+    ]
     result = CliRunner().invoke(rmpe, [*arguments, "--iou", "0.4", "--plots", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "2 atoms" in result.output and len(Pgpg.load(out).centers) == 2
-    assert (tmp_path / "atoms.png").stat().st_size > 5000 and (tmp_path / "offsets.png").stat().st_size > 5000
+    assert (tmp_path / "atoms.png").stat().st_size > 5000 and (
+        tmp_path / "offsets.png"
+    ).stat().st_size > 5000
     fixed = CliRunner().invoke(rmpe, [*arguments, "--atoms", "3", "--parts", "1"])
     assert fixed.exit_code == 0, fixed.output
     assert Pgpg.load(out).weights.shape == (4, 1)

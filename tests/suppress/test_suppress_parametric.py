@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from rmpe.errors import DataError, UsageError
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
-from rmpe.suppress import SUPPRESSORS, PoseNmsParameters, parametric_nms, pose_similarity, suppressor
+from rmpe.suppress import (
+    SUPPRESSORS,
+    PoseNmsParameters,
+    parametric_nms,
+    pose_similarity,
+    suppressor,
+)
 from rmpe.suppress.clusters import leaders, merge_joints, ranking
 
 COCO = load_skeleton("coco17")
@@ -34,7 +40,9 @@ def crowd(seed, people=3, copies=4, jitter=0.03, missing=0.1):
     gone = rng.uniform(size=scores.shape) < missing
     points[gone], scores[gone] = np.nan, 0
     boxes = np.concatenate([corner, corner + side * rng.uniform(0.8, 1.2, (count, 2))], axis=1)
-    return Poses(points, scores, rng.choice([0.2, 0.5, 0.9], count), boxes, COCO)  # many equal scores
+    return Poses(
+        points, scores, rng.choice([0.2, 0.5, 0.9], count), boxes, COCO
+    )  # many equal scores
 
 
 def plain_similarity(poses, i, j, parameters):
@@ -59,7 +67,11 @@ def plain_nms(poses, parameters):
     kept = []
     while rest:
         best = rest.pop(0)
-        removed = [other for other in rest if plain_similarity(poses, best, other, parameters) > parameters.eta]
+        removed = [
+            other
+            for other in rest
+            if plain_similarity(poses, best, other, parameters) > parameters.eta
+        ]
         rest = [other for other in rest if other not in removed]
         reach = parameters.merge * max(*(poses.boxes[best, 2:] - poses.boxes[best, :2]), 1)
         points = poses.keypoints[best].astype(np.float64)
@@ -67,7 +79,8 @@ def plain_nms(poses, parameters):
             near = [
                 other
                 for other in [best, *removed]
-                if np.hypot(*(poses.keypoints[other, joint] - poses.keypoints[best, joint])) <= reach
+                if np.hypot(*(poses.keypoints[other, joint] - poses.keypoints[best, joint]))
+                <= reach
             ]
             if near:
                 weights = poses.keypoint_scores[near, joint].astype(np.float64) ** 2
@@ -80,8 +93,13 @@ def plain_nms(poses, parameters):
 @pytest.mark.parametrize("seed", range(2))
 def test_similarity_is_the_formula(parameters, seed):
     poses = crowd(seed)
-    expected = [[plain_similarity(poses, i, j, parameters) for j in range(len(poses))] for i in range(len(poses))]
-    np.testing.assert_allclose(pose_similarity(poses, poses, parameters), expected, atol=2e-6 * (1 + parameters.lam))
+    expected = [
+        [plain_similarity(poses, i, j, parameters) for j in range(len(poses))]
+        for i in range(len(poses))
+    ]
+    np.testing.assert_allclose(
+        pose_similarity(poses, poses, parameters), expected, atol=2e-6 * (1 + parameters.lam)
+    )
 
 
 @pytest.mark.parametrize("parameters", SETTINGS, ids=str)
@@ -101,7 +119,9 @@ def test_many_pairs_take_the_short_cuts_and_give_the_same():
     rng = np.random.default_rng(5)
     for jitter in (0.01, 0.05, 0.3):
         poses = crowd(7, people=1, copies=130, jitter=jitter)
-        poses = Poses(poses.keypoints, poses.keypoint_scores, rng.uniform(size=130), poses.boxes, COCO)
+        poses = Poses(
+            poses.keypoints, poses.keypoint_scores, rng.uniform(size=130), poses.boxes, COCO
+        )
         for parameters in SETTINGS[:3]:
             ranked = poses[ranking(poses)]
             redundant = np.triu(pose_similarity(ranked, ranked, parameters) > parameters.eta, 1)
@@ -114,12 +134,17 @@ def test_many_pairs_take_the_short_cuts_and_give_the_same():
 @given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(set(SUPPRESSORS) - {"none"})))
 def test_order_of_the_input_does_not_matter_and_it_stays_as_it_is(seed, name):
     poses = crowd(seed, people=3, copies=3)
-    arrays = [getattr(poses, field).copy() for field in ("keypoints", "keypoint_scores", "scores", "boxes")]
+    arrays = [
+        getattr(poses, field).copy()
+        for field in ("keypoints", "keypoint_scores", "scores", "boxes")
+    ]
     shuffled = poses[np.random.default_rng(seed).permutation(len(poses))]
     first, second = SUPPRESSORS[name](poses), SUPPRESSORS[name](shuffled)
     for field in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids"):
         np.testing.assert_array_equal(getattr(first, field), getattr(second, field))
-    for before, field in zip(arrays, ("keypoints", "keypoint_scores", "scores", "boxes"), strict=True):
+    for before, field in zip(
+        arrays, ("keypoints", "keypoint_scores", "scores", "boxes"), strict=True
+    ):
         np.testing.assert_array_equal(getattr(poses, field), before)
     assert np.all(np.diff(first.scores) <= 0)
 
@@ -128,8 +153,12 @@ def test_order_of_the_input_does_not_matter_and_it_stays_as_it_is(seed, name):
 @given(seed=st.integers(0, 10_000), factor=st.sampled_from([0.25, 4.0]))
 def test_scale_of_the_image_does_not_matter(seed, factor):
     poses = crowd(seed)
-    larger = Poses(factor * poses.keypoints, poses.keypoint_scores, poses.scores, factor * poses.boxes, COCO)
-    np.testing.assert_allclose(pose_similarity(poses, poses), pose_similarity(larger, larger), atol=1e-5)
+    larger = Poses(
+        factor * poses.keypoints, poses.keypoint_scores, poses.scores, factor * poses.boxes, COCO
+    )
+    np.testing.assert_allclose(
+        pose_similarity(poses, poses), pose_similarity(larger, larger), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", SUPPRESSORS)
@@ -160,13 +189,17 @@ def test_a_pose_without_joints_is_like_nothing():
 
 def test_similarity_of_two_different_sets():
     poses = crowd(3)
-    np.testing.assert_array_equal(pose_similarity(poses[:5], poses[5:]), pose_similarity(poses, poses)[:5, 5:])
+    np.testing.assert_array_equal(
+        pose_similarity(poses[:5], poses[5:]), pose_similarity(poses, poses)[:5, 5:]
+    )
     assert pose_similarity(poses, Poses.empty(COCO)).shape == (len(poses), 0)
     assert pose_similarity(Poses.empty(COCO), poses).shape == (0, len(poses))
 
 
 def test_merging_by_hand():
-    points = np.array([[[0, 0], [10, 10]], [[3, 0], [10, 90]], [[50, 50], [np.nan, np.nan]]], np.float32)
+    points = np.array(
+        [[[0, 0], [10, 10]], [[3, 0], [10, 90]], [[50, 50], [np.nan, np.nan]]], np.float32
+    )
     weights = np.array([[1, 1], [2, 5], [1, 0]], np.float32)
     merged = merge_joints(points, weights, np.array([0, 0, 2]), np.full(3, 5, np.float32))
     np.testing.assert_allclose(merged, [[[2, 0], [10, 10]], [[50, 50], [np.nan, np.nan]]])
@@ -179,7 +212,15 @@ def test_leaders_by_hand():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sigma1": 0}, {"sigma2": -1}, {"lam": -0.1}, {"eta": -1}, {"merge": -1}, {"sigma1": float("nan")}]
+    "wrong",
+    [
+        {"sigma1": 0},
+        {"sigma2": -1},
+        {"lam": -0.1},
+        {"eta": -1},
+        {"merge": -1},
+        {"sigma1": float("nan")},
+    ],
 )
 def test_parameters_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

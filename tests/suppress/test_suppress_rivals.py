@@ -22,7 +22,10 @@ def cases(path):
         values = {name[5:]: data[name] for name in names}
         yield (
             case,
-            {key: array.astype(np.float64) if array.dtype.kind == "f" else array for key, array in values.items()},
+            {
+                key: array.astype(np.float64) if array.dtype.kind == "f" else array
+                for key, array in values.items()
+            },
         )
 
 
@@ -46,7 +49,9 @@ def test_release_of_2016(parity):
 def test_release_of_2016_when_both_ankles_are_weak(parity):
     data = np.load(parity / "pose_nms_rmpe2017.npz")
     for case in ("q000", "q001"):
-        result = rmpe2016(*(data[f"{case}_{name}"].astype(np.float64) for name in ("boxes", "poses", "scores")))
+        result = rmpe2016(
+            *(data[f"{case}_{name}"].astype(np.float64) for name in ("boxes", "poses", "scores"))
+        )
         assert len(result.kept) == int(data[f"{case}_out_count_plain_reading"])
 
 
@@ -78,7 +83,9 @@ def people(seed, count=8):
     base = rng.uniform(0, 100, (1, 17, 2)) + rng.normal(0, 3, (count, 17, 2))
     scores = rng.uniform(0.3, 1, (count, 17))
     base[0, :3], scores[0, :3] = np.nan, 0
-    return Poses(base, scores, rng.uniform(0.1, 1, count), np.tile([0, 0, 90, 100.0], (count, 1)), COCO)
+    return Poses(
+        base, scores, rng.uniform(0.1, 1, count), np.tile([0, 0, 90, 100.0], (count, 1)), COCO
+    )
 
 
 def plain_oks(poses, i, j):

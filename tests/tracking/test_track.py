@@ -120,7 +120,9 @@ def test_match_is_as_good_as_scipy(seed, height, width, whole):
 
 def test_features_follow_the_person_and_not_the_background():
     before, after = pose((100, 120)), pose((109, 117))
-    moved = follow(shrink(paint({0: (100, 120)})), shrink(paint({0: (109, 117)})), joint_features(before))
+    moved = follow(
+        shrink(paint({0: (100, 120)})), shrink(paint({0: (109, 117)})), joint_features(before)
+    )
     # Only joints well inside the board: at its edge a feature belongs to both.
     inner = [11, 12, 13, 14]
     shift = moved[0, inner] - joint_features(before)[0, inner]
@@ -150,7 +152,10 @@ def test_missing_joints_are_followed_nowhere():
     assert np.isnan(moved[0, 3:5]).all()
     share = matched_share(poses, moved, poses)
     assert 0.7 < share[0, 0] <= 16 / 17
-    assert matched_share(Poses.empty(COCO), np.zeros((0, 17, 3, 2), np.float32), poses).shape == (0, 1)
+    assert matched_share(Poses.empty(COCO), np.zeros((0, 17, 3, 2), np.float32), poses).shape == (
+        0,
+        1,
+    )
 
 
 @pytest.mark.parametrize("after", [(480, 640), (960, 1280), (120, 320)])
@@ -220,7 +225,10 @@ def test_one_person_keeps_one_id_whatever_the_order(make):
         both = [pose(where[0]), pose(where[1])]
         frames.append((paint(where), people(*(both if step % 2 else both[::-1]))))
     done = run(make(), frames)
-    first = [poses.track_ids[np.argmin(np.abs(poses.boxes[:, 0] - (60 + 8 * i - 24)))] for i, poses in enumerate(done)]
+    first = [
+        poses.track_ids[np.argmin(np.abs(poses.boxes[:, 0] - (60 + 8 * i - 24)))]
+        for i, poses in enumerate(done)
+    ]
     assert len(set(first)) == 1
     assert sorted({*np.concatenate([poses.track_ids for poses in done])}) == [0, 1]
 
@@ -275,7 +283,9 @@ def test_ids_survive_a_change_of_the_image_size(make, wider):
 
     def image(step):
         added = wider if 4 <= step < 8 else 0
-        return cv2.copyMakeBorder(paint({0: (60 + step, 120), 1: (200, 120)}), 0, 0, 0, added, cv2.BORDER_REPLICATE)
+        return cv2.copyMakeBorder(
+            paint({0: (60 + step, 120), 1: (200, 120)}), 0, 0, 0, added, cv2.BORDER_REPLICATE
+        )
 
     frames = [(image(step), people(pose((60 + step, 120)), pose((200, 120)))) for step in range(12)]
     assert [list(found.track_ids) for found in run(make(), frames)] == [[0, 1]] * 12
@@ -289,14 +299,19 @@ def test_weak_poses_get_no_id_but_stay(make):
 
 @each_tracker
 def test_one_bright_joint_makes_nobody_a_person(make):
-    ghost = pose((100, 120), score=0.15).replace(keypoint_scores=np.where(np.arange(17) == 3, 0.95, 0.35)[None])
+    ghost = pose((100, 120), score=0.15).replace(
+        keypoint_scores=np.where(np.arange(17) == 3, 0.95, 0.35)[None]
+    )
     done = run(make(), [(BACKGROUND, people(ghost))] * 6)
     assert [poses.track_ids.tolist() for poses in done] == [[-1]] * 6
 
 
 @each_tracker
 def test_a_weak_pose_continues_a_flow(make):
-    frames = [(paint({0: (100, 120)}), people(pose((100, 120), score=0.9 if n < 3 else 0.15))) for n in range(8)]
+    frames = [
+        (paint({0: (100, 120)}), people(pose((100, 120), score=0.9 if n < 3 else 0.15)))
+        for n in range(8)
+    ]
     assert [poses.track_ids.tolist() for poses in run(make(), frames)] == [[0]] * 8
 
 
@@ -341,9 +356,15 @@ def test_worth_of_a_pose():
 @each_tracker
 def test_input_is_left_as_it_was(make):
     frame = people(pose((100, 120)), pose((102, 120)))
-    before = [getattr(frame, name).copy() for name in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids")]
+    before = [
+        getattr(frame, name).copy()
+        for name in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids")
+    ]
     run(make(), [(paint({0: (100, 120)}), frame)] * 3)
-    after = [getattr(frame, name) for name in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids")]
+    after = [
+        getattr(frame, name)
+        for name in ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids")
+    ]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -393,12 +414,15 @@ def test_smoothing_is_causal_per_id_and_leaves_untracked_poses_alone():
     smooth = OneEuro()
     first = smooth.update(tracked((100, 120)), 0.0)
     assert np.array_equal(first.keypoints, pose((100, 120)).keypoints)
-    assert np.array_equal(smooth.update(tracked((50, 50), track_id=7), 0.1).keypoints, pose((50, 50)).keypoints)
+    assert np.array_equal(
+        smooth.update(tracked((50, 50), track_id=7), 0.1).keypoints, pose((50, 50)).keypoints
+    )
     loose = smooth.update(tracked((90, 90), track_id=-1), 0.2)
     assert np.array_equal(loose.keypoints, pose((90, 90)).keypoints)
     mixed = smooth.update(tracked((104, 120)), 0.3)
     assert np.all(
-        (mixed.keypoints[..., 0] > first.keypoints[..., 0]) & (mixed.keypoints[..., 0] < first.keypoints[..., 0] + 4)
+        (mixed.keypoints[..., 0] > first.keypoints[..., 0])
+        & (mixed.keypoints[..., 0] < first.keypoints[..., 0] + 4)
     )
 
 
@@ -431,7 +455,12 @@ class Known:
     def detector(self, image):
         self.detections.append(self.frame)
         return Boxes(
-            np.concatenate([np.zeros((0, 4)), *(pose(place).boxes for place in self.where[self.frame].values())])
+            np.concatenate(
+                [
+                    np.zeros((0, 4)),
+                    *(pose(place).boxes for place in self.where[self.frame].values()),
+                ]
+            )
         )
 
     def estimate(self, image, boxes):
@@ -503,7 +532,10 @@ def test_who_has_no_sure_joints_is_not_carried():
     small = shrink(paint({0: (100, 120)}))
     seen, hidden = pose((100, 120)), pose((200, 120))
     hidden = hidden.replace(keypoint_scores=np.where(np.arange(17) < 1, 0.9, 0.1)[None])
-    for boxes in (last_boxes(people(seen, hidden)), moved_boxes(people(seen, hidden), small, small)):
+    for boxes in (
+        last_boxes(people(seen, hidden)),
+        moved_boxes(people(seen, hidden), small, small),
+    ):
         assert len(boxes) == 1
     for boxes in (last_boxes(Poses.empty(COCO)), moved_boxes(Poses.empty(COCO), small, small)):
         assert len(boxes) == 0
@@ -516,24 +548,35 @@ def test_scores_do_not_sink_while_boxes_are_carried():
     interval.boxes(image)
     joints = rng.uniform(0.3, 0.9, (100, 1, 17)).astype(np.float32)
     interval.note(
-        poses.replace(keypoint_scores=joints[0], scores=pose_scores(np.full(1, 0.4), joints[0])), detected=True
+        poses.replace(keypoint_scores=joints[0], scores=pose_scores(np.full(1, 0.4), joints[0])),
+        detected=True,
     )
     for scores in joints:
         boxes = interval.boxes(image)
         assert boxes.scores == pytest.approx([0.4], abs=1e-4)
-        interval.note(poses.replace(keypoint_scores=scores, scores=pose_scores(boxes.scores, scores)), detected=False)
+        interval.note(
+            poses.replace(keypoint_scores=scores, scores=pose_scores(boxes.scores, scores)),
+            detected=False,
+        )
 
 
 def test_who_comes_between_detections_is_found_at_the_next():
     where = [{} if step < 3 else {0: (100, 120)} for step in range(15)]
     images = [paint(place) for place in where]
-    images = [np.concatenate([image[:-1], np.full((1, SIZE[1], 3), 9 * n, np.uint8)]) for n, image in enumerate(images)]
+    images = [
+        np.concatenate([image[:-1], np.full((1, SIZE[1], 3), 9 * n, np.uint8)])
+        for n, image in enumerate(images)
+    ]
     estimator = InOrder(where, images)
-    found = [len(poses) for _, poses in track(estimator, Clip(images), interval=DetectionInterval(10))]
+    found = [
+        len(poses) for _, poses in track(estimator, Clip(images), interval=DetectionInterval(10))
+    ]
     assert found == [0] * 10 + [1] * 5
 
 
-@pytest.mark.parametrize(("every", "expected"), [(1, list(range(20))), (5, [0, 5, 10, 15]), (40, [0])])
+@pytest.mark.parametrize(
+    ("every", "expected"), [(1, list(range(20))), (5, [0, 5, 10, 15]), (40, [0])]
+)
 def test_the_detector_runs_every_so_many_frames(every, expected):
     where, images = walk()
     estimator = InOrder(where, images)
@@ -556,7 +599,10 @@ def test_auto_detects_seldom_when_nothing_happens_and_at_once_when_somebody_come
     for step in range(12, 30):
         where[step] = {0: (80, 120), 1: (340 - 8 * (step - 10), 120)}
     rng = np.random.default_rng(0)
-    images = [np.clip(paint(place) + rng.integers(-2, 3, (*SIZE, 3)), 0, 255).astype(np.uint8) for place in where]
+    images = [
+        np.clip(paint(place) + rng.integers(-2, 3, (*SIZE, 3)), 0, 255).astype(np.uint8)
+        for place in where
+    ]
     estimator = InOrder(where, images)
     result = list(track(estimator, Clip(images), interval=DetectionInterval("auto", longest=25)))
     assert estimator.detections[0] == 0
@@ -569,11 +615,14 @@ def test_auto_detects_when_people_are_lost():
     for step in range(5, 12):
         where[step] = {0: (80, 120)}
     images = [
-        np.clip(paint({0: (80, 120), 1: (240, 120)}).astype(int) + step % 3, 0, 255).astype(np.uint8)
+        np.clip(paint({0: (80, 120), 1: (240, 120)}).astype(int) + step % 3, 0, 255).astype(
+            np.uint8
+        )
         for step in range(12)
     ]
     images = [
-        np.concatenate([image[:-1], np.full((1, SIZE[1], 3), step, np.uint8)]) for step, image in enumerate(images)
+        np.concatenate([image[:-1], np.full((1, SIZE[1], 3), step, np.uint8)])
+        for step, image in enumerate(images)
     ]
     estimator = InOrder(where, images)
     list(track(estimator, Clip(images), interval=DetectionInterval("auto", longest=50)))
@@ -619,7 +668,9 @@ def test_a_resumed_run_equals_an_undisturbed_one(stop):
 
 def test_frames_and_poses_stay_together_under_latency():
     where, images = walk()
-    for frame, poses in track(InOrder(where, images), Clip(images), PoseFlow(PoseFlowParameters(lookahead=4))):
+    for frame, poses in track(
+        InOrder(where, images), Clip(images), PoseFlow(PoseFlowParameters(lookahead=4))
+    ):
         expected = sorted(pose(place).boxes[0, 0] for place in where[frame.index].values())
         assert sorted(poses.boxes[:, 0]) == pytest.approx(expected)
 

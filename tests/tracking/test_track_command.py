@@ -70,9 +70,17 @@ def test_a_video(tmp_path, models, clip):
     people = json.loads((out / "coco.json").read_text())
     assert [person["track_id"] for person in people] == [0] * FRAMES
     with Video(out / "drawn.mp4") as video:
-        assert [round(frame.seconds, 2) for frame in video] == [round(number / 10, 2) for number in range(FRAMES)]
+        assert [round(frame.seconds, 2) for frame in video] == [
+            round(number / 10, 2) for number in range(FRAMES)
+        ]
     assert read_image(out / "contact.jpg").shape[1] > 3 * 480
-    for name in ("poses.csv", "mot.txt", "posetrack.json", "trc/person_0000.trc", "alphapose-results.json"):
+    for name in (
+        "poses.csv",
+        "mot.txt",
+        "posetrack.json",
+        "trc/person_0000.trc",
+        "alphapose-results.json",
+    ):
         assert (out / name).stat().st_size > 0
     assert len(list((out / "openpose").iterdir())) == FRAMES
 
@@ -96,7 +104,9 @@ def test_a_folder_of_images_of_mixed_sizes(tmp_path, models):
         save_image(tmp_path / "frames" / f"{number}.png", spots((64, width), JOINTS, 3))
     for tracker in ("poseflow", "oks"):
         out = tmp_path / tracker
-        result = run(tmp_path / "frames", "--out", out, *models, "--tracker", tracker, "--smooth", "one-euro")
+        result = run(
+            tmp_path / "frames", "--out", out, *models, "--tracker", tracker, "--smooth", "one-euro"
+        )
         assert result.exit_code == 0, result.output
         tracked = lines(out / "tracks.jsonl")
         assert [line["size"] for line in tracked] == [[64, width] for width in widths]
@@ -109,7 +119,17 @@ def test_a_folder_of_images_of_mixed_sizes(tmp_path, models):
 
 def test_smoothing_is_off_in_the_estimates(tmp_path, models, clip):
     run(clip, "--out", tmp_path / "raw", *models, "--no-draw", "--tracker", "oks")
-    run(clip, "--out", tmp_path / "smooth", *models, "--no-draw", "--tracker", "oks", "--smooth", "one-euro")
+    run(
+        clip,
+        "--out",
+        tmp_path / "smooth",
+        *models,
+        "--no-draw",
+        "--tracker",
+        "oks",
+        "--smooth",
+        "one-euro",
+    )
     assert lines(tmp_path / "raw" / "journal.jsonl") == lines(tmp_path / "smooth" / "journal.jsonl")
     raw, smooth = (lines(tmp_path / name / "tracks.jsonl") for name in ("raw", "smooth"))
     assert raw != smooth
@@ -118,8 +138,12 @@ def test_smoothing_is_off_in_the_estimates(tmp_path, models, clip):
 def test_python_says_the_same(tmp_path, models, clip):
     run(clip, "--out", tmp_path / "out", *models, "--no-draw", "--tracker", "oks")
     estimator = load(models[1], models[3])
-    found = [(frame.index, poses.to_dict()) for frame, poses in estimator.track(clip, tracker="oks")]
-    assert found == [(line["image_id"], line["poses"]) for line in lines(tmp_path / "out" / "tracks.jsonl")]
+    found = [
+        (frame.index, poses.to_dict()) for frame, poses in estimator.track(clip, tracker="oks")
+    ]
+    assert found == [
+        (line["image_id"], line["poses"]) for line in lines(tmp_path / "out" / "tracks.jsonl")
+    ]
 
 
 @pytest.mark.parametrize("kept", [1, 9, FRAMES + 1])
@@ -130,7 +154,9 @@ def test_resume_after_the_journal_was_cut_off(tmp_path, models, clip, kept, ever
     out = tmp_path / "cut"
     out.mkdir()
     rows = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    (out / "journal.jsonl").write_bytes(b"".join(rows[:kept]) + (rows[kept][:40] if kept < len(rows) else b""))
+    (out / "journal.jsonl").write_bytes(
+        b"".join(rows[:kept]) + (rows[kept][:40] if kept < len(rows) else b"")
+    )
     assert run(*arguments, "--out", out, "--resume").exit_code == 0
     for name in ("journal.jsonl", "tracks.jsonl", "coco.json", "images.json"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -142,7 +168,10 @@ def test_a_stopped_run_goes_on(tmp_path, models, how):
     long = tmp_path / "long.mp4"
     with VideoWriter(long, fps=10, crf=5) as writer:
         for number in range(200):
-            writer.write(spots((64, 64), [(x + 3 * np.sin(number / 3), y) for x, y in JOINTS], 3), number / 10)
+            writer.write(
+                spots((64, 64), [(x + 3 * np.sin(number / 3), y) for x, y in JOINTS], 3),
+                number / 10,
+            )
     arguments = [str(part) for part in (long, *models, "--threads", "1", "--smooth", "one-euro")]
     out = tmp_path / "stopped"
     code = "import sys; from rmpe.cli import main; sys.argv[0] = 'rmpe'; main()"
@@ -182,7 +211,10 @@ def test_a_stopped_run_goes_on(tmp_path, models, how):
 )
 def test_wrong_use_is_one_line(tmp_path, models, clip, arguments, message):
     result = run(
-        *(str(tmp_path / "clip.mp4") if part == "clip.mp4" else part for part in arguments), "--out", tmp_path, *models
+        *(str(tmp_path / "clip.mp4") if part == "clip.mp4" else part for part in arguments),
+        "--out",
+        tmp_path,
+        *models,
     )
     assert isinstance(result.exception, RmpeError)
     assert "\n" not in str(result.exception)
@@ -209,7 +241,9 @@ COCO = load_skeleton("coco17")
 
 def record(index, people, seconds=None):
     """``people``: id -> x of the person."""
-    points = np.array([[(x + joint, 10 + joint) for joint in range(17)] for x in people.values()]).reshape(-1, 17, 2)
+    points = np.array(
+        [[(x + joint, 10 + joint) for joint in range(17)] for x in people.values()]
+    ).reshape(-1, 17, 2)
     scores = np.full((len(people), 17), 0.5)
     boxes = np.array([(x, 10, x + 16, 26) for x in people.values()]).reshape(-1, 4)
     poses = Poses(points, scores, np.full(len(people), 0.75), boxes, COCO, list(people))
@@ -218,7 +252,9 @@ def record(index, people, seconds=None):
 
 
 def test_mot(tmp_path):
-    path = mot.write(iter([record(0, {4: 10.0, -1: 50.0}), record(1, {}), record(2, {4: 11.5})]), COCO, tmp_path)
+    path = mot.write(
+        iter([record(0, {4: 10.0, -1: 50.0}), record(1, {}), record(2, {4: 11.5})]), COCO, tmp_path
+    )
     assert path.read_text().splitlines() == [
         "1,5,10.00,10.00,16.00,16.00,0.7500,-1,-1,-1",
         "3,5,11.50,10.00,16.00,16.00,0.7500,-1,-1,-1",
@@ -254,7 +290,12 @@ def test_posetrack_is_what_the_evaluation_reads(tmp_path):
 
 
 def test_trc(tmp_path):
-    rows = [record(3, {1: 10.0}), record(4, {2: 5.0}), record(5, {2: 5.0}), record(6, {1: 13.0, 2: 6.0, -1: 0.0})]
+    rows = [
+        record(3, {1: 10.0}),
+        record(4, {2: 5.0}),
+        record(5, {2: 5.0}),
+        record(6, {1: 13.0, 2: 6.0, -1: 0.0}),
+    ]
     folder = trc.write(iter(rows), COCO, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["person_0001.trc", "person_0002.trc"]
     text = (folder / "person_0001.trc").read_text().split("\n")

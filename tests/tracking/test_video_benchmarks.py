@@ -12,7 +12,10 @@ from sequences import Cutout, disturb, sequence
 
 
 def test_the_nearest_box_around_a_mark_is_the_persons():
-    boxes, ids = np.array([[0, 0, 100, 100], [44, 44, 64, 64], [200, 0, 300, 100]]), np.array([7, 8, 9])
+    boxes, ids = (
+        np.array([[0, 0, 100, 100], [44, 44, 64, 64], [200, 0, 300, 100]]),
+        np.array([7, 8, 9]),
+    )
     assert id_at(boxes, ids, np.array([50, 52])) == 7
     assert id_at(boxes, ids, np.array([51, 55])) == 8
     assert id_at(boxes[1:], ids[1:], np.array([50, 52])) == 8
@@ -22,9 +25,13 @@ def test_the_nearest_box_around_a_mark_is_the_persons():
 
 def test_switches_and_ids_of_nobody_are_counted():
     def frame(*placed):
-        return np.array([[x, 0, x + 10, 20] for x, _ in placed]), np.array([number for _, number in placed])
+        return np.array([[x, 0, x + 10, 20] for x, _ in placed]), np.array(
+            [number for _, number in placed]
+        )
 
-    frames = {n: frame((0, 1), (50, 2 if n < 12 else 3), (100, 4)) for n in range(24)} | {24: frame((0, 3))}
+    frames = {n: frame((0, 1), (50, 2 if n < 12 else 3), (100, 4)) for n in range(24)} | {
+        24: frame((0, 3))
+    }
     people = [
         {"name": "A", "seen": [[0, 5, 10], [20, 5, 10], [24, 5, 10]]},
         {"name": "B", "seen": [[0, 55, 10], [11, 55, 10], [13, 55, 10], [24, 55, 10]]},
@@ -52,14 +59,21 @@ def test_the_hand_count_lies_inside_the_clip():
 def test_people_of_made_videos_are_where_the_truth_says():
     """White people on black: what is bright lies in the boxes of the truth, and the pillars hide people."""
     points = np.stack([np.linspace(10, 30, 17), np.linspace(10, 90, 17)], axis=1).astype(np.float32)
-    white = Cutout(np.full((100, 40, 3), 255, np.uint8), np.ones((100, 40), np.float32), points, np.ones(17, bool))
+    white = Cutout(
+        np.full((100, 40, 3), 255, np.uint8),
+        np.ones((100, 40), np.float32),
+        points,
+        np.ones(17, bool),
+    )
     black = [np.zeros((200, 400, 3), np.uint8)]
     made = list(sequence([white] * 3, black, seed=3, actors=2, fps=5, seconds=2, size=(240, 320)))
     assert len(made) == 10
     assert sum(len(frame.truth) for frame in made) > 5
     for frame in made:
         outside = frame.image.mean(axis=2)
-        for (x1, y1, x2, y2), joints in zip(frame.truth.boxes.astype(int), frame.truth.keypoints, strict=True):
+        for (x1, y1, x2, y2), joints in zip(
+            frame.truth.boxes.astype(int), frame.truth.keypoints, strict=True
+        ):
             seen = joints[np.isfinite(joints).all(axis=1)].round().astype(int)
             assert (frame.image[seen[:, 1], seen[:, 0]].mean(axis=1) > 128).mean() > 0.7
             outside[max(y1 - 3, 0) : y2 + 3, max(x1 - 3, 0) : x2 + 3] = 0

@@ -27,7 +27,9 @@ from rmpe.training.pose.losses import gaussian_targets, heatmap_loss  # noqa: E4
 COCO = load_skeleton("coco17")
 SIZE = (64, 48)
 PLAIN = AugmentConfig("true", flip=0, rotate=0, scale=0, half_body=0, occlusion=0, color=0)
-WILD = AugmentConfig("jitter", flip=0.5, rotate=1, rotation=40, scale=0.3, half_body=0.3, occlusion=0, color=0)
+WILD = AugmentConfig(
+    "jitter", flip=0.5, rotate=1, rotation=40, scale=0.3, half_body=0.3, occlusion=0, color=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,9 @@ def packed(tmp_path_factory):
 
 def draw(packed, config, seed=0, pseudo=None, count=16, share=slice(None)):
     augmenter = Augmenter(packed, config, 1.3, pseudo)
-    return augmenter(np.arange(count) % len(packed), np.random.default_rng(seed), SIZE, share, source=True)
+    return augmenter(
+        np.arange(count) % len(packed), np.random.default_rng(seed), SIZE, share, source=True
+    )
 
 
 def test_plain_crop_is_what_inference_cuts(packed):
@@ -54,12 +58,16 @@ def test_plain_crop_is_what_inference_cuts(packed):
     seen = batch.images.permute(0, 2, 3, 1).numpy() * PIXEL_SD + PIXEL_MEAN
     for row in range(len(packed)):
         stored = cut(
-            packed.crops[row], affine.compose(maps[row], affine.invert(packed.image_to_stored[row]))[None], SIZE
+            packed.crops[row],
+            affine.compose(maps[row], affine.invert(packed.image_to_stored[row]))[None],
+            SIZE,
         )
         assert np.abs(seen[row] - stored[0]).max() < 12  # OpenCV rounds positions to 1/32 pixel
         assert np.abs(seen[row] - stored[0]).mean() < 0.5
     assert_allclose(batch.theta, np.tile(np.eye(2, 3), (16, 1, 1)), atol=1e-5)
-    assert_allclose(batch.source(batch.theta, SIZE), batch.images, atol=0.03)  # a float32 theta is off by 1e-7
+    assert_allclose(
+        batch.source(batch.theta, SIZE), batch.images, atol=0.03
+    )  # a float32 theta is off by 1e-7
 
 
 @pytest.mark.parametrize("config", [WILD, replace(WILD, policy="true", sub_patch=1.0, half_body=0)])
@@ -79,7 +87,10 @@ def test_theta_moves_points_and_pictures(packed, config):
 
 def test_a_batch_is_sampled_again_through_any_map(packed):
     """The identity gives the disturbed crops to the bit, the true map the crops of the true boxes, and theta learns."""
-    batch = draw(packed, AugmentConfig("jitter", flip=0, rotate=0, scale=0, half_body=0, occlusion=0, color=0))
+    batch = draw(
+        packed,
+        AugmentConfig("jitter", flip=0, rotate=0, scale=0, half_body=0, occlusion=0, color=0),
+    )
     identity = torch.eye(2, 3).expand(16, 2, 3)
     assert torch.equal(batch.source(identity, SIZE), batch.images)
     true = draw(packed, PLAIN)  # nothing but the boxes differs
@@ -98,7 +109,12 @@ def test_occlusion_and_colour_follow_the_map(packed):
     inside = stn(torch.ones_like(batch.images), batch.theta, SIZE) > 0.999
     error = (again - batch.source(batch.theta, SIZE)).abs()[inside]
     assert error.mean() < 0.15  # edges of the patches are resampled too
-    covered = (batch.images != draw(packed, replace(wild, occlusion=0)).images).any(dim=1).float().mean(dim=(1, 2))
+    covered = (
+        (batch.images != draw(packed, replace(wild, occlusion=0)).images)
+        .any(dim=1)
+        .float()
+        .mean(dim=(1, 2))
+    )
     assert (covered > 0.005).all()
 
 
@@ -107,7 +123,9 @@ def test_joints_stay_on_their_dots(packed, frame):
     """Joints of turned, scaled and mirrored crops lie on dots of their own colour: picture and joints agree."""
     batch = draw(packed, replace(WILD, half_body=0), seed=3)
     centred = batch.source(batch.theta, SIZE), batch.centred_keypoints, batch.centred_visible
-    images, keypoints, visible = (batch.images, batch.keypoints, batch.visible) if frame == "disturbed" else centred
+    images, keypoints, visible = (
+        (batch.images, batch.keypoints, batch.visible) if frame == "disturbed" else centred
+    )
     images = images * PIXEL_SD + PIXEL_MEAN
     hits, mirrored = [], 0
     for row in range(16):
@@ -117,7 +135,9 @@ def test_joints_stay_on_their_dots(packed, frame):
             drawn = COCO.flip_order[joint] if flip else joint
             x, y = (int(value) for value in keypoints[row, joint].round())
             patch = images[row, :, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(3, -1).T
-            color = torch.tensor(COLORS[drawn % len(COLORS)][::-1], dtype=torch.float)  # drawn as BGR
+            color = torch.tensor(
+                COLORS[drawn % len(COLORS)][::-1], dtype=torch.float
+            )  # drawn as BGR
             hits.append(bool((patch - color).abs().amax(dim=1).min() < 90))
     assert 3 < mirrored < 13
     assert len(hits) > 100
@@ -153,7 +173,9 @@ def test_same_generator_same_batch_and_shares(packed):
 def test_color_and_occlusion(packed):
     plain = draw(packed, PLAIN)
     tinted = draw(packed, replace(PLAIN, color=0.4))
-    raw, seen = (b.images.permute(0, 2, 3, 1).numpy() * PIXEL_SD + PIXEL_MEAN for b in (plain, tinted))
+    raw, seen = (
+        b.images.permute(0, 2, 3, 1).numpy() * PIXEL_SD + PIXEL_MEAN for b in (plain, tinted)
+    )
     bright = (raw > 20) & (seen < 254)
     gains = np.array([[np.median((s / np.maximum(r, 1))[..., c][ok[..., c]]) for c in range(3)]
                       for r, s, ok in zip(raw, seen, bright, strict=True)])  # fmt: skip
@@ -192,13 +214,17 @@ def test_a_teachers_heatmaps_become_the_students_targets(packed):
     size, cells, sigma = (96, 96), (48, 48), 1.2
     stored_to_crop = affine.boxes_to_crops(Boxes(packed.boxes).grow(1.5).xyxy, size, "center")
     stored_to_cells = affine.compose(affine.crop_to_heatmap(size, cells, "center"), stored_to_crop)
-    points = torch.from_numpy(affine.apply(stored_to_cells, packed.keypoints).astype(np.float32)).nan_to_num(-99)
+    points = torch.from_numpy(
+        affine.apply(stored_to_cells, packed.keypoints).astype(np.float32)
+    ).nan_to_num(-99)
     maps = (255 * gaussian_targets(points, cells, cells, sigma)).round().byte().numpy()
     augmenter = Augmenter(packed, WILD, 1.3, teacher=TeacherHeatmaps(maps, stored_to_cells, sigma))
     batch = augmenter(np.arange(16), np.random.default_rng(0), SIZE)
     moved = batch.teacher((32, 24), 2.0)
     targets = gaussian_targets(batch.keypoints, SIZE, (32, 24), 2.0)
-    deep = (batch.keypoints > 8).all(dim=-1) & (batch.keypoints < torch.tensor([40, 56])).all(dim=-1)
+    deep = (batch.keypoints > 8).all(dim=-1) & (batch.keypoints < torch.tensor([40, 56])).all(
+        dim=-1
+    )
     sure = (batch.visible > 0) & deep
     assert sure.sum() > 50
     error = (moved - targets).abs().amax(dim=(2, 3))[sure]

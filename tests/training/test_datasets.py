@@ -106,20 +106,31 @@ def test_read_lsp_by_names(tmp_path):
     points[5] = [0, 0, 0]
     sample = {"file_name": "a.png", "width": 80, "height": 100, "keypoints": points}
     lonely = sample | {"keypoints": [[0, 0, 0]] * 13 + [[5, 5, 1]]}
-    (tmp_path / "a.json").write_text(json.dumps({"keypoint_names": names, "samples": [sample, lonely]}))
+    (tmp_path / "a.json").write_text(
+        json.dumps({"keypoint_names": names, "samples": [sample, lonely]})
+    )
     people = read_lsp(tmp_path / "a.json", tmp_path)
     assert len(people) == 1
     assert people.problems[0].kind == "fewer than two labelled joints"
-    assert_allclose(people.keypoints[0, LSP.joints.index("head_top")], [20 + 2 * names.index("head_top"), 30])
+    assert_allclose(
+        people.keypoints[0, LSP.joints.index("head_top")], [20 + 2 * names.index("head_top"), 30]
+    )
     assert people.visibility[0, LSP.joints.index(names[5])] == 0
     width, height = 26, 39  # extent of the joints
-    assert_allclose(people.boxes[0], [33 - 0.6 * width, 49.5 - 0.6 * height, 33 + 0.6 * width, 49.5 + 0.6 * height])
+    assert_allclose(
+        people.boxes[0],
+        [33 - 0.6 * width, 49.5 - 0.6 * height, 33 + 0.6 * width, 49.5 + 0.6 * height],
+    )
 
 
 def test_read_mpii(tmp_path):
     scipy_io = pytest.importorskip("scipy.io")
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 80, 3), np.uint8))
-    joints = [{"x": 11.0 + k, "y": 21.0 + 2 * k, "id": k, "is_visible": k % 2} for k in range(16) if k != 7]
+    joints = [
+        {"x": 11.0 + k, "y": 21.0 + 2 * k, "id": k, "is_visible": k % 2}
+        for k in range(16)
+        if k != 7
+    ]
     person = {"annopoints": {"point": joints}, "scale": 2.0}
     photo = {"image": {"name": "a.png"}, "annorect": [person, person]}
     test_photo = {"image": {"name": "b.png"}, "annorect": person}
@@ -139,7 +150,9 @@ def test_union_masks_joints_that_a_set_lacks(tmp_path):
     assert both.images[both.image_index[6]] == second.images[0]
     nose, ankle = COCO.joints.index("nose"), COCO.joints.index("left_ankle")
     assert not both.visibility[6:, nose].any()
-    assert_array_equal(both.visibility[6:, ankle], second.visibility[:, LSP.joints.index("left_ankle")])
+    assert_array_equal(
+        both.visibility[6:, ankle], second.visibility[:, LSP.joints.index("left_ankle")]
+    )
     assert_allclose(both.keypoints[6:, ankle], second.keypoints[:, LSP.joints.index("left_ankle")])
     with pytest.raises(DataError, match="at least one"):
         union([], COCO)
@@ -161,8 +174,11 @@ def test_packed_crops_show_what_the_map_says(tmp_path):
     spec = CropSpec((64, 48), growth=1.3, margin=1.5)
     packed = pack(people, spec, tmp_path / "cache")
     assert packed.crops.shape == (6, 96, 72, 3)
-    assert_allclose(packed.keypoints[4], affine.apply(packed.image_to_stored[4], people.keypoints[4]), rtol=1e-5)
-    # The true box lies in the middle and fills 1 / (growth * margin) of the crop on one axis or both.
+    assert_allclose(
+        packed.keypoints[4], affine.apply(packed.image_to_stored[4], people.keypoints[4]), rtol=1e-5
+    )
+    # The true box lies in the middle and fills 1 / (growth * margin) of the crop on one axis or
+    # both.
     centers = (packed.boxes[:, :2] + packed.boxes[:, 2:]) / 2
     assert_allclose(centers, np.tile([36, 48], (6, 1)), atol=1e-3)
     share = (packed.boxes[:, 2:] - packed.boxes[:, :2]) / [72, 96]
@@ -179,7 +195,9 @@ def test_cache_is_found_again_and_never_stale(tmp_path):
     people, cache = read_coco(annotations, photos, COCO), tmp_path / "cache"
     first = pack(people, CropSpec((64, 48)), cache)
     before = (first.folder / "crops.npy").stat().st_mtime_ns
-    assert (pack(people, CropSpec((64, 48)), cache).folder / "crops.npy").stat().st_mtime_ns == before
+    assert (
+        pack(people, CropSpec((64, 48)), cache).folder / "crops.npy"
+    ).stat().st_mtime_ns == before
     others = {
         pack(people, CropSpec((64, 48), margin=1.2), cache).folder,
         pack(people[:3], CropSpec((64, 48)), cache).folder,
@@ -204,8 +222,12 @@ def test_open_data_excludes_and_reports(tmp_path):
     edit(annotations, lambda d: d["annotations"][5].update(keypoints=[0] * 51))
     lines: list[str] = []
     sets = (SetConfig(annotations, photos),)
-    config = DataConfig(sets, exclude=tmp_path / "exclude.txt", cache=tmp_path / "cache", size=(64, 48))
-    assert len(open_data(config, lines.append)) == 3  # two in the excluded image, one without labels
+    config = DataConfig(
+        sets, exclude=tmp_path / "exclude.txt", cache=tmp_path / "cache", size=(64, 48)
+    )
+    assert (
+        len(open_data(config, lines.append)) == 3
+    )  # two in the excluded image, one without labels
     assert any("2 people left out" in line for line in lines)
     with_teacher = replace(config, teacher=tmp_path / "t.onnx", smallest_unlabelled=20.0)
     assert len(open_data(with_teacher, lines.append)) == 4
@@ -219,7 +241,9 @@ def test_unlisted_people_are_added_without_labels(tmp_path):
     one = people.boxes[people.image_index == 1][0]
     found = [
         Boxes.empty(),
-        Boxes([one + 2, [0, 100, 30, 119], [100, 0, 130, 12]], [0.9, 0.8, 0.2]),  # listed, new, not sure
+        Boxes(
+            [one + 2, [0, 100, 30, 119], [100, 0, 130, 12]], [0.9, 0.8, 0.2]
+        ),  # listed, new, not sure
         Boxes([[1, 2, 30, 60]], [0.5]),
     ]
     more = add_unlisted(people, found)
@@ -234,10 +258,16 @@ def test_unlisted_people_are_added_without_labels(tmp_path):
 
 def test_a_labeller_finds_whom_a_set_does_not_list(tmp_path):
     annotations, photos = write_set(tmp_path, COCO)
-    # Input 64x64 of a photo 160 wide: this person lies in the lower left corner, beside the two that are listed.
+    # Input 64x64 of a photo 160 wide: this person lies in the lower left corner, beside the two
+    # that are listed.
     detector = yolox_model(tmp_path, [(4, 40, 8, 16, 1.0, 0.9)])
     sets = (SetConfig(annotations, photos, complete=False),)
-    about = {"cache": tmp_path / "cache", "size": (64, 48), "teacher": tmp_path / "t.onnx", "smallest_unlabelled": 4.0}
+    about = {
+        "cache": tmp_path / "cache",
+        "size": (64, 48),
+        "teacher": tmp_path / "t.onnx",
+        "smallest_unlabelled": 4.0,
+    }
     with pytest.raises(ValueError, match="needs a labeller"):
         DataConfig(sets, **about)
     config = DataConfig(sets, labeller=detector, **about)
@@ -253,7 +283,9 @@ def test_a_labeller_finds_whom_a_set_does_not_list(tmp_path):
 
 
 def test_shared_sets_open_clean(data_root):
-    people = read_coco(data_root / "data/coco-train/annotations.json", data_root / "data/coco-train/images", COCO)
+    people = read_coco(
+        data_root / "data/coco-train/annotations.json", data_root / "data/coco-train/images", COCO
+    )
     dev = read_names(ROOT / "configs/dev.txt")
     assert len(dev) == 250
     assert isinstance(people, PersonSet)

@@ -30,7 +30,11 @@ from rmpe.skeletons import load_skeleton  # noqa: E402
 from rmpe.training.optim import MovingAverage, OptimConfig, learning_rate, make_optimizer  # noqa: E402
 from rmpe.training.pose.fit import TrainConfig, Trainer  # noqa: E402
 
-CONFIGS = [path for path in sorted((ROOT / "configs").glob("*.toml")) if "[[data.sets]]" in path.read_text("utf-8")]
+CONFIGS = [
+    path
+    for path in sorted((ROOT / "configs").glob("*.toml"))
+    if "[[data.sets]]" in path.read_text("utf-8")
+]
 
 FIRST_STAGES = {
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml", "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
@@ -54,7 +58,11 @@ def small(folder: Path, coco_set, stage2: Path | None = None, **changes) -> Path
         f'sets = [{{ annotations = "{annotations}", images = "{images}" }}] }}',
     }  # fmt: skip
     if stage2:
-        lines |= {"stage": "2", "start": f'"{stage2}"', "sstn": '{ localisation = { name = "tiny_localisation" } }'}
+        lines |= {
+            "stage": "2",
+            "start": f'"{stage2}"',
+            "sstn": '{ localisation = { name = "tiny_localisation" } }',
+        }
     lines |= {key: str(value) for key, value in changes.items()}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "config.toml"
@@ -72,10 +80,23 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
     monkeypatch.chdir(ROOT)
     config = load_config(TrainConfig, path)
     skeleton = config.data.skeleton
-    annotations, images = coco_set if skeleton == "coco17" else write_set(tmp_path, load_skeleton(skeleton))
-    one = replace(config.data.sets[0], format="coco", skeleton=skeleton, annotations=annotations, images=images)
+    annotations, images = (
+        coco_set if skeleton == "coco17" else write_set(tmp_path, load_skeleton(skeleton))
+    )
+    one = replace(
+        config.data.sets[0],
+        format="coco",
+        skeleton=skeleton,
+        annotations=annotations,
+        images=images,
+    )
     data = replace(
-        config.data, sets=(one,), cache=tmp_path / "cache", size=(64, 64), teacher=None, smallest_unlabelled=0.0
+        config.data,
+        sets=(one,),
+        cache=tmp_path / "cache",
+        size=(64, 64),
+        teacher=None,
+        smallest_unlabelled=0.0,
     )
     changes = {
         "run": tmp_path / "run", "data": data, "steps": 2, "batch": 2, "device": "cpu", "precision": "float32",
@@ -84,17 +105,29 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
     narrow = {"hourglass": {"channels": 32}, "lite": {"pretrained": False}}[config.model["name"]]
     changes["model"] = config.model | narrow
     if config.validate:
-        changes["validate"] = replace(config.validate, annotations=annotations, images=images, only=None)
+        changes["validate"] = replace(
+            config.validate, annotations=annotations, images=images, only=None
+        )
     if config.start is not None:
         first = load_config(TrainConfig, path.with_name(FIRST_STAGES[path.stem]))
-        first = replace(first, **(changes | {"run": tmp_path / "first", "validate": None, "start": None}))
+        first = replace(
+            first, **(changes | {"run": tmp_path / "first", "validate": None, "start": None})
+        )
         narrow = {"hourglass": {"channels": 32}, "lite": {"pretrained": False}}[first.model["name"]]
-        changes["start"] = Trainer(replace(first, model=first.model | narrow), lambda line: None).fit()
+        changes["start"] = Trainer(
+            replace(first, model=first.model | narrow), lambda line: None
+        ).fit()
     run = Trainer(replace(config, **changes), lambda line: None)
-    before = {name: value.clone() for name, value in run.net.named_parameters() if value.requires_grad}
+    before = {
+        name: value.clone() for name, value in run.net.named_parameters() if value.requires_grad
+    }
     net, saved = load_checkpoint(run.fit())
     assert saved["steps"] == 2
-    assert any(not torch.equal(value, before[name]) for name, value in run.net.named_parameters() if name in before)
+    assert any(
+        not torch.equal(value, before[name])
+        for name, value in run.net.named_parameters()
+        if name in before
+    )
     assert all(torch.isfinite(value).all() for value in net.state_dict().values())
 
 
@@ -111,7 +144,10 @@ def test_resume_is_exact_to_the_bit(tmp_path, coco_set):
     second.resume()
     assert second.step == 10
     second.fit()
-    a, b = (torch.load(tmp_path / name / "run/state.pt", weights_only=True) for name in ("once", "twice"))
+    a, b = (
+        torch.load(tmp_path / name / "run/state.pt", weights_only=True)
+        for name in ("once", "twice")
+    )
     assert a["step"] == b["step"] == 20
     for part in ("net", "average", "optimizer"):
         assert same(a[part], b[part]), part
@@ -148,13 +184,17 @@ def test_resume_without_or_with_another_state(tmp_path, coco_set):
 @pytest.mark.parametrize("sampling", ["crop", "composed"])
 def test_stage_2_moves_main_branch_only(tmp_path, coco_set, sampling):
     start = trainer(small(tmp_path / "one", coco_set)).fit()
-    run = trainer(small(tmp_path / "two", coco_set, start), "sstn.theta=1.0", f"sstn.sampling={sampling}")
+    run = trainer(
+        small(tmp_path / "two", coco_set, start), "sstn.theta=1.0", f"sstn.sampling={sampling}"
+    )
     frozen = {name: value.clone() for name, value in run.task.parallel.state_dict().items()}
     free = {name: value.clone() for name, value in run.net.state_dict().items()}
     parts = run.update()
     assert set(parts) == {"pose", "parallel", "theta", "lr"}
     assert same(frozen, dict(run.task.parallel.state_dict()))
-    moved = {name for name, value in run.net.state_dict().items() if not torch.equal(value, free[name])}
+    moved = {
+        name for name, value in run.net.state_dict().items() if not torch.equal(value, free[name])
+    }
     assert any(name.startswith("localisation") for name in moved)
     assert any(name.startswith("sppe") for name in moved)
     with pytest.raises(DataError, match="stage 2 needs start"):
@@ -167,7 +207,9 @@ def test_stage_2_moves_main_branch_only(tmp_path, coco_set, sampling):
 def test_composed_stage_2_begins_as_in_the_crop_and_resumes_to_the_bit(tmp_path, coco_set):
     """Theta starts as the identity, where both samplings are one; then the pictures differ."""
     start = trainer(small(tmp_path / "one", coco_set)).fit()
-    once, twice, crop = (small(tmp_path / name, coco_set, start) for name in ("once", "twice", "crop"))
+    once, twice, crop = (
+        small(tmp_path / name, coco_set, start) for name in ("once", "twice", "crop")
+    )
     composed = trainer(once, "sstn.sampling=composed")
     composed.config.run.mkdir()
     inside = trainer(crop, "sstn.sampling=crop")
@@ -182,7 +224,10 @@ def test_composed_stage_2_begins_as_in_the_crop_and_resumes_to_the_bit(tmp_path,
     second = trainer(twice, "sstn.sampling=composed")
     second.resume()
     second.fit()
-    a, b = (torch.load(tmp_path / name / "run/state.pt", weights_only=True) for name in ("once", "twice"))
+    a, b = (
+        torch.load(tmp_path / name / "run/state.pt", weights_only=True)
+        for name in ("once", "twice")
+    )
     assert all(same(a[part], b[part]) for part in ("step", "net", "average", "optimizer"))
 
 
@@ -191,7 +236,9 @@ def test_frozen_modules_stay_as_they_are(tmp_path, coco_set):
     before = {name: value.clone() for name, value in run.net.state_dict().items()}
     run.update()
     after = run.net.state_dict()
-    assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("early"))
+    assert all(
+        torch.equal(after[name], before[name]) for name in before if name.startswith("early")
+    )
     assert all(torch.equal(after[name], before[name]) for name in before if "running" in name)
     with pytest.raises(DataError, match="no module 'erly'"):
         trainer(small(tmp_path, coco_set, freeze='["erly"]'))
@@ -249,9 +296,7 @@ def test_ones_own_skeleton_end_to_end(tmp_path):
     data = f'{{ size = [64, 48], skeleton = "{skeleton}", cache = "{tmp_path / "cache"}", sets = [{one}] }}'
     validate = f'{{ annotations = "{annotations}", images = "{images}" }}'
     optim = "{ lr = 5e-3, warmup = 5, ema = 0.9 }"
-    augment = (
-        '{ policy = "true", rotate = 0.0, scale = 0.0, half_body = 0.0, occlusion = 0.0, flip = 0.0, color = 0.0 }'
-    )
+    augment = '{ policy = "true", rotate = 0.0, scale = 0.0, half_body = 0.0, occlusion = 0.0, flip = 0.0, color = 0.0 }'
     model = '{ name = "hourglass", stacks = 1, channels = 32, depth = 2 }'
     file = small(tmp_path, (annotations, images), data=data, validate=validate, optim=optim, augment=augment,
                  model=model, steps=60, batch=8)  # fmt: skip
@@ -264,10 +309,14 @@ def test_ones_own_skeleton_end_to_end(tmp_path):
 
 def test_a_teachers_heatmaps_join_in(tmp_path):
     teacher = spot_pose_model(tmp_path)
-    annotations, images = write_set(tmp_path / "set", load_skeleton(tmp_path / "rgb3.toml"), images=4)
+    annotations, images = write_set(
+        tmp_path / "set", load_skeleton(tmp_path / "rgb3.toml"), images=4
+    )
     skeleton = tmp_path / "rgb3.toml"
     sets = f'[{{ annotations = "{annotations}", images = "{images}", skeleton = "{skeleton}" }}]'
-    common = f'size = [64, 48], cache = "{tmp_path / "cache"}", skeleton = "{skeleton}", sets = {sets}'
+    common = (
+        f'size = [64, 48], cache = "{tmp_path / "cache"}", skeleton = "{skeleton}", sets = {sets}'
+    )
     file = small(tmp_path, (annotations, images), data=f'{{ {common}, teacher = "{teacher}" }}')
     assert "teacher" not in trainer(file).update()
     run = trainer(file, "distill=0.5")
@@ -279,7 +328,9 @@ def test_a_teachers_heatmaps_join_in(tmp_path):
     np.testing.assert_allclose(maps[5], 255 * model.heatmaps(crop)[0], atol=0.51)
     kept = list(packed.folder.glob("teacher-*.npy"))
     made = kept[0].stat().st_mtime_ns
-    assert trainer(file, "distill=0.5").update() == pytest.approx(trainer(file, "distill=0.5").update())
+    assert trainer(file, "distill=0.5").update() == pytest.approx(
+        trainer(file, "distill=0.5").update()
+    )
     assert [path.stat().st_mtime_ns for path in packed.folder.glob("teacher-*.npy")] == [made]
     with pytest.raises(DataError, match="distill needs"):
         load_config(TrainConfig, file, ["distill=1.0", "data.teacher=", "stage=stn"])
@@ -313,7 +364,9 @@ def test_two_processes_give_the_loss_of_one(tmp_path, coco_set, stage):
     options = {"freeze_norms": "true", "optim": "{ lr = 1e-3, warmup = 0 }"}
     if stage == 2:
         start = trainer(small(tmp_path / "first", coco_set)).fit()
-        sstn = '{ localisation = { name = "tiny_localisation" }, theta = 1.0, sampling = "composed" }'
+        sstn = (
+            '{ localisation = { name = "tiny_localisation" }, theta = 1.0, sampling = "composed" }'
+        )
         options |= {"stage": "2", "start": f'"{start}"', "sstn": sstn}
     file = small(tmp_path, coco_set, **options)
     trainer(file)  # packs the crops, so that two processes do not
@@ -325,7 +378,9 @@ def test_two_processes_give_the_loss_of_one(tmp_path, coco_set, stage):
     two = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1",
            f"--master_port={port}", str(script), str(file), str(tmp_path / "two.json")]  # fmt: skip
     for command in (one, two):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=200, check=False
+        )
         assert done.returncode == 0, done.stderr[-2000:]
     first, second = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
     np.testing.assert_allclose(first, second, rtol=1e-5)
@@ -339,7 +394,9 @@ def test_learning_rate_schedules():
     assert rates[-1] < 1e-3
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
     step = OptimConfig(lr=1.0, schedule="step", drops=(0.5, 0.75), drop=0.1, warmup=0)
-    assert [learning_rate(step, at, 100) for at in (0, 49, 50, 74, 75)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    assert [learning_rate(step, at, 100) for at in (0, 49, 50, 74, 75)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01]
+    )
     with pytest.raises(ValueError, match="shares of the run"):
         OptimConfig(drops=(3.0,))
 
@@ -349,7 +406,10 @@ def test_groups_and_average():
     config = OptimConfig(lr_scale={"0": 0.5, "0.bias": 2.0}, weight_decay=0.1)
     groups = make_optimizer(net, config).param_groups
     found = {
-        tuple(p.shape): (g["scale"], g["weight_decay"]) for g in groups for p in g["params"] if p is not net[1].weight
+        tuple(p.shape): (g["scale"], g["weight_decay"])
+        for g in groups
+        for p in g["params"]
+        if p is not net[1].weight
     }
     assert found[2, 2] == (0.5, 0.1)
     assert sorted((g["scale"], g["weight_decay"], len(g["params"])) for g in groups) == [

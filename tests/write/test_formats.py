@@ -21,7 +21,10 @@ def test_coco_is_read_by_the_coco_tools(tmp_path):
     pycocotools = pytest.importorskip("pycocotools.coco")
     path = coco.write(iter(RECORDS), COCO17, tmp_path)
     truth = pycocotools.COCO()
-    truth.dataset = {"images": [{"id": item.image_id} for item in RECORDS], "categories": [{"id": 1}]}
+    truth.dataset = {
+        "images": [{"id": item.image_id} for item in RECORDS],
+        "categories": [{"id": 1}],
+    }
     truth.createIndex()
     results = truth.loadRes(str(path))
     for item in RECORDS:
@@ -33,7 +36,9 @@ def test_coco_is_read_by_the_coco_tools(tmp_path):
             expected = np.nan_to_num(item.poses.keypoints[person])
             assert np.allclose(rows[:, :2], expected, atol=1e-3)
             assert np.allclose(rows[:, 2], item.poses.keypoint_scores[person], atol=1e-3)
-            assert np.allclose([left, top, left + width, top + height], item.poses.boxes[person], atol=2e-3)
+            assert np.allclose(
+                [left, top, left + width, top + height], item.poses.boxes[person], atol=2e-3
+            )
             assert answer["score"] == pytest.approx(item.poses.scores[person], abs=1e-6)
             assert answer["category_id"] == 1
 
@@ -46,7 +51,11 @@ def test_coco_scores_its_own_annotations_perfectly(tmp_path, data_root):
     truth = COCO(str(data_root / "data/coco-val/annotations.json"))
     records = []
     for image_id in sorted(truth.imgs)[:60]:
-        known = [person for person in truth.imgToAnns[image_id] if person["num_keypoints"] and not person["iscrowd"]]
+        known = [
+            person
+            for person in truth.imgToAnns[image_id]
+            if person["num_keypoints"] and not person["iscrowd"]
+        ]
         rows = np.array([person["keypoints"] for person in known], float).reshape(-1, 17, 3)
         boxes = np.array([person["bbox"] for person in known], float).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
@@ -54,7 +63,9 @@ def test_coco_scores_its_own_annotations_perfectly(tmp_path, data_root):
         points = np.where(seen[..., None], rows[..., :2], np.nan)
         poses = Poses(points, seen, np.full(len(known), 0.5), boxes, COCO17)
         size = truth.imgs[image_id]["height"], truth.imgs[image_id]["width"]
-        records.append(Record(image_id, truth.imgs[image_id]["file_name"], str(image_id), "x", size, poses))
+        records.append(
+            Record(image_id, truth.imgs[image_id]["file_name"], str(image_id), "x", size, poses)
+        )
     results = truth.loadRes(str(coco.write(records, COCO17, tmp_path)))
     score = evaluation.COCOeval(truth, results, "keypoints")
     score.params.imgIds = [item.image_id for item in records]
@@ -76,7 +87,10 @@ def test_alphapose_groups_by_file_name(tmp_path):
     people_of = {}
     for person in json.loads(alphapose.write(iter(RECORDS), COCO17, tmp_path).read_text()):
         people_of.setdefault(person["image_id"], []).append(person)
-    assert {name: len(found) for name, found in people_of.items()} == {"folder/ä 3.jpg": 2, "folder/ä 20.jpg": 3}
+    assert {name: len(found) for name, found in people_of.items()} == {
+        "folder/ä 3.jpg": 2,
+        "folder/ä 20.jpg": 3,
+    }
     poses = RECORDS[2].poses
     for index, person in enumerate(people_of["folder/ä 20.jpg"]):
         rows = np.array(person["keypoints"]).reshape(-1, 3)
@@ -89,11 +103,17 @@ def test_alphapose_groups_by_file_name(tmp_path):
 
 def test_openpose_has_one_file_an_image(tmp_path):
     folder = openpose.write(iter(RECORDS), COCO17, tmp_path)
-    files = {path.relative_to(folder).as_posix(): json.loads(path.read_text()) for path in folder.rglob("*.json")}
+    files = {
+        path.relative_to(folder).as_posix(): json.loads(path.read_text())
+        for path in folder.rglob("*.json")
+    }
     assert sorted(files) == [f"folder/ä {number}_keypoints.json" for number in (20, 3, 7)]
     assert files["folder/ä 7_keypoints.json"]["people"] == []
     found = files["folder/ä 20_keypoints.json"]["people"]
-    poses, rows = RECORDS[2].poses, np.array([person["pose_keypoints_2d"] for person in found]).reshape(-1, 25, 3)
+    poses, rows = (
+        RECORDS[2].poses,
+        np.array([person["pose_keypoints_2d"] for person in found]).reshape(-1, 25, 3),
+    )
     nose, right_wrist, left_ankle = 0, 4, 14  # BODY_25's own numbers
     for theirs, ours in ((nose, 0), (right_wrist, 10), (left_ankle, 15)):
         assert np.allclose(rows[:, theirs, :2], poses.keypoints[:, ours], atol=1e-3)
@@ -102,7 +122,9 @@ def test_openpose_has_one_file_an_image(tmp_path):
     assert np.allclose(rows[:, neck, :2], poses.keypoints[:, 5:7].mean(axis=1), atol=1e-3)
     assert np.allclose(rows[:, mid_hip, :2], poses.keypoints[:, 11:13].mean(axis=1), atol=1e-3)
     assert np.allclose(rows[:, neck, 2], poses.keypoint_scores[:, 5:7].min(axis=1), atol=1e-3)
-    assert not rows[:, 18].any() and not rows[:, 19:].any()  # left ear is missing here, feet always are
+    assert (
+        not rows[:, 18].any() and not rows[:, 19:].any()
+    )  # left ear is missing here, feet always are
     assert all(person["hand_left_keypoints_2d"] == [] for person in found)
 
 
@@ -139,7 +161,11 @@ def test_table_has_one_row_a_person(tmp_path):
         ("3", "0"), ("3", "1"), ("20", "0"), ("20", "1"), ("20", "2")
     ]  # fmt: skip
     poses, last = RECORDS[2].poses, rows[-1]
-    assert last["file_name"] == "folder/ä 20.jpg" and last["track_id"] == "1" and rows[0]["track_id"] == ""
+    assert (
+        last["file_name"] == "folder/ä 20.jpg"
+        and last["track_id"] == "1"
+        and rows[0]["track_id"] == ""
+    )
     assert float(last["left_wrist_x"]) == pytest.approx(poses.keypoints[2, 9, 0], abs=1e-3)
     assert float(last["y2"]) == pytest.approx(poses.boxes[2, 3], abs=1e-3)
     assert last["left_ear_x"] == last["left_ear_y"] == "" and float(last["left_ear_score"]) == 0

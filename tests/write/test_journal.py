@@ -32,7 +32,9 @@ def people(count, seed=0):
 
 def record(number, count=2):
     name = f"folder/ä {number}"
-    return Record(number, f"{name}.jpg", name, f"/photos/{name}.jpg", (480, 640), people(count, number))
+    return Record(
+        number, f"{name}.jpg", name, f"/photos/{name}.jpg", (480, 640), people(count, number)
+    )
 
 
 NAMES = {number: record(number, 0).file_name for number in range(1, 9)}
@@ -71,7 +73,10 @@ def test_results_are_on_disk_when_append_returns(tmp_path):
     path = tmp_path / "journal.jsonl"
     with Journal(path, SETTINGS) as journal:
         journal.append([record(1)])
-        assert [json.loads(line).get("image_id") for line in path.read_text().splitlines()] == [None, 1]
+        assert [json.loads(line).get("image_id") for line in path.read_text().splitlines()] == [
+            None,
+            1,
+        ]
 
 
 def test_without_resume_an_old_journal_is_replaced(tmp_path):
@@ -126,7 +131,10 @@ def test_a_journal_cut_anywhere_resumes_to_the_same_files(tmp_path_factory, cut)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"nms": "oks"}, "cannot resume, nms was 'parametric' and is now 'oks'; use the same settings"),
+        (
+            {"nms": "oks"},
+            "cannot resume, nms was 'parametric' and is now 'oks'; use the same settings",
+        ),
         ({"flip": True}, "flip was None and is now True"),
         ({"nms": "oks", "pose": "other"}, "nms was 'parametric' and is now 'oks' (1 more differ)"),
     ],
@@ -145,7 +153,10 @@ def test_other_settings_are_refused(tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ({1: "other.jpg"}, r"image 1 was folder/ä 1\.jpg, now it is other\.jpg; resume with the same sources"),
+        (
+            {1: "other.jpg"},
+            r"image 1 was folder/ä 1\.jpg, now it is other\.jpg; resume with the same sources",
+        ),
         ({2: "folder/ä 2.jpg"}, "image 1 was .*, now it is gone"),
     ],
 )
@@ -245,7 +256,11 @@ def test_a_file_that_the_system_refuses_to_grow(tmp_path):
     )
     path = tmp_path / "journal.jsonl"
     run = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, encoding="utf-8", check=True
+        [sys.executable, "-c", script, str(path)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
     )
     count = int(run.stdout.split()[0])
     lines = path.read_text().splitlines()

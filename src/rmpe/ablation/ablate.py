@@ -27,7 +27,8 @@ def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = 
         The files written.
 
     Raises:
-        RmpeError: If a file is missing or cannot be used; said before anything is made, as far as can be seen.
+        RmpeError: If a file is missing or cannot be used; said before anything is made, as far as
+            can be seen.
     """
     bench = Bench(config, log)
     rows = settings(config)
@@ -35,7 +36,8 @@ def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = 
         rows = _finished(rows, bench, log)
     for row in rows:
         bench.check(row)
-    scale, begun = SCALE[config.data.protocol], time.monotonic()
+    scale = SCALE[config.data.protocol]
+    begun = time.monotonic()
     first = bench.measure(rows[0])
     lines: list[Line] = []
     for number, row in enumerate(rows):
@@ -61,5 +63,7 @@ def _finished(rows: list[Setting], bench: Bench, log: Callable[[str], None]) -> 
         else:
             kept.append(row)
     if not kept or kept[0] is not rows[0]:
-        raise UsageError(f"the first row, {rows[0].title!r}, which all are compared with, is not trained yet")
+        raise UsageError(
+            f"the first row, {rows[0].title!r}, which all are compared with, is not trained yet"
+        )
     return kept

@@ -16,7 +16,8 @@ from rmpe.propose.regions import propose
 
 
 def module_costs(bench: Bench, setting: Setting, photos: int) -> dict[str, float]:
-    """Milliseconds of each module of a row on its first photos: medians over them, one photo at a time.
+    """Milliseconds of each module of a row on its first photos: medians over them, one photo at a
+    time.
 
     Args:
         bench: Of the ablation.
@@ -26,13 +27,16 @@ def module_costs(bench: Bench, setting: Setting, photos: int) -> dict[str, float
     Returns:
         By name, with its unit: an image or a person.
     """
-    estimator, clock = bench.estimator(setting, Known({})), _Clock()
-    pose, stn = estimator.pose, estimator.stn
+    estimator = bench.estimator(setting, Known({}))
+    clock = _Clock()
+    pose = estimator.pose
+    stn = estimator.stn
     detector = None if setting.boxes == "true" else bench.detector(bench.detector_file(setting))
     suppress = bench.suppressor(setting)
     _, known = bench.boxes(setting)
     for name in list(bench.images)[:photos]:
-        image, found = read_image(Path(name)), known[name]
+        image = read_image(Path(name))
+        found = known[name]
         if detector is not None:
             with clock("detector, an image"):
                 detected = detector(image, name)

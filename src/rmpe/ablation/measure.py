@@ -1,7 +1,8 @@
-"""Every row measured. Boxes and poses before pose NMS are kept on disk under a hash of all that made them.
+"""Every row measured. Boxes and poses before pose NMS are kept on disk under a hash of all that
+made them.
 
-So rows share what they have in common, a call after an interruption goes on where the last one stopped, and another
-pose NMS costs no new estimation.
+So rows share what they have in common, a call after an interruption goes on where the last one
+stopped, and another pose NMS costs no new estimation.
 """
 
 import hashlib
@@ -67,12 +68,16 @@ class Bench:
     """
 
     def __init__(self, config: AblationConfig, log: Log) -> None:
-        self.config, self.log, self.runs = config, log, Runs(config, log)
+        self.config = config
+        self.log = log
+        self.runs = Runs(config, log)
         data = config.data
         self.skeleton = load_skeleton(SKELETONS[data.protocol])
         self.images = {
             path.as_posix(): image
-            for path, image in benchmark_images(data.protocol, data.annotations, data.images).items()
+            for path, image in benchmark_images(
+                data.protocol, data.annotations, data.images
+            ).items()
         }
         self.cores = config.threads or os.cpu_count() or 1
         self._raw: tuple[str, list[Poses]] = ("", [])
@@ -95,7 +100,9 @@ class Bench:
         Raises:
             RmpeError: If a model or an image cannot be used.
         """
-        return PROTOCOLS[self.config.data.protocol](self.config.data.annotations, self._results(setting))
+        return PROTOCOLS[self.config.data.protocol](
+            self.config.data.annotations, self._results(setting)
+        )
 
     def boxes(self, setting: Setting) -> tuple[str, dict[str, Boxes]]:
         """The proposals of every image, before they are grown, and the name they are kept under."""
@@ -110,7 +117,9 @@ class Bench:
         """Poses before pose NMS, an entry an image, and the name they are kept under."""
         nets = self.runs.nets(setting)
         boxes_key, boxes = self.boxes(setting)
-        key = _key("poses", __version__, boxes_key, nets.identity, setting.growth, self.config.limit)
+        key = _key(
+            "poses", __version__, boxes_key, nets.identity, setting.growth, self.config.limit
+        )
         if self._raw[0] != key:  # rows that share poses mostly follow each other
             self._raw = (key, self._estimated(setting, nets, boxes, key))
         return self._raw
@@ -142,9 +151,13 @@ class Bench:
         Raises:
             RmpeError: If none is named or it is not there.
         """
-        named = {"detector": self.config.detector, "another": self.config.another}.get(setting.boxes, setting.boxes)
+        named = {"detector": self.config.detector, "another": self.config.another}.get(
+            setting.boxes, setting.boxes
+        )
         if named is None:
-            raise UsageError(f"row {setting.title!r} takes another detector: name it, another = FILE")
+            raise UsageError(
+                f"row {setting.title!r} takes another detector: name it, another = FILE"
+            )
         if named.endswith(".json"):
             if not Path(named).is_file():
                 raise DataError(f"{named}: no such file of boxes")
@@ -153,7 +166,9 @@ class Bench:
 
     def _found(self, file: Path) -> tuple[str, dict[str, Boxes]]:
         """All boxes of a detector above the score, before any NMS."""
-        key = _key("boxes", __version__, self._data_key("found"), sha256_of(file), self.config.score)
+        key = _key(
+            "boxes", __version__, self._data_key("found"), sha256_of(file), self.config.score
+        )
         path = self.config.out / "boxes" / f"{key}.jsonl"
         found = dict(_read_boxes(path))
         if todo := [name for name in self.images if name not in found]:
@@ -166,19 +181,31 @@ class Bench:
                     boxes = detector(read_image(Path(name)), name)
                     boxes = boxes[boxes.scores >= self.config.score]
                     found[name] = boxes
-                    kept.write(json.dumps([name, boxes.xyxy.tolist(), boxes.scores.tolist()]) + "\n")
+                    kept.write(
+                        json.dumps([name, boxes.xyxy.tolist(), boxes.scores.tolist()]) + "\n"
+                    )
                     kept.flush()
         return key, found
 
-    def _estimated(self, setting: Setting, nets: Nets, boxes: dict[str, Boxes], key: str) -> list[Poses]:
+    def _estimated(
+        self, setting: Setting, nets: Nets, boxes: dict[str, Boxes], key: str
+    ) -> list[Poses]:
         names = dict(enumerate(self.images))
-        with Journal(self.config.out / "poses" / f"{key}.jsonl", {"poses": key}, resume=True) as journal:
+        with Journal(
+            self.config.out / "poses" / f"{key}.jsonl", {"poses": key}, resume=True
+        ) as journal:
             if todo := journal.remaining(names):
                 numbers = {names[number]: number for number in todo}
                 count = sum(len(boxes[name]) for name in numbers)
-                self.log(f"estimating {setting.title!r}: {count} proposals in {len(todo)} of {len(names)} images")
-                stream = self._estimator(setting, nets, Known(boxes)).stream(Path(name) for name in numbers)
-                for result, name in zip(stream, self._progress(list(numbers), "estimating"), strict=True):
+                self.log(
+                    f"estimating {setting.title!r}: {count} proposals in {len(todo)} of {len(names)} images"
+                )
+                stream = self._estimator(setting, nets, Known(boxes)).stream(
+                    Path(name) for name in numbers
+                )
+                for result, name in zip(
+                    stream, self._progress(list(numbers), "estimating"), strict=True
+                ):
                     if result.poses is None or result.image is None:
                         raise ImageError(result.error)
                     size = (result.image.shape[0], result.image.shape[1])
@@ -190,20 +217,32 @@ class Bench:
         pose = load_pose_model(nets.pose, self.config.device, 1, batch=self.config.batch)
         if setting.growth is not None:
             if nets.stn:
-                raise UsageError(f"row {setting.title!r}: growth is for rows with stn = 'none': an STN learnt only one")
+                raise UsageError(
+                    f"row {setting.title!r}: growth is for rows with stn = 'none': an STN learnt only one"
+                )
             pose.card = replace(pose.card, growth=setting.growth)
         stn = load_stn(nets.stn, self.config.device, 1) if nets.stn else None
-        return Estimator(detector, pose, stn, suppressor("none"), limit=self.config.limit, workers=self.cores)
+        return Estimator(
+            detector, pose, stn, suppressor("none"), limit=self.config.limit, workers=self.cores
+        )
 
     def _results(self, setting: Setting) -> Path:
         """A row's results in the benchmark's layout."""
         key, raw = self.raw(setting)
-        learned = sha256_of(Path(setting.nms)) if setting.nms.endswith(".toml") else setting.nms_parameters
+        learned = (
+            sha256_of(Path(setting.nms))
+            if setting.nms.endswith(".toml")
+            else setting.nms_parameters
+        )
         path = self.config.out / "results" / f"{_key('results', key, setting.nms, learned)}.json"
         if not path.is_file():
             suppress = self.suppressor(setting)
             found = zip(raw, self.images.values(), strict=True)
-            results = [one for poses, image in found for one in to_results(suppress(poses), self.skeleton, image)]
+            results = [
+                one
+                for poses, image in found
+                for one in to_results(suppress(poses), self.skeleton, image)
+            ]
             with atomic(path) as file:
                 file.write(json.dumps(results).encode())
         return path
@@ -231,7 +270,9 @@ def true_boxes(config: AblationConfig, images: list[tuple[str, Any]]) -> dict[st
         for person in mpii.read_people(config.data.annotations):
             points = person.joints[np.isfinite(person.joints[:, 0]), :2]
             if len(points) > 1:
-                extent = Boxes([[*points.min(axis=0), *points.max(axis=0)]]).grow(mpii.EXTENT_TO_BOX)
+                extent = Boxes([[*points.min(axis=0), *points.max(axis=0)]]).grow(
+                    mpii.EXTENT_TO_BOX
+                )
                 rows[person.image].append(extent.xyxy[0].tolist())
     else:
         for record in read_people(config.data.annotations).annotations:

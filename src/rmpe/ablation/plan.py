@@ -52,14 +52,18 @@ class Row:
         title: What to call it.
         paper: The published figure, in percent; nothing where there is none.
         pose: Name of a run, checkpoint (``.safetensors``), ONNX file or installed model.
-        stn: ``composed`` or ``crop``: the net's own spatial transformer, if it has one, composed with the crop's map or
-            in the crop as in the paper; ``none``: without; else one that stands before: named like ``pose``.
-        boxes: ``detector`` or ``another`` (what the configuration names so), ``true`` (annotated boxes), an ONNX
-            detector, or a JSON file of recorded boxes.
-        box_nms: IoU above which the worse of two boxes is dropped before anything else; not for ``true`` boxes.
-        nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned parameters.
+        stn: ``composed`` or ``crop``: the net's own spatial transformer, if it has one, composed
+            with the crop's map or in the crop as in the paper; ``none``: without; else one that
+            stands before: named like ``pose``.
+        boxes: ``detector`` or ``another`` (what the configuration names so), ``true`` (annotated
+            boxes), an ONNX detector, or a JSON file of recorded boxes.
+        box_nms: IoU above which the worse of two boxes is dropped before anything else; not for
+            ``true`` boxes.
+        nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
+            parameters.
         nms_parameters: Of parametric NMS, where they differ from the defaults.
-        growth: Growth of the boxes, where it differs from the model's card; only without a spatial transformer.
+        growth: Growth of the boxes, where it differs from the model's card; only without a spatial
+            transformer.
     """
 
     title: str
@@ -90,7 +94,12 @@ class Vary:
     pattern: str = "{}"
 
     def __post_init__(self) -> None:
-        known = ("growth", "box_nms", "pose", *(f"nms.{name}" for name in asdict(PoseNmsParameters())))
+        known = (
+            "growth",
+            "box_nms",
+            "pose",
+            *(f"nms.{name}" for name in asdict(PoseNmsParameters())),
+        )
         if self.key not in known:
             raise ValueError(f"key {self.key!r}; known: {', '.join(known)}")
 
@@ -101,7 +110,9 @@ class Vary:
             return Row(title, pose=self.pattern.format(f"{value:g}"))
         if self.key.startswith("nms."):
             changed = {self.key.removeprefix("nms."): value}
-            return Row(title, nms="parametric", nms_parameters=(first.nms_parameters or {}) | changed)
+            return Row(
+                title, nms="parametric", nms_parameters=(first.nms_parameters or {}) | changed
+            )
         return Row(title, growth=value) if self.key == "growth" else Row(title, box_nms=value)
 
 
@@ -116,7 +127,8 @@ class AblationConfig:
         rows: The table; the first row is what all others are compared with.
         another: What ``boxes = "another"`` means.
         score: Boxes below it are dropped.
-        box_nms: IoU of the box NMS, see `Row`. Loose, so that pose NMS has redundant proposals to act on.
+        box_nms: IoU of the box NMS, see `Row`. Loose, so that pose NMS has redundant proposals to
+            act on.
         limit: Most proposals of a photo.
         runs: Folder of the training runs.
         train: Runs; only those that rows need are trained.
@@ -190,7 +202,9 @@ class Setting:
     def __post_init__(self) -> None:
         if self.nms not in SUPPRESSORS and not self.nms.endswith(".toml"):
             known = ", ".join(SUPPRESSORS)
-            raise ValueError(f"row {self.title!r}: unknown nms {self.nms!r}; known: {known}, or a .toml file")
+            raise ValueError(
+                f"row {self.title!r}: unknown nms {self.nms!r}; known: {known}, or a .toml file"
+            )
         if self.growth is not None and self.growth <= 0:
             raise ValueError(f"row {self.title!r}: growth = {self.growth} must be above 0")
         from_mapping(PoseNmsParameters, self.nms_parameters, f"row {self.title!r}: nms_parameters")
@@ -213,7 +227,16 @@ def settings(config: AblationConfig) -> list[Setting]:
 
 
 def _setting(row: Row, first: Row) -> Setting:
-    said = {key: getattr(first, key) if getattr(row, key) is None else getattr(row, key) for key in INHERITED}
-    if row.nms is not None and row.nms_parameters is None:  # another NMS does not take the first row's parameters
+    said = {
+        key: getattr(first, key) if getattr(row, key) is None else getattr(row, key)
+        for key in INHERITED
+    }
+    if (
+        row.nms is not None and row.nms_parameters is None
+    ):  # another NMS does not take the first row's parameters
         said["nms_parameters"] = None
-    return Setting(title=row.title, paper=row.paper, **{key: value for key, value in said.items() if value is not None})
+    return Setting(
+        title=row.title,
+        paper=row.paper,
+        **{key: value for key, value in said.items() if value is not None},
+    )

@@ -10,7 +10,15 @@ from rmpe.evaluation.figures.bootstrap import Comparison
 from rmpe.evaluation.figures.plots import curves, differences
 from rmpe.write.atomic import atomic
 
-COLUMNS = ["row", "AP", "difference", "95 % interval", "published", "published difference", "same sign"]
+COLUMNS = [
+    "row",
+    "AP",
+    "difference",
+    "95 % interval",
+    "published",
+    "published difference",
+    "same sign",
+]
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,11 @@ class Line:
     @classmethod
     def of(cls, setting: Setting, compared: Comparison, scale: float, first: Setting) -> "Line":
         """A line from a comparison with the first row, whose figures are multiplied by ``scale``."""
-        published = None if setting.paper is None or first.paper is None else round(setting.paper - first.paper, 6)
+        published = (
+            None
+            if setting.paper is None or first.paper is None
+            else round(setting.paper - first.paper, 6)
+        )
         return cls(
             title=setting.title,
             figure=scale * compared.first,
@@ -81,7 +93,9 @@ def order(lines: list[Line]) -> dict[str, list[str]]:
     """Rows with a published difference from the largest loss to the least: ``published`` and ``measured``."""
     both = [line for line in lines if line.paper_difference]
     return {
-        "published": [line.title for line in sorted(both, key=lambda line: line.paper_difference or 0)],
+        "published": [
+            line.title for line in sorted(both, key=lambda line: line.paper_difference or 0)
+        ],
         "measured": [line.title for line in sorted(both, key=lambda line: line.difference)],
     }
 
@@ -123,22 +137,31 @@ def write_report(
     table = [line for line in lines[1:] if not line.varied]
     if table:
         intervals = {line.title: (line.difference, line.low, line.high) for line in table}
-        published = {line.title: line.paper_difference for line in table if line.paper_difference is not None}
+        published = {
+            line.title: line.paper_difference for line in table if line.paper_difference is not None
+        }
         title = f"What each part brings: {figure} less that of {lines[0].title!r}"
-        written.append(differences(intervals, published, config.published, title, config.out / "ablation.png"))
+        written.append(
+            differences(intervals, published, config.published, title, config.out / "ablation.png")
+        )
     if varied := dict.fromkeys(line.varied for line in lines if line.varied):
         series = {name: [line for line in lines if line.varied == name] for name in varied}
         points = {
-            name: [(line.value, line.difference, line.low, line.high) for line in some] for name, some in series.items()
+            name: [(line.value, line.difference, line.low, line.high) for line in some]
+            for name, some in series.items()
         }
-        written.append(curves(points, f"{figure} less that of the first row", config.out / "sensitivity.png"))
+        written.append(
+            curves(points, f"{figure} less that of the first row", config.out / "sensitivity.png")
+        )
     return written
 
 
 def markdown(content: dict[str, Any]) -> str:
     """The table for people to read."""
     rows = [content["columns"], ["---"] * len(content["columns"]), *content["rows"]]
-    lines = ["| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in rows
+    ]
     lines += ["", content["notes"]]
     if content["milliseconds"]:
         lines += ["", "| module | ms |", "| --- | --- |"]

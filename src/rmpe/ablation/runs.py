@@ -14,7 +14,8 @@ from rmpe.runtime import sha256_of
 
 Log = Callable[[str], None]
 
-CHECKPOINT, METADATA_KEY = "model.safetensors", "rmpe"
+CHECKPOINT = "model.safetensors"
+METADATA_KEY = "rmpe"
 OWN_STN = ("composed", "crop")
 JOINED = "sstn_sppe"
 # Where a run lies does not change what it learns.
@@ -45,7 +46,8 @@ class Runs:
     """
 
     def __init__(self, config: AblationConfig, log: Log) -> None:
-        self.config, self.log = config, log
+        self.config = config
+        self.log = log
         self.by_name = {run.name: run for run in config.train}
 
     def nets(self, setting: Setting) -> Nets:
@@ -58,15 +60,25 @@ class Runs:
         joined = source.suffix == ".safetensors" and header(source)["model"]["name"] == JOINED
         own = setting.stn in OWN_STN
         if joined and setting.stn == "crop":
-            return Nets(self._onnx(source, "crop") / "sstn_sppe.onnx", None, (sha256_of(source), "crop"))
-        pose = self._onnx(source, "composed") / "sppe.onnx" if source.suffix == ".safetensors" else source
+            return Nets(
+                self._onnx(source, "crop") / "sstn_sppe.onnx", None, (sha256_of(source), "crop")
+            )
+        pose = (
+            self._onnx(source, "composed") / "sppe.onnx"
+            if source.suffix == ".safetensors"
+            else source
+        )
         if own and joined:
             return Nets(pose, pose.with_name("stn.onnx"), (sha256_of(source), "composed"))
         if own or setting.stn == "none":
             return Nets(pose, None, (sha256_of(source), "none"))
         before = self._file(setting.stn, "stn")
         digest = sha256_of(before)
-        stn = self._onnx(before, "composed") / "stn.onnx" if before.suffix == ".safetensors" else before
+        stn = (
+            self._onnx(before, "composed") / "stn.onnx"
+            if before.suffix == ".safetensors"
+            else before
+        )
         return Nets(pose, stn, (sha256_of(source), digest))
 
     def unfinished(self, setting: Setting) -> str:
@@ -97,7 +109,11 @@ class Runs:
 
     def _file(self, name: str, kind: str) -> Path:
         """The checkpoint or ONNX file that is meant."""
-        return self._trained(self.by_name[name]) if name in self.by_name else self._existing(name, kind)
+        return (
+            self._trained(self.by_name[name])
+            if name in self.by_name
+            else self._existing(name, kind)
+        )
 
     def _existing(self, name: str, kind: str) -> Path:
         if name.endswith(".safetensors"):
@@ -127,7 +143,11 @@ class Runs:
     def _settings(self, run: Train) -> Any:
         from rmpe.training.pose.fit import TrainConfig
 
-        start = [] if run.start is None else [f"start={self._checkpoint(self.by_name[run.start]).as_posix()}"]
+        start = (
+            []
+            if run.start is None
+            else [f"start={self._checkpoint(self.by_name[run.start]).as_posix()}"]
+        )
         folder = f"run={(self.config.runs / run.name).as_posix()}"
         return load_config(TrainConfig, run.config, [folder, *start, *run.set])
 
@@ -148,13 +168,18 @@ class Runs:
         run = self.by_name.get(checkpoint.parent.name)
         if run is None or self._checkpoint(run) != checkpoint or not run.config.is_file():
             return
-        was, now = header(checkpoint)["training"], to_mapping(self._settings(run))
+        was = header(checkpoint)["training"]
+        now = to_mapping(self._settings(run))
         # A configuration may have got new keys since, and JSON knows no tuples.
         changed = [
-            key for key in was if key not in PLACES and key in now and was[key] != json.loads(json.dumps(now[key]))
+            key
+            for key in was
+            if key not in PLACES and key in now and was[key] != json.loads(json.dumps(now[key]))
         ]
         if changed:
-            self.log(f"warning: {checkpoint}: taken as it is, but trained with other {', '.join(changed)}")
+            self.log(
+                f"warning: {checkpoint}: taken as it is, but trained with other {', '.join(changed)}"
+            )
 
 
 def _named(setting: Setting) -> list[tuple[str, str]]:

@@ -9,11 +9,16 @@ import click
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. detector=ssd.onnx."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value, e.g. detector=ssd.onnx.",
 )
 @click.option("--no-train", is_flag=True, help="Leave out the rows whose runs are not finished.")
 def ablate(config: Path, overrides: tuple[str, ...], no_train: bool) -> None:
-    """Train or load the rows that CONFIG (TOML) lists, measure them, and write one table and its plot.
+    """Train or load the rows that CONFIG (TOML) lists, measure them, and write one table and its
+    plot.
 
     The same command goes on after an interruption. See docs/ablation.md.
     """
@@ -25,7 +30,9 @@ def ablate(config: Path, overrides: tuple[str, ...], no_train: bool) -> None:
     try:
         written = run(loaded, click.echo, train=not no_train)
     except KeyboardInterrupt:
-        click.echo(f"stopped; what is done is kept in {loaded.out}: the same command goes on", err=True)
+        click.echo(
+            f"stopped; what is done is kept in {loaded.out}: the same command goes on", err=True
+        )
         sys.exit(130)
     click.echo((loaded.out / "ablation.md").read_text("utf-8"))
     for path in written:

@@ -32,27 +32,51 @@ DESCRIPTIONS = {
 def evaluate() -> None:
     """Measure poses by a benchmark's rules.
 
-    Give --results (a file) or --images (a folder, and models to run on it). The frames layout and .npz files hold
-    annotations and predictions together: then give neither.
+    Give --results (a file) or --images (a folder, and models to run on it). The frames layout and
+    .npz files hold annotations and predictions together: then give neither.
     """
 
 
 def _command(protocol: str) -> click.Command:
-    @click.option("--annotations", type=EXISTING, required=True, help="The truth: the benchmark's own JSON.")
-    @click.option("--results", type=EXISTING, help="What to measure: the benchmark's results layout.")
     @click.option(
-        "--images", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Run models on these."
+        "--annotations", type=EXISTING, required=True, help="The truth: the benchmark's own JSON."
     )
-    @click.option("--detector", help="With --images: person detector, ONNX file or installed model.")
+    @click.option(
+        "--results", type=EXISTING, help="What to measure: the benchmark's results layout."
+    )
+    @click.option(
+        "--images",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Run models on these.",
+    )
+    @click.option(
+        "--detector", help="With --images: person detector, ONNX file or installed model."
+    )
     @click.option("--pose", help="With --images: pose model, ONNX file or installed model.")
     @click.option("--stn", help="With --images: spatial transformer before the pose model.")
     @click.option("--card", type=EXISTING, help="With --images: model card of the pose model.")
     @click.option("--nms", default="parametric", show_default=True, help="With --images: pose NMS.")
-    @click.option("--save-results", type=click.Path(path_type=Path), help="With --images: keep the results file here.")
-    @click.option("--against", type=EXISTING, help="Another results file to compare with, paired by image.")
-    @click.option("--samples", type=click.IntRange(10), default=1000, show_default=True, help="Bootstrap samples.")
+    @click.option(
+        "--save-results",
+        type=click.Path(path_type=Path),
+        help="With --images: keep the results file here.",
+    )
+    @click.option(
+        "--against", type=EXISTING, help="Another results file to compare with, paired by image."
+    )
+    @click.option(
+        "--samples",
+        type=click.IntRange(10),
+        default=1000,
+        show_default=True,
+        help="Bootstrap samples.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
-    @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Draw plots into this folder.")
+    @click.option(
+        "--plots",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Draw plots into this folder.",
+    )
     def command(**options: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
             _run(protocol, Path(folder), options)
@@ -72,7 +96,9 @@ def _run(protocol: str, scratch: Path, options: dict[str, Any]) -> None:
     if options["against"]:
         other = measure(options["annotations"], options["against"])
         if other.units != measured.units:
-            raise UsageError(f"{options['against']}: measures {other.units} images, the results {measured.units}")
+            raise UsageError(
+                f"{options['against']}: measures {other.units} images, the results {measured.units}"
+            )
         compared = compare(measured.headline, other.headline, measured.units, options["samples"])
         report["warnings"] = measured.warnings + other.warnings
         report["against"] = {"figure": measured.headline_name, **asdict(compared)}
@@ -96,7 +122,9 @@ def _results(protocol: str, scratch: Path, options: dict[str, Any]) -> Path | No
     if not options["images"]:
         given: Path | None = options["results"]
         return given
-    from rmpe.cli.evaluate_images import predict_results  # the whole pipeline: only when models are run
+    from rmpe.cli.evaluate_images import (
+        predict_results,
+    )  # the whole pipeline: only when models are run
 
     return predict_results(protocol, options, options["save_results"] or scratch / "results.json")
 
@@ -110,15 +138,23 @@ def _print(console: Console, name: str, report: dict[str, Any]) -> None:
     for key, value in report.items():
         if isinstance(value, list) and value and not isinstance(value[0], list | dict):
             columns.setdefault(len(value), {})[key] = value
-        elif isinstance(value, dict) and not any(isinstance(cell, list | dict) for cell in value.values()):
+        elif isinstance(value, dict) and not any(
+            isinstance(cell, list | dict) for cell in value.values()
+        ):
             columns.setdefault(tuple(value), {name: list(value)})[key] = list(value.values())
     for side_by_side in columns.values():
         names = [key for key, cells in side_by_side.items() if isinstance(cells[0], str)]
         values = [key for key in side_by_side if key not in names]
         for start in range(0, len(values), WIDEST):
-            console.print(_table({key: side_by_side[key] for key in [*names, *values[start : start + WIDEST]]}))
+            console.print(
+                _table(
+                    {key: side_by_side[key] for key in [*names, *values[start : start + WIDEST]]}
+                )
+            )
     for key, value in report.items():
-        if isinstance(value, dict) and any(isinstance(cell, list | dict) for cell in value.values()):
+        if isinstance(value, dict) and any(
+            isinstance(cell, list | dict) for cell in value.values()
+        ):
             _print(console, key, value)
 
 

@@ -33,7 +33,8 @@ def predict_results(protocol: str, options: dict[str, Any], out: Path) -> Path:
 
     Args:
         protocol: Name of the benchmark.
-        options: Of the command: ``annotations``, ``images``, ``detector``, ``pose``, ``stn``, ``card``, ``nms``.
+        options: Of the command: ``annotations``, ``images``, ``detector``, ``pose``, ``stn``,
+            ``card``, ``nms``.
         out: Results file to write.
 
     Returns:
@@ -43,7 +44,9 @@ def predict_results(protocol: str, options: dict[str, Any], out: Path) -> Path:
         RmpeError: If an image is missing, or a model cannot be used.
     """
     if options["annotations"].is_dir() or options["annotations"].suffix == ".npz":
-        raise DataError(f"{options['annotations']}: --images needs one annotation file that names its images")
+        raise DataError(
+            f"{options['annotations']}: --images needs one annotation file that names its images"
+        )
     if protocol == "boxes":
         results = _boxes(options)
     elif protocol == "pck":
@@ -58,7 +61,8 @@ def predict_results(protocol: str, options: dict[str, Any], out: Path) -> Path:
 
 
 def _poses(protocol: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-    estimator, skeleton = _load(options), load_skeleton(SKELETONS[protocol])
+    estimator = _load(options)
+    skeleton = load_skeleton(SKELETONS[protocol])
     files = benchmark_images(protocol, options["annotations"], options["images"])
     results = []
     with _progress() as progress:
@@ -75,12 +79,17 @@ def _written(poses: Poses, skeleton: Skeleton, image: Any) -> list[dict[str, Any
 
 
 def _boxes(options: dict[str, Any]) -> list[dict[str, Any]]:
-    detector = load_detector(resolve_model(options["detector"], "detector"), "auto", os.cpu_count() or 1)
-    files, results = benchmark_images("boxes", options["annotations"], options["images"]), []
+    detector = load_detector(
+        resolve_model(options["detector"], "detector"), "auto", os.cpu_count() or 1
+    )
+    files = benchmark_images("boxes", options["annotations"], options["images"])
+    results = []
     with _progress() as progress:
         for path, image in progress.track(files.items(), description="images"):
             found = detector(read_image(path), path.as_posix())
-            xywh = np.concatenate([found.xyxy[:, :2], found.sides], axis=1).astype(np.float64).round(3)
+            xywh = (
+                np.concatenate([found.xyxy[:, :2], found.sides], axis=1).astype(np.float64).round(3)
+            )
             results += [
                 {"image_id": image, "category_id": 1, "bbox": box.tolist(), "score": float(score)}
                 for box, score in zip(xywh, found.scores, strict=True)
@@ -90,7 +99,8 @@ def _boxes(options: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _single_people(options: dict[str, Any]) -> list[dict[str, Any]]:
     """One prediction a person, in the order of the annotations, from the annotated centre and scale."""
-    estimator, skeleton = _load(options | {"nms": "none"}), load_skeleton("mpii16")
+    estimator = _load(options | {"nms": "none"})
+    skeleton = load_skeleton("mpii16")
     people = read_people(options["annotations"])
     nobody = {"keypoints": [0.0] * 48}
     results = []
@@ -103,15 +113,21 @@ def _single_people(options: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _box(person: MpiiPerson) -> list[float]:
-    (x, y), half = person.center, MPII_PIXELS * person.scale / 2
+    (x, y) = person.center
+    half = MPII_PIXELS * person.scale / 2
     if not np.isfinite([x, y]).all():
         raise DataError(f"{person.image}: a person has no 'center': PCKh with --images needs it")
     return [x - half, y - half, x + half, y + half]
 
 
 def _tracks(options: dict[str, Any]) -> list[dict[str, Any]]:
-    estimator, skeleton = _load(options), load_skeleton("posetrack15")
-    images = [image for image in read_json(options["annotations"])["images"] if image.get("is_labeled", True)]
+    estimator = _load(options)
+    skeleton = load_skeleton("posetrack15")
+    images = [
+        image
+        for image in read_json(options["annotations"])["images"]
+        if image.get("is_labeled", True)
+    ]
     videos: dict[str, list[dict[str, Any]]] = {}
     for image in sorted(images, key=lambda image: image.get("frame_id", image["id"])):
         videos.setdefault(str(image.get("vid_id", 0)), []).append(image)
@@ -119,7 +135,9 @@ def _tracks(options: dict[str, Any]) -> list[dict[str, Any]]:
     with _progress() as progress:
         task = progress.add_task("frames", total=len(images))
         for frames in videos.values():
-            tracker, waiting, tracked = PoseFlow(), [], []
+            tracker = PoseFlow()
+            waiting = []
+            tracked = []
             for frame in frames:
                 image = read_image(existing_image(options["images"], frame["file_name"]))
                 waiting.append(frame["id"])
@@ -134,7 +152,9 @@ def _tracks(options: dict[str, Any]) -> list[dict[str, Any]]:
 def _load(options: dict[str, Any]) -> Estimator:
     names = ("detector", "pose", "stn", "card", "nms")
     # AP wants the unlikely poses, too.
-    return load(**{name: options[name] for name in names}, workers=os.cpu_count() or 1, min_score=0.0)
+    return load(
+        **{name: options[name] for name in names}, workers=os.cpu_count() or 1, min_score=0.0
+    )
 
 
 def _progress() -> Progress:

@@ -12,20 +12,33 @@ OUT = click.Path(dir_okay=False, path_type=Path)
 @click.command("nms")
 @click.option("--annotations", type=FILE, required=True, help="COCO keypoint annotations.")
 @click.option(
-    "--candidates", type=FILE, required=True, help="COCO results with bbox, poses before NMS (rmpe predict --nms none)."
+    "--candidates",
+    type=FILE,
+    required=True,
+    help="COCO results with bbox, poses before NMS (rmpe predict --nms none).",
 )
 @click.option("--out", type=OUT, required=True, help="TOML file to write, for rmpe predict --nms.")
 @click.option("--plot", type=OUT, help="Picture of the mAP over the parameters.")
-@click.option("--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints.")
-@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Of the cross-validation.")
+@click.option(
+    "--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints."
+)
+@click.option(
+    "--folds", type=click.IntRange(2), default=5, show_default=True, help="Of the cross-validation."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draw of the folds.")
 def learn_nms(
-    annotations: Path, candidates: Path, out: Path, plot: Path | None, skeleton: str, folds: int, seed: int
+    annotations: Path,
+    candidates: Path,
+    out: Path,
+    plot: Path | None,
+    skeleton: str,
+    folds: int,
+    seed: int,
 ) -> None:
     """Learn sigma1, sigma2, lambda and eta of parametric pose NMS (paper section 3.2).
 
-    The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure for photos held out
-    says what the gain is worth on others.
+    The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure
+    for photos held out says what the gain is worth on others.
     """
     from rmpe.evaluation.files.submissions import read_people
     from rmpe.learn.flat_matching import Truths

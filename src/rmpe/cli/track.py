@@ -50,12 +50,22 @@ def _every(_context: click.Context, _option: click.Parameter, value: str) -> Eve
 @click.command()
 @click.argument("source", required=False)
 @click.option("--camera", help="Camera number or name instead of SOURCE.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the results.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the results.",
+)
 @click.option("--detector", help="Person detector: ONNX file or installed model.")
 @click.option("--pose", help="Pose model: ONNX file or installed model.")
-@click.option("--stn", help="Spatial transformer that stands before the pose model: ONNX file or installed model.")
+@click.option(
+    "--stn",
+    help="Spatial transformer that stands before the pose model: ONNX file or installed model.",
+)
 @click.option("--card", type=FILE, help="Model card of the pose model (TOML).")
-@click.option("--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True)
+@click.option(
+    "--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True
+)
 @click.option(
     "--detect-every",
     metavar="N|auto",
@@ -74,10 +84,28 @@ def _every(_context: click.Context, _option: click.Parameter, value: str) -> Eve
     show_default=True,
     help="Result format; repeat for several.",
 )
-@click.option("--draw/--no-draw", default=True, show_default=True, help="Write the poses drawn, OUT/drawn.mp4.")
-@click.option("--contact-sheet", "sheet", is_flag=True, help="Also 12 drawn frames as one picture, OUT/contact.jpg.")
-@click.option("--min-score", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="For results.")
-@click.option("--draw-min-score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="For pictures.")
+@click.option(
+    "--draw/--no-draw",
+    default=True,
+    show_default=True,
+    help="Write the poses drawn, OUT/drawn.mp4.",
+)
+@click.option(
+    "--contact-sheet",
+    "sheet",
+    is_flag=True,
+    help="Also 12 drawn frames as one picture, OUT/contact.jpg.",
+)
+@click.option(
+    "--min-score", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="For results."
+)
+@click.option(
+    "--draw-min-score",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    show_default=True,
+    help="For pictures.",
+)
 @click.option(
     "--nms",
     default="parametric",
@@ -85,26 +113,33 @@ def _every(_context: click.Context, _option: click.Parameter, value: str) -> Eve
     help=f"Pose NMS: {', '.join(SUPPRESSORS)}, or a TOML file of learned parameters.",
 )
 @click.option(
-    "--fps", type=click.FloatRange(0.1), help="Frames a second of a folder of images, or to ask a camera for."
+    "--fps",
+    type=click.FloatRange(0.1),
+    help="Frames a second of a folder of images, or to ask a camera for.",
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="Cores to use; 0 = all.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many frames.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run in the same folder.")
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
-@click.option("--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output."
+)
 def track(source: str | None, camera: str | None, out: Path, **options: Any) -> None:
     """Follow everybody through a video file, a folder of images, a camera or a network stream.
 
-    Writes OUT/tracks.jsonl as it goes, one line a frame, OUT/drawn.mp4, and at the end OUT/coco.json and other formats.
-    Ctrl-C ends early with valid files. Exit code: 0 all done, 1 stopped early or the stream was lost, 2 wrong use.
+    Writes OUT/tracks.jsonl as it goes, one line a frame, OUT/drawn.mp4, and at the end
+    OUT/coco.json and other formats. Ctrl-C ends early with valid files. Exit code: 0 all done, 1
+    stopped early or the stream was lost, 2 wrong use.
     """
     if (source is None) == (camera is None):
         raise UsageError("name one source: a video, a folder of images, a URL, or --camera NUMBER")
     if options["sheet"] and not options["draw"]:
         raise UsageError("--contact-sheet is made from the drawn video: leave out --no-draw")
     started = time.perf_counter()
-    with Video(source or camera or "", camera=camera is not None, fps=options["fps"] or 0.0) as video:
+    with Video(
+        source or camera or "", camera=camera is not None, fps=options["fps"] or 0.0
+    ) as video:
         if video.live and options["resume"]:
             raise UsageError(f"{video.name}: a live source cannot be resumed")
         estimator = _load(options)
@@ -115,8 +150,12 @@ def track(source: str | None, camera: str | None, out: Path, **options: Any) -> 
 
 
 def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any]) -> dict[str, Any]:
-    skeleton, settings = estimator.skeleton, _settings(video, options, estimator)
-    people, ids, end, lost = 0, set[int](), 0, ""
+    skeleton = estimator.skeleton
+    settings = _settings(video, options, estimator)
+    people = 0
+    ids = set[int]()
+    end = 0
+    lost = ""
     with (
         Journal(out / "journal.jsonl", settings, resume=options["resume"]) as estimates,
         Journal(out / "tracks.jsonl", settings) as tracks,
@@ -129,7 +168,8 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
                 for frame, poses in frames:
                     tracks.append([_record(video, frame, poses)])
                     draw(frame, poses)
-                    people, end = people + len(poses), frame.index + 1
+                    people = people + len(poses)
+                    end = frame.index + 1
                     ids.update(poses.track_ids[poses.track_ids >= 0].tolist())
                     advance(len(poses), len(ids))
                     if stopped() or end >= (options["limit"] or math.inf):
@@ -140,7 +180,10 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
                 lost = str(error)
         if not len(tracks):
             raise ImageError(lost or f"{video.name}: no frame could be read")
-        files = [VIDEO_FORMATS[name](tracks.records(skeleton), skeleton, out) for name in options["formats"]]
+        files = [
+            VIDEO_FORMATS[name](tracks.records(skeleton), skeleton, out)
+            for name in options["formats"]
+        ]
         files.append(write_images(tracks.records(skeleton), out))
         return {
             "frames": len(tracks),
@@ -161,11 +204,14 @@ def _followed(
     video: Video, estimator: Estimator, estimates: Journal, options: dict[str, Any]
 ) -> Generator[tuple[VideoFrame, Poses]]:
     """Every frame with its people; what an earlier run has estimated is taken from its journal."""
-    earlier, found = estimates.records(estimator.skeleton), len(estimates)
+    earlier = estimates.records(estimator.skeleton)
+    found = len(estimates)
     return follow(
         estimator,
         video,
-        None if options["tracker"] == NONE else load_tracker(options["tracker"], video.fps, live=video.live),
+        None
+        if options["tracker"] == NONE
+        else load_tracker(options["tracker"], video.fps, live=video.live),
         interval=DetectionInterval(options["detect_every"]),
         smooth=None if options["smooth"] == NONE else OneEuro(),
         min_score=options["min_score"],
@@ -201,11 +247,15 @@ def _settings(video: Video, options: dict[str, Any], estimator: Estimator) -> di
 def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
     height, width = frame.image.shape[:2]
     name = f"{Path(video.name).stem}_{frame.index:06d}"
-    return Record(frame.index, f"{name}.jpg", name, video.name, (height, width), poses, frame.seconds)
+    return Record(
+        frame.index, f"{name}.jpg", name, video.name, (height, width), poses, frame.seconds
+    )
 
 
 @contextmanager
-def _drawn(video: Video, out: Path, options: dict[str, Any]) -> Iterator[Callable[[VideoFrame, Poses], None]]:
+def _drawn(
+    video: Video, out: Path, options: dict[str, Any]
+) -> Iterator[Callable[[VideoFrame, Poses], None]]:
     """How to add a frame to the drawn video; its contact sheet at the end."""
     if not options["draw"]:
         yield lambda frame, poses: None  # noqa: ARG005
@@ -215,7 +265,9 @@ def _drawn(video: Video, out: Path, options: dict[str, Any]) -> Iterator[Callabl
 
         def draw(frame: VideoFrame, poses: Poses) -> None:
             shown = poses if options["tracker"] == NONE else poses[poses.track_ids >= 0]
-            drawn = draw_poses(frame.image, shown, min_score=options["draw_min_score"], show_ids=True)
+            drawn = draw_poses(
+                frame.image, shown, min_score=options["draw_min_score"], show_ids=True
+            )
             writer.write(drawn, frame.seconds)
 
         yield draw
@@ -255,7 +307,9 @@ def _progress(video: Video, options: dict[str, Any]) -> Iterator[Callable[[int, 
         console=show,
         disable=options["quiet"] or options["as_json"] or not show.is_terminal,
     ) as bar:
-        task = bar.add_task("", total=min(video.total, options["limit"] or video.total) or None, note="")
+        task = bar.add_task(
+            "", total=min(video.total, options["limit"] or video.total) or None, note=""
+        )
 
         def advance(people: int, ids: int) -> None:
             speed = bar.tasks[task].speed or 0
@@ -271,7 +325,10 @@ def _report(summary: dict[str, Any], options: dict[str, Any]) -> None:
     if summary["corrupt"]:
         click.echo(f"rmpe: {summary['corrupt']} damaged frames were left out", err=True)
     if summary["dropped"]:
-        click.echo(f"rmpe: {summary['dropped']} frames of the live source came too fast and were left out", err=True)
+        click.echo(
+            f"rmpe: {summary['dropped']} frames of the live source came too fast and were left out",
+            err=True,
+        )
     if summary["reconnects"]:
         click.echo(f"rmpe: the stream was opened again {summary['reconnects']} times", err=True)
     if summary["lost"]:

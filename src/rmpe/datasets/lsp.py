@@ -10,8 +10,9 @@ from rmpe.errors import DataError
 from rmpe.files import read_json
 from rmpe.skeletons import Skeleton, load_skeleton
 
-# The set has no boxes, and the extent of the joints is too tight for a body outline: on COCO people with 15 joints or
-# more the true box is 1.28 times as wide and 1.21 times as high (median), without a head top among the joints.
+# The set has no boxes, and the extent of the joints is too tight for a body outline: on COCO people
+# with 15 joints or more the true box is 1.28 times as wide and 1.21 times as high (median), without
+# a head top among the joints.
 EXTENT_TO_BOX = 1.2
 # Names that files of this set use for a joint of ``lsp14``.
 OTHER_NAMES = {"neck": "upper_neck"}
@@ -21,8 +22,8 @@ def read_lsp(annotations: Path, images: Path) -> PersonSet:
     """Read LSP / LSPET people (``lsp14``) from JSON.
 
     Args:
-        annotations: JSON with ``keypoint_names`` and ``samples`` (file_name, width, height, keypoints as (14, 3) lists
-            x, y, labelled).
+        annotations: JSON with ``keypoint_names`` and ``samples`` (file_name, width, height,
+            keypoints as (14, 3) lists x, y, labelled).
         images: Folder with the image files.
 
     Raises:
@@ -36,12 +37,15 @@ def read_lsp(annotations: Path, images: Path) -> PersonSet:
     order = _order(names, skeleton, annotations)
     reader = PersonReader(skeleton)
     for number, sample in enumerate(data["samples"]):
-        path, size = images / sample["file_name"], (sample["height"], sample["width"])
+        path = images / sample["file_name"]
+        size = (sample["height"], sample["width"])
         if not reader.add_image(path, size):
             continue
         points = np.asarray(sample["keypoints"], np.float32)
         if points.shape != (len(skeleton), 3):
-            reader.problem(f"not {len(skeleton)} joints of 3 numbers", f"sample {number}: {points.shape}")
+            reader.problem(
+                f"not {len(skeleton)} joints of 3 numbers", f"sample {number}: {points.shape}"
+            )
             continue
         labelled = points[points[:, 2] > 0, :2]
         if len(labelled) < 2:
@@ -54,5 +58,7 @@ def read_lsp(annotations: Path, images: Path) -> PersonSet:
 
 def _order(names: tuple[str, ...], skeleton: Skeleton, source: Path) -> list[int]:
     if sorted(names) != sorted(skeleton.joints):
-        raise DataError(f"{source}: its joints {list(names)} are not those of {skeleton}: {list(skeleton.joints)}")
+        raise DataError(
+            f"{source}: its joints {list(names)} are not those of {skeleton}: {list(skeleton.joints)}"
+        )
     return [names.index(joint) for joint in skeleton.joints]

@@ -17,7 +17,8 @@ from rmpe.skeletons import load_skeleton
 def read_mpii(annotations: Path, images: Path) -> PersonSet:
     """Read the training people of MPII (``mpii16``) from ``mpii_human_pose_v1_u12_1.mat``.
 
-    The person's box is the extent of the labelled joints, grown by ``EXTENT_TO_BOX``; MPII has none.
+    The person's box is the extent of the labelled joints, grown by ``EXTENT_TO_BOX``; MPII has
+    none.
 
     Args:
         annotations: The official file (needs scipy).
@@ -31,8 +32,16 @@ def read_mpii(annotations: Path, images: Path) -> PersonSet:
 
     try:
         release = loadmat(annotations, struct_as_record=False, squeeze_me=True)["RELEASE"]
-        photos, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
-    except (MatReadError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        photos = np.atleast_1d(release.annolist)
+        training = np.atleast_1d(release.img_train)
+    except (
+        MatReadError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        NotImplementedError,
+    ) as error:
         raise DataError(f"{annotations}: not MPII's official annotation file: {error!r}") from error
     skeleton = load_skeleton("mpii16")
     reader = PersonReader(skeleton)
@@ -40,14 +49,24 @@ def read_mpii(annotations: Path, images: Path) -> PersonSet:
         if not is_training:
             continue
         path = images / str(photo.image.name)
-        people = [person for person in np.atleast_1d(photo.annorect) if hasattr(person, "annopoints")]
-        labelled = [(place, points) for place, person in enumerate(people) if (points := _points(person)).any()]
-        if not labelled or not reader.add_image(path, (0, 0) if not path.is_file() else image_size(path)):
+        people = [
+            person for person in np.atleast_1d(photo.annorect) if hasattr(person, "annopoints")
+        ]
+        labelled = [
+            (place, points)
+            for place, person in enumerate(people)
+            if (points := _points(person)).any()
+        ]
+        if not labelled or not reader.add_image(
+            path, (0, 0) if not path.is_file() else image_size(path)
+        ):
             continue
         for place, points in labelled:
             known = points[points[:, 2] > 0, :2]
             if len(known) < 2:
-                reader.problem("fewer than two labelled joints", f"person {place} of image {number}")
+                reader.problem(
+                    "fewer than two labelled joints", f"person {place} of image {number}"
+                )
                 continue
             box = Boxes([[*known.min(axis=0), *known.max(axis=0)]]).grow(EXTENT_TO_BOX)
             reader.add_person(path, box.xyxy[0].tolist(), points, 100 * number + place)

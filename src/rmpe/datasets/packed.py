@@ -1,8 +1,9 @@
-"""People cut out once and kept as uint8 crops in one memory-mapped file, so that training never waits for JPEGs.
+"""People cut out once and kept as uint8 crops in one memory-mapped file, so that training never
+waits for JPEGs.
 
-A stored crop shows the person's box grown by ``growth`` (what the model will see) and once more by ``margin`` (room for
-disturbed boxes, rotation and scaling). Its pixels per person are such that an undisturbed model crop is cut from it at
-about 1:1.
+A stored crop shows the person's box grown by ``growth`` (what the model will see) and once more by
+``margin`` (room for disturbed boxes, rotation and scaling). Its pixels per person are such that an
+undisturbed model crop is cut from it at about 1:1.
 """
 
 import hashlib
@@ -34,8 +35,8 @@ class CropSpec:
     Attributes:
         size: (height, width) of the model's crop.
         growth: How much the model's crop is larger than the person's box, per side.
-        margin: How much the stored crop is larger than the model's, per side. 1.5 holds every box of the person's own
-            size that overlaps it by IoU 0.5 or more.
+        margin: How much the stored crop is larger than the model's, per side. 1.5 holds every box
+            of the person's own size that overlaps it by IoU 0.5 or more.
     """
 
     size: tuple[int, int]
@@ -77,12 +78,15 @@ class PackedCrops:
 
 
 def pack(
-    people: PersonSet, spec: CropSpec, cache: Path, progress: Callable[[int, int], None] | None = None
+    people: PersonSet,
+    spec: CropSpec,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PackedCrops:
     """Cut out and store people, or find them already stored.
 
-    The folder's name is a hash of everything that decides its contents (boxes, joints, image paths, sizes and times of
-    change, ``spec``), so a stale cache is never read.
+    The folder's name is a hash of everything that decides its contents (boxes, joints, image paths,
+    sizes and times of change, ``spec``), so a stale cache is never read.
 
     Args:
         people: Whom to store.
@@ -106,7 +110,9 @@ def pack(
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    corners = people.boxes.reshape(-1, 2, 2) + np.float32(-0.5)  # edges to the frame of pixel centres
+    corners = people.boxes.reshape(-1, 2, 2) + np.float32(
+        -0.5
+    )  # edges to the frame of pixel centres
     return PackedCrops(
         spec=spec,
         crops=np.load(folder / "crops.npy", mmap_mode="r"),
@@ -121,11 +127,14 @@ def pack(
 
 def image_to_stored(boxes: NDArray[np.float32], spec: CropSpec) -> affine.Matrix:
     """Maps ``(N, 2, 3)`` from image pixels to stored crops."""
-    return affine.boxes_to_crops(Boxes(boxes).grow(spec.growth * spec.margin).xyxy, spec.stored_size, "center")
+    return affine.boxes_to_crops(
+        Boxes(boxes).grow(spec.growth * spec.margin).xyxy, spec.stored_size, "center"
+    )
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image as ``(H, W, 3)`` uint8 RGB, EXIF orientation ignored (annotations refer to the pixels as stored).
+    """An image as ``(H, W, 3)`` uint8 RGB, EXIF orientation ignored (annotations refer to the
+    pixels as stored).
 
     Raises:
         ImageError: If it cannot be read.
@@ -161,16 +170,25 @@ def _write(
     for number, group in enumerate(groups):
         image = read_rgb(people.images[int(people.image_index[group[0]])])
         for person in group:
-            crops[person] = cv2.warpAffine(image, stored[person], (width, height), flags=cv2.INTER_LINEAR)
+            crops[person] = cv2.warpAffine(
+                image, stored[person], (width, height), flags=cv2.INTER_LINEAR
+            )
         if progress and number % 50 == 0:
             progress(number, len(groups))
     crops.flush()
-    (folder / "about.json").write_text(json.dumps({"people": len(people), "size": spec.size, "growth": spec.growth}))
+    (folder / "about.json").write_text(
+        json.dumps({"people": len(people), "size": spec.size, "growth": spec.growth})
+    )
 
 
 def _fingerprint(people: PersonSet, spec: CropSpec) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT, spec.size, spec.growth, spec.margin]).encode())
-    arrays: tuple[NDArray[Any], ...] = (people.image_index, people.boxes, people.keypoints, people.visibility)
+    arrays: tuple[NDArray[Any], ...] = (
+        people.image_index,
+        people.boxes,
+        people.keypoints,
+        people.visibility,
+    )
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     for path in people.images:

@@ -13,7 +13,9 @@ from rmpe.boxes import Index
 from rmpe.errors import DataError
 from rmpe.skeletons import Skeleton
 
-ABSENT, HIDDEN, VISIBLE = 0, 1, 2
+ABSENT = 0
+HIDDEN = 1
+VISIBLE = 2
 
 
 class Problem(NamedTuple):
@@ -48,7 +50,8 @@ class PersonSet:
     problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
-        people, joints = len(self.boxes), len(self.skeleton)
+        people = len(self.boxes)
+        joints = len(self.skeleton)
         wanted: dict[str, tuple[int, ...]] = {
             "image_index": (people,),
             "boxes": (people, 4),
@@ -59,7 +62,9 @@ class PersonSet:
         for name, shape in wanted.items():
             array: NDArray[Any] = getattr(self, name)
             if array.shape != shape:
-                raise ValueError(f"{name} of {people} people with {self.skeleton} must be {shape}, got {array.shape}")
+                raise ValueError(
+                    f"{name} of {people} people with {self.skeleton} must be {shape}, got {array.shape}"
+                )
         if np.any(np.isfinite(self.keypoints).all(axis=2) != (self.visibility > ABSENT)):
             raise ValueError("a joint has coordinates where, and only where, it is labelled")
 
@@ -82,14 +87,18 @@ class PersonSet:
     def to_skeleton(self, target: Skeleton) -> "PersonSet":
         """The same people with the joints of ``target``; joints that this set does not have are not labelled."""
         source = self.skeleton.correspondence(target)
-        keypoints, visibility = self.keypoints[:, source], self.visibility[:, source]
-        keypoints[:, source < 0], visibility[:, source < 0] = np.nan, ABSENT
+        keypoints = self.keypoints[:, source]
+        visibility = self.visibility[:, source]
+        keypoints[:, source < 0] = np.nan
+        visibility[:, source < 0] = ABSENT
         return replace(self, skeleton=target, keypoints=keypoints, visibility=visibility)
 
     def report(self) -> str:
         """What was read and what was left out, for people; one line a kind of problem."""
         labelled = int((self.visibility > ABSENT).sum())
-        lines = [f"{len(self)} people, {labelled} labelled joints, {len(self.images)} images ({self.skeleton.name})"]
+        lines = [
+            f"{len(self)} people, {labelled} labelled joints, {len(self.images)} images ({self.skeleton.name})"
+        ]
         for kind, count in Counter(problem.kind for problem in self.problems).most_common():
             first = next(problem.where for problem in self.problems if problem.kind == kind)
             lines.append(f"  {count} x {kind}, first: {first}")
@@ -99,7 +108,8 @@ class PersonSet:
 def union(sets: Sequence[PersonSet], target: Skeleton) -> PersonSet:
     """One set of all people, with the joints of ``target``.
 
-    A joint that a set does not have is unlabelled there, so that one model learns from all of them with masked joints.
+    A joint that a set does not have is unlabelled there, so that one model learns from all of them
+    with masked joints.
 
     Raises:
         DataError: If there are no sets, or one shares no joint with ``target``.
@@ -115,7 +125,9 @@ def union(sets: Sequence[PersonSet], target: Skeleton) -> PersonSet:
     return PersonSet(
         skeleton=target,
         images=tuple(path for people in moved for path in people.images),
-        image_index=np.concatenate([people.image_index + start for people, start in zip(moved, starts, strict=False)]),
+        image_index=np.concatenate(
+            [people.image_index + start for people, start in zip(moved, starts, strict=False)]
+        ),
         problems=tuple(problem for people in moved for problem in people.problems),
         **{name: np.concatenate([getattr(people, name) for people in moved]) for name in names},
     )
@@ -157,26 +169,43 @@ class PersonReader:
         where = f"person {person_id} in {path.name}"
         points = np.asarray(keypoints, np.float32)
         if points.size != 3 * len(self.skeleton):
-            self.problem(f"not {len(self.skeleton)} joints of 3 numbers", f"{where}: {points.size} numbers")
+            self.problem(
+                f"not {len(self.skeleton)} joints of 3 numbers", f"{where}: {points.size} numbers"
+            )
             return
         points = points.reshape(-1, 3)
         clipped = np.clip(np.asarray(box, np.float64), 0, [width, height, width, height])
-        if not (np.isfinite(clipped).all() and clipped[2] - clipped[0] >= 1 and clipped[3] - clipped[1] >= 1):
-            self.problem("box empty or outside the image", f"{where}: {list(box)} in {width}x{height}")
+        if not (
+            np.isfinite(clipped).all()
+            and clipped[2] - clipped[0] >= 1
+            and clipped[3] - clipped[1] >= 1
+        ):
+            self.problem(
+                "box empty or outside the image", f"{where}: {list(box)} in {width}x{height}"
+            )
             return
         labelled = points[:, 2] > 0
-        outside = labelled & ~np.all((points[:, :2] >= -1) & (points[:, :2] <= [width, height]), axis=1)
+        outside = labelled & ~np.all(
+            (points[:, :2] >= -1) & (points[:, :2] <= [width, height]), axis=1
+        )
         if outside.any():
-            self.problem("joint outside the image, taken as unlabelled", f"{where}: {points[outside][0].tolist()}")
+            self.problem(
+                "joint outside the image, taken as unlabelled",
+                f"{where}: {points[outside][0].tolist()}",
+            )
             labelled &= ~outside
-        visibility = np.where(labelled, np.clip(points[:, 2], HIDDEN, VISIBLE), ABSENT).astype(np.uint8)
+        visibility = np.where(labelled, np.clip(points[:, 2], HIDDEN, VISIBLE), ABSENT).astype(
+            np.uint8
+        )
         xy = np.where(labelled[:, None], points[:, :2], np.nan).astype(np.float32)
         self._rows.append((index, clipped.tolist(), xy, visibility, person_id))
 
     def finish(self) -> PersonSet:
         """The set."""
         joints = len(self.skeleton)
-        columns: list[Any] = list(zip(*self._rows, strict=True)) if self._rows else [[], [], [], [], []]
+        columns: list[Any] = (
+            list(zip(*self._rows, strict=True)) if self._rows else [[], [], [], [], []]
+        )
         return PersonSet(
             skeleton=self.skeleton,
             images=tuple(self._images),

@@ -50,10 +50,12 @@ class DataConfig:
         margin: Room around the crop in the stored one, see `CropSpec`.
         teacher: ONNX pose model whose answers stand in for missing labels.
         teacher_score: Its answers below this score are not used.
-        teacher_sigma: Standard deviation of the Gaussians that it was taught, cells of its heatmaps; for ``distill``.
-        smallest_unlabelled: With a teacher, also people without any label whose box has a side of this many pixels;
-            0 = labelled people only.
-        labeller: ONNX detector that finds whom a set does not list, see `rmpe.datasets.unlisted`; they have no label.
+        teacher_sigma: Standard deviation of the Gaussians that it was taught, cells of its
+            heatmaps; for ``distill``.
+        smallest_unlabelled: With a teacher, also people without any label whose box has a side of
+            this many pixels; 0 = labelled people only.
+        labeller: ONNX detector that finds whom a set does not list, see `rmpe.datasets.unlisted`;
+            they have no label.
     """
 
     sets: tuple[SetConfig, ...]
@@ -71,8 +73,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.smallest_unlabelled and self.teacher is None:
-            raise ValueError("smallest_unlabelled needs a teacher: nobody else knows the joints of these people")
-        if not all(one.complete for one in self.sets) and not (self.labeller and self.smallest_unlabelled):
+            raise ValueError(
+                "smallest_unlabelled needs a teacher: nobody else knows the joints of these people"
+            )
+        if not all(one.complete for one in self.sets) and not (
+            self.labeller and self.smallest_unlabelled
+        ):
             raise ValueError(
                 "a set with complete = false needs a labeller, which finds the rest, and smallest_unlabelled"
             )
@@ -91,7 +97,8 @@ def read_set(config: SetConfig) -> PersonSet:
 
 
 def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
-    """Open all sets, report what is wrong with them, and pack everybody there is something to learn from.
+    """Open all sets, report what is wrong with them, and pack everybody there is something to learn
+    from.
 
     Raises:
         DataError: If a file cannot be read or nobody is left.
@@ -105,7 +112,8 @@ def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
         people = read_set(one)
         log(f"{one.annotations}: {people.report()}")
         if not one.complete and config.labeller is not None:
-            listed, found = len(people), find_people(people.images, config.labeller, config.cache, looking)
+            listed = len(people)
+            found = find_people(people.images, config.labeller, config.cache, looking)
             people = add_unlisted(people, found)
             log(f"{config.labeller}: {len(people) - listed} people more whom nobody listed")
         sets.append(people)
@@ -120,7 +128,9 @@ def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
         useful |= (sides >= config.smallest_unlabelled).any(axis=1)
     people = people[np.flatnonzero(useful)]
     spec = CropSpec(config.size, config.growth, config.margin)
-    packed = pack(people, spec, config.cache, lambda done, total: log(f"packing: image {done} of {total}"))
+    packed = pack(
+        people, spec, config.cache, lambda done, total: log(f"packing: image {done} of {total}")
+    )
     log(f"{len(packed)} people packed in {packed.folder}")
     return packed
 

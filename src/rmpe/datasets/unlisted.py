@@ -23,13 +23,15 @@ NO_ID = -1
 
 
 def add_unlisted(people: PersonSet, found: Sequence[Boxes]) -> PersonSet:
-    """The same people and whoever a detector is sure of and nobody listed, without any labelled joint.
+    """The same people and whoever a detector is sure of and nobody listed, without any labelled
+    joint.
 
     Args:
         people: The people of a set.
         found: What the detector finds in each of ``people.images``, image pixels.
     """
-    boxes, image_index = [people.boxes], [people.image_index]
+    boxes = [people.boxes]
+    image_index = [people.image_index]
     for image, detected in enumerate(found):
         listed = people.boxes[people.image_index == image]
         new = (detected.scores >= SURE) & ~(iou(listed, detected.xyxy) >= SAME).any(axis=0)
@@ -42,13 +44,18 @@ def add_unlisted(people: PersonSet, found: Sequence[Boxes]) -> PersonSet:
         boxes=np.concatenate(boxes),
         image_index=np.concatenate(image_index),
         keypoints=np.concatenate([people.keypoints, keypoints]),
-        visibility=np.concatenate([people.visibility, np.full(keypoints.shape[:2], ABSENT, np.uint8)]),
+        visibility=np.concatenate(
+            [people.visibility, np.full(keypoints.shape[:2], ABSENT, np.uint8)]
+        ),
         ids=np.concatenate([people.ids, np.full(count, NO_ID, np.int64)]),
     )
 
 
 def find_people(
-    images: Sequence[Path], detector: Path, cache: Path, progress: Callable[[int, int], None] | None = None
+    images: Sequence[Path],
+    detector: Path,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Boxes]:
     """What a detector finds in images, image pixels; asked once and kept in the cache folder.
 
@@ -69,7 +76,8 @@ def find_people(
     file = cache / f"people-{digest.hexdigest()[:16]}.npz"
     if not file.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        detect, found = load_detector(detector, threads=1), []
+        detect = load_detector(detector, threads=1)
+        found = []
         for done, path in enumerate(images):
             found.append(detect(read_rgb(path)))
             if progress and done % 50 == 0:

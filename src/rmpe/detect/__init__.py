@@ -42,10 +42,15 @@ class WholeImage:
         return Boxes.whole((image.shape[0], image.shape[1]))
 
 
-DECODERS: dict[str, Callable[[Session, ModelCard], Detector]] = {"yolox": Yolox, "boxes": DecodedDetector}
+DECODERS: dict[str, Callable[[Session, ModelCard], Detector]] = {
+    "yolox": Yolox,
+    "boxes": DecodedDetector,
+}
 
 
-def load_detector(path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None) -> Detector:
+def load_detector(
+    path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None
+) -> Detector:
     """A detector from an ONNX file and its card.
 
     Raises:

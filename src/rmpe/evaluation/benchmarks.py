@@ -23,7 +23,8 @@ from rmpe.evaluation.protocols.crowding import LEVELS, ap_by_crowding, image_cro
 from rmpe.files import read_json
 from rmpe.skeletons import Skeleton, load_skeleton
 
-# Errors are looked at among detections of at least this score: the many weaker ones would all be redundant.
+# Errors are looked at among detections of at least this score: the many weaker ones would all be
+# redundant.
 ERROR_SCORE = 0.2
 CROWD_NOTES = {level: f"{low:g} to {high:g}" for level, (low, high) in LEVELS.items()}
 
@@ -58,8 +59,14 @@ def coco_keypoints(annotations: Path, results: Path | None) -> Measured:
     by_crowding = ap_by_crowding(evaluation, crowding)
     counts = {level: int(chosen.sum()) for level, chosen in levels(crowding).items()}
     # Nested, because COCO's own AP_medium is that of people of medium size.
-    figures = evaluation.figures | _sizes(people) | {"by_crowding": {"AP": by_crowding, "n_images": counts}}
-    return _keypoints_measured(people, detections, warnings, evaluation, figures, skeleton, by_crowding)
+    figures = (
+        evaluation.figures
+        | _sizes(people)
+        | {"by_crowding": {"AP": by_crowding, "n_images": counts}}
+    )
+    return _keypoints_measured(
+        people, detections, warnings, evaluation, figures, skeleton, by_crowding
+    )
 
 
 def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
@@ -67,8 +74,11 @@ def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
     people, detections, warnings = _coco_files(annotations, results, "keypoints")
     skeleton = _skeleton(people, "crowdpose14", annotations)
     figures, evaluation = crowdpose.evaluate(people, detections)
-    areas, by_crowding = crowdpose.with_box_areas(people), {level: figures[f"AP_{level}"] for level in LEVELS}
-    return _keypoints_measured(areas, detections, warnings, evaluation, figures, skeleton, by_crowding)
+    areas = crowdpose.with_box_areas(people)
+    by_crowding = {level: figures[f"AP_{level}"] for level in LEVELS}
+    return _keypoints_measured(
+        areas, detections, warnings, evaluation, figures, skeleton, by_crowding
+    )
 
 
 def coco_boxes(annotations: Path, results: Path | None) -> Measured:
@@ -101,7 +111,9 @@ def posetrack_sequences(annotations: Path, results: Path | None) -> Measured:
     footage = _footage(annotations, results, posetrack_files.read_annotations)
     figures = posetrack.evaluate(footage)
     figures |= {"joint_names": list(footage.joint_names)}
-    return _footage_measured(footage, figures, dict(zip(footage.joint_names, figures["AP"], strict=True)), "AP_mean")
+    return _footage_measured(
+        footage, figures, dict(zip(footage.joint_names, figures["AP"], strict=True)), "AP_mean"
+    )
 
 
 def pckh(annotations: Path, results: Path | None) -> Measured:
@@ -124,7 +136,9 @@ def pckh(annotations: Path, results: Path | None) -> Measured:
 
     def draw(folder: Path) -> list[Path]:
         per_joint = dict(zip(skeleton.joints, figures["pckh50_plain"], strict=True))
-        return [plots.bars(per_joint, "PCKh at half a head size", "PCKh [%]", folder / "per_joint.png")]
+        return [
+            plots.bars(per_joint, "PCKh at half a head size", "PCKh [%]", folder / "per_joint.png")
+        ]
 
     return Measured(figures, [], "pooled14", pooled, len(right), draw)
 
@@ -145,7 +159,9 @@ def _needed(results: Path | None, annotations: Path) -> Path:
     return results
 
 
-def _coco_files(annotations: Path, results: Path | None, field: str) -> tuple[People, list[Record], list[str]]:
+def _coco_files(
+    annotations: Path, results: Path | None, field: str
+) -> tuple[People, list[Record], list[str]]:
     people = read_people(annotations)
     detections, warnings = read_results(_needed(results, annotations), people, field)
     return people, detections, people.warnings + warnings
@@ -154,7 +170,9 @@ def _coco_files(annotations: Path, results: Path | None, field: str) -> tuple[Pe
 def _skeleton(people: People, name: str, source: Path) -> Skeleton:
     skeleton = load_skeleton(name)
     if people.joints != len(skeleton):
-        raise DataError(f"{source}: this benchmark has {len(skeleton)} joints a person, the file has {people.joints}")
+        raise DataError(
+            f"{source}: this benchmark has {len(skeleton)} joints a person, the file has {people.joints}"
+        )
     return skeleton
 
 
@@ -190,13 +208,21 @@ def _keypoints_measured(
         everyone = {kind: [count] for kind, count in errors["joints"].items()}
         drawn = [
             plots.precision_recall(evaluation.precision, folder / "precision_recall.png"),
-            plots.bars(by_crowding, "AP by crowd index", "AP", folder / "ap_by_crowding.png", CROWD_NOTES),
-            plots.stacked(per_joint, skeleton.joints, "What became of each joint", folder / "per_joint.png"),
-            plots.stacked(everyone, ("all joints",), "Errors of joints", folder / "error_kinds.png"),
+            plots.bars(
+                by_crowding, "AP by crowd index", "AP", folder / "ap_by_crowding.png", CROWD_NOTES
+            ),
+            plots.stacked(
+                per_joint, skeleton.joints, "What became of each joint", folder / "per_joint.png"
+            ),
+            plots.stacked(
+                everyone, ("all joints",), "Errors of joints", folder / "error_kinds.png"
+            ),
             plots.bars(errors["people"], "People", "count", folder / "people.png"),
         ]
         if "AP_large" in figures:
-            drawn.append(plots.bars(_by_size(figures), "AP by size", "AP", folder / "ap_by_size.png"))
+            drawn.append(
+                plots.bars(_by_size(figures), "AP by size", "AP", folder / "ap_by_size.png")
+            )
         if by_box:
             means = {bin_: mean for bin_, (mean, _) in by_box.items()}
             counts = {bin_: str(count) for bin_, (_, count) in by_box.items()}
@@ -219,7 +245,9 @@ def _coco_measured(
     return Measured(figures, warnings, "AP", headline, len(evaluation.people.images), draw)
 
 
-def _footage(annotations: Path, results: Path | None, read: Callable[[Path, Path], Footage]) -> Footage:
+def _footage(
+    annotations: Path, results: Path | None, read: Callable[[Path, Path], Footage]
+) -> Footage:
     if annotations.is_dir():
         return read(annotations, _needed(results, annotations))
     data = read_json(annotations)
@@ -228,11 +256,15 @@ def _footage(annotations: Path, results: Path | None, read: Callable[[Path, Path
     if results is not None:
         data = read_json(results)  # a frames file of another method: it holds the annotations, too
         if not is_frames_layout(data):
-            raise DataError(f"{results}: {annotations} is in the frames layout, so the results must be, too")
+            raise DataError(
+                f"{results}: {annotations} is in the frames layout, so the results must be, too"
+            )
     return frames_layout(data, str(annotations))
 
 
-def _footage_measured(footage: Footage, figures: dict[str, Any], per_joint: dict[str, float], name: str) -> Measured:
+def _footage_measured(
+    footage: Footage, figures: dict[str, Any], per_joint: dict[str, float], name: str
+) -> Measured:
     frames = [frame for frame in footage.frames if len(frame.truth)]
     ranked = rank_joints(frames, len(footage.joint_names))
 
@@ -240,7 +272,9 @@ def _footage_measured(footage: Footage, figures: dict[str, Any], per_joint: dict
         drawn = [plots.bars(per_joint, "AP per joint", "AP [%]", folder / "per_joint.png")]
         if "MOTA" in figures:
             mota = dict(zip(footage.joint_names, figures["MOTA"], strict=True))
-            drawn.append(plots.bars(mota, "MOTA per joint", "MOTA [%]", folder / "mota_per_joint.png"))
+            drawn.append(
+                plots.bars(mota, "MOTA per joint", "MOTA [%]", folder / "mota_per_joint.png")
+            )
         return drawn
 
     def headline(weights: NDArray[np.float64]) -> float:

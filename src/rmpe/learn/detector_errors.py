@@ -20,7 +20,8 @@ class Matches:
     """True people, each with its detection.
 
     Attributes:
-        offsets: ``(N, 4)``, detected minus true edge (left, top, right, bottom) as shares of the true box's sides.
+        offsets: ``(N, 4)``, detected minus true edge (left, top, right, bottom) as shares of the
+            true box's sides.
         ious: ``(N,)``, of the detection with the true box.
         keypoints: ``(N, K, 2)``, image pixels.
         visible: ``(N, K)`` bool, labelled joints.
@@ -59,7 +60,8 @@ def relative_offsets(detected: NDArray[np.float64], true: NDArray[np.float64]) -
 def best_detections(
     true: NDArray[np.float64], detected: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each true box ``(N, 4)`` its detection of highest IoU among ``detected`` ``(M, 4)``, M > 0.
+    """For each true box ``(N, 4)`` its detection of highest IoU among ``detected`` ``(M, 4)``, M >
+    0.
 
     Returns:
         Indices ``(N,)`` of detections, and the IoUs ``(N,)``.
@@ -71,12 +73,14 @@ def best_detections(
 def match_coco(annotations: Path, detections: Path, skeleton: Skeleton) -> Matches:
     """Match the people of a COCO keypoint file with a COCO file of box results.
 
-    The rule: every person that is no crowd, has a box with positive sides and at least one labelled joint takes its
-    detection of highest IoU in the same image, whatever its score; a detection may serve two people. People of images
-    without any detection are left out; where to cut the IoU is the caller's choice.
+    The rule: every person that is no crowd, has a box with positive sides and at least one labelled
+    joint takes its detection of highest IoU in the same image, whatever its score; a detection may
+    serve two people. People of images without any detection are left out; where to cut the IoU is
+    the caller's choice.
 
     Raises:
-        DataError: If a file cannot be read or is not what it should be, or its joints are not those of ``skeleton``.
+        DataError: If a file cannot be read or is not what it should be, or its joints are not those
+            of ``skeleton``.
     """
     people = read_people(annotations)
     if people.joints != len(skeleton):
@@ -85,16 +89,21 @@ def match_coco(annotations: Path, detections: Path, skeleton: Skeleton) -> Match
         )
     detected = _by_image(read_results(detections, people, "bbox")[0])
     persons = _by_image(person for person in people.annotations if _usable(person))
-    found = [(persons[image_id], detected[image_id]) for image_id in persons if image_id in detected]
+    found = [
+        (persons[image_id], detected[image_id]) for image_id in persons if image_id in detected
+    ]
     if not found:
         raise DataError(f"{detections}: no detection in any image with people of {annotations}")
-    offsets, ious = [], []
+    offsets = []
+    ious = []
     for true, boxes in ((_xyxy(persons), _xyxy(boxes)) for persons, boxes in found):
         index, overlap = best_detections(true, boxes)
         offsets.append(relative_offsets(boxes[index], true))
         ious.append(overlap)
     matched = [person for persons, _ in found for person in persons]
-    keypoints = np.array([person["keypoints"] for person in matched], np.float64).reshape(len(matched), -1, 3)
+    keypoints = np.array([person["keypoints"] for person in matched], np.float64).reshape(
+        len(matched), -1, 3
+    )
     return Matches(
         np.concatenate(offsets),
         np.concatenate(ious),
@@ -106,7 +115,9 @@ def match_coco(annotations: Path, detections: Path, skeleton: Skeleton) -> Match
 
 
 def _usable(person: Record) -> bool:
-    return not person["iscrowd"] and person.get("num_keypoints", 0) > 0 and min(person["bbox"][2:]) > 0
+    return (
+        not person["iscrowd"] and person.get("num_keypoints", 0) > 0 and min(person["bbox"][2:]) > 0
+    )
 
 
 def _by_image(records: Iterable[Record]) -> dict[int, list[Record]]:

@@ -1,7 +1,8 @@
 """Learn the parameters of pose NMS from data: RMPE, section 3.2.
 
-The mAP of the poses that are left is maximised over two parameters at a time with the other two fixed, in turns, until
-nothing moves. Everything that does not depend on the parameters is computed once.
+The mAP of the poses that are left is maximised over two parameters at a time with the other two
+fixed, in turns, until nothing moves. Everything that does not depend on the parameters is computed
+once.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,14 +54,15 @@ def _with_threshold(parameters: PoseNmsParameters, lam: float, share: float) -> 
 SIGMA1 = (0.02, 0.05, 0.1, 0.2, 0.5)
 SIGMA2 = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04)
 LAM = (0.25, 0.5, 1.0, 2.0, 4.0)
-# eta is a share of 1 + lam, the similarity of a sure pose with itself: so its scale does not change with lam.
+# eta is a share of 1 + lam, the similarity of a sure pose with itself: so its scale does not change
+# with lam.
 ETA = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
 PLANES = (
     Plane(("sigma1", "sigma2"), (SIGMA1, SIGMA2), _with_sigmas),
     Plane(("lam", "eta / (1 + lam)"), (LAM, ETA), _with_threshold),
 )
-# More tolerant than any point of the planes: pairs that these do not call redundant are not looked at. K_Sim can be a
-# little larger than H_Sim, but not by a quarter where sigma2 is so large.
+# More tolerant than any point of the planes: pairs that these do not call redundant are not looked
+# at. K_Sim can be a little larger than H_Sim, but not by a quarter where sigma2 is so large.
 TOLERANT = PoseNmsParameters(sigma2=max(SIGMA2), lam=1e6, eta=0.75 * min(ETA) * 1e6)
 
 
@@ -73,7 +75,8 @@ class Learned:
         surfaces: mAP over each of `PLANES` around them.
         start_ap: mAP with the parameters the search started from.
         ap: mAP with the learned ones on the photos they were learned on: flattering.
-        held_out_ap: mAP when every photo is treated with parameters learned without its fold: honest.
+        held_out_ap: mAP when every photo is treated with parameters learned without its fold:
+            honest.
         folds: Parameters learned without each fold.
         fold: ``(I,)``, the fold of each photo.
     """
@@ -91,7 +94,8 @@ def read_candidates(path: Path, people: People, skeleton: Skeleton) -> list[Pose
     """Poses before NMS from COCO results with ``bbox``, one entry for each of ``people.image_ids``.
 
     Raises:
-        DataError: If it is not such a file, a joint's score is not in [0, 1], or an image is not in ``people``.
+        DataError: If it is not such a file, a joint's score is not in [0, 1], or an image is not in
+            ``people``.
     """
     data = read_json(path)
     for field in ("keypoints", "bbox"):
@@ -108,10 +112,14 @@ def read_candidates(path: Path, people: People, skeleton: Skeleton) -> list[Pose
 def _poses(records: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
     if not records:
         return Poses.empty(skeleton)
-    points = np.array([record["keypoints"] for record in records], np.float64).reshape(len(records), -1, 3)
+    points = np.array([record["keypoints"] for record in records], np.float64).reshape(
+        len(records), -1, 3
+    )
     xywh = np.array([record["bbox"] for record in records], np.float64)
     boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    return Poses(points[..., :2], points[..., 2], [record["score"] for record in records], boxes, skeleton)
+    return Poses(
+        points[..., :2], points[..., 2], [record["score"] for record in records], boxes, skeleton
+    )
 
 
 class Candidates:
@@ -124,7 +132,10 @@ class Candidates:
         self.poses = Poses.merge(ranked)
         self.images = np.repeat(np.arange(len(ranked)), [len(poses) for poses in ranked])
         starts = np.searchsorted(self.images, np.arange(len(ranked)))
-        pairs = [np.stack(near_pairs(poses, TOLERANT)) + start for poses, start in zip(ranked, starts, strict=True)]
+        pairs = [
+            np.stack(near_pairs(poses, TOLERANT)) + start
+            for poses, start in zip(ranked, starts, strict=True)
+        ]
         self.rows, self.columns = np.concatenate(pairs, axis=1)
         self._pairs = JointPairs.compare(self.poses, self.poses, self.rows, self.columns)
         self._known: dict[PoseNmsParameters, Ranked] = {}
@@ -135,7 +146,9 @@ class Candidates:
             redundant = self._pairs.similarity(parameters) > parameters.eta
             leader = leaders(self.rows[redundant], self.columns[redundant], len(self.poses))
             kept = leader == np.arange(len(leader))
-            self._known[parameters] = match(self.truths, merged(self.poses, leader, parameters), self.images[kept])
+            self._known[parameters] = match(
+                self.truths, merged(self.poses, leader, parameters), self.images[kept]
+            )
         return self._known[parameters]
 
 
@@ -175,12 +188,15 @@ def learn_nms(
 
 
 def climb(candidates: Candidates, start: PoseNmsParameters, weights: Weights) -> PoseNmsParameters:
-    """Parameters of highest mAP on photos weighted by ``weights`` ``(I,)``: two at a time until nothing moves.
+    """Parameters of highest mAP on photos weighted by ``weights`` ``(I,)``: two at a time until
+    nothing moves.
 
-    Differs: the mAP of a point is averaged with its neighbours' on the plane. Near the top the surface is flat but for
-        noise of a few photos; the middle of the plateau does better on other photos than its highest point.
+    Differs: the mAP of a point is averaged with its neighbours' on the plane. Near the top the
+        surface is flat but for noise of a few photos; the middle of the plateau does better on
+        other photos than its highest point.
     """
-    parameters, seen = start, set[PoseNmsParameters]()
+    parameters = start
+    seen = set[PoseNmsParameters]()
     while parameters not in seen:
         seen.add(parameters)
         for plane in PLANES:
@@ -190,7 +206,9 @@ def climb(candidates: Candidates, start: PoseNmsParameters, weights: Weights) ->
     return parameters
 
 
-def surface(candidates: Candidates, parameters: PoseNmsParameters, plane: Plane, weights: Weights) -> Floats:
+def surface(
+    candidates: Candidates, parameters: PoseNmsParameters, plane: Plane, weights: Weights
+) -> Floats:
     """The mAP over ``plane`` with the other parameters as they are: rows x columns."""
     points = [plane.place(parameters, row, column) for row, column in product(*plane.axes)]
     values = [candidates.measure(point).coco_ap(weights) for point in points]
@@ -213,7 +231,9 @@ def _joined(parts: Sequence[Ranked], fold: NDArray[np.int64]) -> Ranked:
         for name in ("scores", "image")
     )
     hits, counted = (
-        np.concatenate([getattr(part, name)[:, mask] for part, mask in zip(parts, own, strict=True)], axis=1)
+        np.concatenate(
+            [getattr(part, name)[:, mask] for part, mask in zip(parts, own, strict=True)], axis=1
+        )
         for name in ("hits", "counted")
     )
     return Ranked.sort(scores, image, hits, counted, parts[0].truths)

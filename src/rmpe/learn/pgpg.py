@@ -14,14 +14,17 @@ from rmpe.learn.detector_errors import Matches
 from rmpe.propose.pgpg import Pgpg, align, log_densities
 from rmpe.propose.policies import Offsets
 
-# No mixture part is narrower than half a per cent of a side: where the person and the detection both end at the image's
-# border the offset is exactly 0, and a part without this floor would collapse on those people.
+# No mixture part is narrower than half a per cent of a side: where the person and the detection
+# both end at the image's border the offset is exactly 0, and a part without this floor would
+# collapse on those people.
 NARROWEST = 0.005
 # A mixture of a kind's own has at most one part for so many people: a part has 15 free numbers.
 PEOPLE_A_PART = 20
-# Where parts are shared, the weights of a kind start from everybody's as if so many people had been seen before.
+# Where parts are shared, the weights of a kind start from everybody's as if so many people had been
+# seen before.
 PRIOR_PEOPLE = 20
-KPOD_ROUNDS, WEIGHT_ROUNDS = 20, 50
+KPOD_ROUNDS = 20
+WEIGHT_ROUNDS = 50
 
 
 @dataclass(frozen=True, order=True)
@@ -74,12 +77,17 @@ def learn_pgpg(matches: Matches, sizes: Sizes, iou: float, seed: int = 0) -> Pgp
     Raises:
         DataError: If there are too few people with a torso.
     """
-    centers = atomic_poses(align(matches.keypoints, matches.visible, matches.joints), sizes.atoms, seed)
+    centers = atomic_poses(
+        align(matches.keypoints, matches.visible, matches.joints), sizes.atoms, seed
+    )
     return _fit_offsets(matches, centers, sizes, iou, seed)
 
 
-def choose_sizes(matches: Matches, sizes: Sequence[Sizes] = SIZES, folds: int = 5, seed: int = 0) -> list[Candidate]:
-    """Held-out log-likelihood of every choice of sizes, by cross-validation over images, best first.
+def choose_sizes(
+    matches: Matches, sizes: Sequence[Sizes] = SIZES, folds: int = 5, seed: int = 0
+) -> list[Candidate]:
+    """Held-out log-likelihood of every choice of sizes, by cross-validation over images, best
+    first.
 
     Atoms are learnt on the training folds too, so nothing of a held-out person enters.
 
@@ -87,12 +95,17 @@ def choose_sizes(matches: Matches, sizes: Sequence[Sizes] = SIZES, folds: int = 
         DataError: If there are fewer images than folds, or too few people with a torso.
     """
     if (images := len(np.unique(matches.image_ids))) < folds:
-        raise DataError(f"PGPG: {images} images with matched detections are too few to choose sizes on {folds} folds")
+        raise DataError(
+            f"PGPG: {images} images with matched detections are too few to choose sizes on {folds} folds"
+        )
     held_out = {size: np.zeros(len(matches)) for size in sizes}
     for train, test in GroupKFold(folds).split(matches.offsets, groups=matches.image_ids):
-        fold, rest = matches[train], matches[test]
+        fold = matches[train]
+        rest = matches[test]
         aligned = align(fold.keypoints, fold.visible, fold.joints)
-        centers = {count: atomic_poses(aligned, count, seed) for count in {size.atoms for size in sizes}}
+        centers = {
+            count: atomic_poses(aligned, count, seed) for count in {size.atoms for size in sizes}
+        }
         for size in sizes:
             pgpg = _fit_offsets(fold, centers[size.atoms], size, 0, seed)
             kinds = pgpg.atoms_of(rest.keypoints, rest.visible)
@@ -102,23 +115,31 @@ def choose_sizes(matches: Matches, sizes: Sequence[Sizes] = SIZES, folds: int = 
     return [_candidate(size, held_out[size], reference) for size in ranked]
 
 
-def _candidate(sizes: Sizes, values: NDArray[np.float64], reference: NDArray[np.float64]) -> Candidate:
+def _candidate(
+    sizes: Sizes, values: NDArray[np.float64], reference: NDArray[np.float64]
+) -> Candidate:
     gain = values - reference
-    return Candidate(sizes, float(values.mean()), float(gain.mean()), float(gain.std() / np.sqrt(len(gain))))
+    return Candidate(
+        sizes, float(values.mean()), float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))
+    )
 
 
 def atomic_poses(aligned: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float64]:
-    """Centres ``(count, K, 2)`` of k-means over aligned poses ``(N, K, 2)`` with missing joints (NaN).
+    """Centres ``(count, K, 2)`` of k-means over aligned poses ``(N, K, 2)`` with missing joints
+    (NaN).
 
-    k-POD (Chi, Chi and Baraniuk, "k-POD: A Method for k-Means Clustering of Missing Data", 2016): fill what is missing
-    from the person's own centre, run k-means, repeat until nobody changes sides.
+    k-POD (Chi, Chi and Baraniuk, "k-POD: A Method for k-Means Clustering of Missing Data", 2016):
+    fill what is missing from the person's own centre, run k-means, repeat until nobody changes
+    sides.
 
     Raises:
         DataError: If there are fewer people with a torso than atoms.
     """
     poses = aligned[np.isfinite(aligned).any(axis=(1, 2))]
     if len(poses) < max(count, 2):
-        raise DataError(f"PGPG: {len(poses)} people with a visible torso are too few for {count} atoms")
+        raise DataError(
+            f"PGPG: {len(poses)} people with a visible torso are too few for {count} atoms"
+        )
     flat = poses.reshape(len(poses), -1)
     seen = np.isfinite(flat)
     never = ~seen.any(axis=0)
@@ -131,13 +152,19 @@ def atomic_poses(aligned: NDArray[np.float64], count: int, seed: int) -> NDArray
         model = KMeans(count, init=model.cluster_centers_, n_init=1).fit(filled)
         if np.array_equal(model.labels_, labels):
             break
-    centers: NDArray[np.float64] = np.where(never, np.nan, model.cluster_centers_).reshape(count, -1, 2)
+    centers: NDArray[np.float64] = np.where(never, np.nan, model.cluster_centers_).reshape(
+        count, -1, 2
+    )
     return centers
 
 
-def _fit_offsets(matches: Matches, centers: NDArray[np.float64], sizes: Sizes, iou: float, seed: int) -> Pgpg:
+def _fit_offsets(
+    matches: Matches, centers: NDArray[np.float64], sizes: Sizes, iou: float, seed: int
+) -> Pgpg:
     kinds = len(centers) + 1
-    unfitted = Pgpg(matches.joints, centers, np.ones((kinds, 1)), np.zeros((1, 4)), np.eye(4)[None], iou)
+    unfitted = Pgpg(
+        matches.joints, centers, np.ones((kinds, 1)), np.zeros((1, 4)), np.eye(4)[None], iou
+    )
     kind_of = unfitted.atoms_of(matches.keypoints, matches.visible)
     fit = _shared_parts if sizes.shared else _own_parts
     weights, means, covariances = fit(matches.offsets, kind_of, kinds, sizes.parts, seed)
@@ -147,7 +174,9 @@ def _fit_offsets(matches: Matches, centers: NDArray[np.float64], sizes: Sizes, i
 Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def _shared_parts(offsets: Offsets, kind_of: NDArray[np.int64], kinds: int, parts: int, seed: int) -> Parts:
+def _shared_parts(
+    offsets: Offsets, kind_of: NDArray[np.int64], kinds: int, parts: int, seed: int
+) -> Parts:
     """One mixture of everybody, then each kind's weights by expectation maximisation under a Dirichlet prior."""
     everybody, means, covariances = _mixture(offsets, parts, seed)
     density = np.exp(log_densities(offsets, means, covariances))
@@ -155,15 +184,22 @@ def _shared_parts(offsets: Offsets, kind_of: NDArray[np.int64], kinds: int, part
     for _ in range(WEIGHT_ROUNDS):
         belongs = density * weights[kind_of]
         belongs /= belongs.sum(axis=1, keepdims=True)
-        counts = np.stack([belongs[kind_of == kind].sum(axis=0) for kind in range(kinds)]) + PRIOR_PEOPLE * everybody
+        counts = (
+            np.stack([belongs[kind_of == kind].sum(axis=0) for kind in range(kinds)])
+            + PRIOR_PEOPLE * everybody
+        )
         weights = counts / counts.sum(axis=1, keepdims=True)
     return weights, means, covariances
 
 
-def _own_parts(offsets: Offsets, kind_of: NDArray[np.int64], kinds: int, parts: int, seed: int) -> Parts:
+def _own_parts(
+    offsets: Offsets, kind_of: NDArray[np.int64], kinds: int, parts: int, seed: int
+) -> Parts:
     """A mixture for each kind, as in the paper; a kind with too few people for one gets everybody's."""
     members = [offsets[kind_of == kind] for kind in range(kinds)]
-    mixtures = [_mixture(own if len(own) >= PEOPLE_A_PART else offsets, parts, seed) for own in members]
+    mixtures = [
+        _mixture(own if len(own) >= PEOPLE_A_PART else offsets, parts, seed) for own in members
+    ]
     used = [len(weights) for weights, _, _ in mixtures]
     weights = np.zeros((kinds, sum(used)))
     for kind, (end, count) in enumerate(zip(np.cumsum(used), used, strict=True)):
@@ -175,5 +211,7 @@ def _own_parts(offsets: Offsets, kind_of: NDArray[np.int64], kinds: int, parts: 
 def _mixture(offsets: Offsets, parts: int, seed: int) -> Parts:
     """Weights ``(M,)``, means ``(M, 4)`` and covariances ``(M, 4, 4)`` of a Gaussian mixture of at most ``parts``."""
     used = int(np.clip(len(offsets) // PEOPLE_A_PART, 1, parts))
-    model = GaussianMixture(used, reg_covar=NARROWEST**2, random_state=seed, max_iter=300).fit(offsets)
+    model = GaussianMixture(used, reg_covar=NARROWEST**2, random_state=seed, max_iter=300).fit(
+        offsets
+    )
     return model.weights_, model.means_, model.covariances_

@@ -26,7 +26,8 @@ def plot_atoms(pgpg: Pgpg, matches: Matches, skeleton: Skeleton, path: Path) -> 
         for start, end in skeleton.limbs:
             color = np.array(skeleton.colors[end]) / 255
             axis.plot(*pose[[start, end]].T, color=color, linewidth=2)
-        low, high = np.nanmin(pose, axis=0), np.nanmax(pose, axis=0)
+        low = np.nanmin(pose, axis=0)
+        high = np.nanmax(pose, axis=0)
         margin = 0.15 * (high - low).max()  # a head and feet reach beyond their joints
         box = np.concatenate([low - margin, high + margin])
         _rectangle(axis, box, edgecolor="black", linewidth=1.5)
@@ -35,7 +36,9 @@ def plot_atoms(pgpg: Pgpg, matches: Matches, skeleton: Skeleton, path: Path) -> 
         axis.set_title(f"atom {kind}: {np.sum(kinds == kind)} people", fontsize=8)
         axis.set_aspect("equal")
         axis.invert_yaxis()
-    figure.suptitle(f"Atomic poses (torso of length 1); {np.sum(kinds == count)} people without a visible torso")
+    figure.suptitle(
+        f"Atomic poses (torso of length 1); {np.sum(kinds == count)} people without a visible torso"
+    )
     _save(figure, path)
 
 

@@ -1,7 +1,8 @@
-"""Checkpoints: a ``.safetensors`` file of weights whose metadata holds the configuration that rebuilds the net.
+"""Checkpoints: a ``.safetensors`` file of weights whose metadata holds the configuration that
+rebuilds the net.
 
-The configuration is a dictionary that JSON can hold. ``model`` names a constructor of `NETS` and its arguments; an
-argument that is itself such a dictionary is built first::
+The configuration is a dictionary that JSON can hold. ``model`` names a constructor of `NETS` and
+its arguments; an argument that is itself such a dictionary is built first::
 
     {"model": {"name": "lite", "joints": 17}, "skeleton": "coco17", "size": [256, 192], ...}
 """
@@ -19,7 +20,12 @@ from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.hourglass import StackedHourglass
 from rmpe.nets.lite import LiteSppe
-from rmpe.nets.localisation import BackboneLocalisation, EarlyLocalisation, ResNet18Localisation, TinyLocalisation
+from rmpe.nets.localisation import (
+    BackboneLocalisation,
+    EarlyLocalisation,
+    ResNet18Localisation,
+    TinyLocalisation,
+)
 from rmpe.nets.parallel_sppe import SstnSppe
 
 NETS: Final[dict[str, type[nn.Module]]] = {
@@ -40,7 +46,8 @@ def build_net(config: dict[str, Any]) -> nn.Module:
     """Build a net with fresh weights from its constructor's name and arguments.
 
     Args:
-        config: ``{"name": a key of NETS, argument: value, ...}``; values that are such dictionaries are built first.
+        config: ``{"name": a key of NETS, argument: value, ...}``; values that are such dictionaries
+            are built first.
 
     Raises:
         ModelError: If the name is unknown or the arguments do not fit.
@@ -67,7 +74,9 @@ def save_checkpoint(path: Path, net: nn.Module, config: dict[str, Any]) -> None:
         net: The net that ``build_net(config["model"])`` would build.
         config: See the module.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()
+    }
     partial = path.with_name(path.name + ".partial")
     save_file(weights, partial, metadata={METADATA_KEY: json.dumps(config)})
     partial.replace(path)
@@ -77,7 +86,8 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The net with its weights, in evaluation mode, and its configuration.
 
     Raises:
-        ModelError: If the file cannot be read, is not a checkpoint of rmpe, or its weights do not fit its net.
+        ModelError: If the file cannot be read, is not a checkpoint of rmpe, or its weights do not
+            fit its net.
     """
     try:
         with safe_open(path, framework="pt") as file:

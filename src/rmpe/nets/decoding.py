@@ -24,15 +24,20 @@ def decode_heatmaps(heatmaps: Tensor, crop_size: Size) -> tuple[Tensor, Tensor]:
     height, width = heatmaps.shape[-2:]
     flat = heatmaps.flatten(2)
     scores, index = flat.max(dim=2)
-    x, y = index % width, index // width
-    # The nine values around the peak; a peak on the border has no step, and any nine will do for it.
+    x = index % width
+    y = index // width
+    # The nine values around the peak; a peak on the border has no step, and any nine will do for
+    # it.
     reach = torch.arange(-1, 2, device=heatmaps.device)
     rows = y.clamp(1, height - 2)[..., None, None] + reach[:, None]
     columns = x.clamp(1, width - 2)[..., None, None] + reach
     patch = flat.gather(2, (rows * width + columns).flatten(2)).clamp(min=FLOOR).log()
     nw, n, ne, w, here, e, sw, s, se = patch.unbind(-1)
-    dx, dy, dxy = (e - w) / 2, (s - n) / 2, (se - sw - ne + nw) / 4
-    dxx, dyy = e - 2 * here + w, s - 2 * here + n
+    dx = (e - w) / 2
+    dy = (s - n) / 2
+    dxy = (se - sw - ne + nw) / 4
+    dxx = e - 2 * here + w
+    dyy = s - 2 * here + n
     determinant = dxx * dyy - dxy * dxy
     border = (x < 1) | (x > width - 2) | (y < 1) | (y > height - 2)
     summit = (dxx < 0) & (determinant > FLOOR) & ~border & (scores > 0)

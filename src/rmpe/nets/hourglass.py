@@ -1,6 +1,7 @@
 """Stacked hourglass pose estimator, the paper's SPPE.
 
-Source: Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016; RMPE section 4.1 uses it.
+Source: Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016; RMPE
+section 4.1 uses it.
 """
 
 from torch import Tensor, nn
@@ -46,12 +47,13 @@ class Hourglass(nn.Module):
 class StackedHourglass(nn.Module):
     """Hourglasses in a row, each with its own heatmaps (intermediate supervision).
 
-    Images ``(B, 3, H, W)`` to a list of ``stacks`` heatmaps ``(B, joints, H/4, W/4)``, the last the prediction. Height
-    and width must be multiples of ``4 * 2**depth`` (64 at the default depth).
+    Images ``(B, 3, H, W)`` to a list of ``stacks`` heatmaps ``(B, joints, H/4, W/4)``, the last the
+    prediction. Height and width must be multiples of ``4 * 2**depth`` (64 at the default depth).
 
     Args:
         joints: Number of heatmaps.
-        stacks: Number of hourglasses; the paper has 4 for the parallel SPPE, 4 or 8 for the main one.
+        stacks: Number of hourglasses; the paper has 4 for the parallel SPPE, 4 or 8 for the main
+            one.
         channels: Width of the hourglasses; the stem has a quarter and a half of it.
         depth: Halvings inside an hourglass.
     """
@@ -73,16 +75,26 @@ class StackedHourglass(nn.Module):
             for _ in range(stacks)
         )  # fmt: skip
         self.heads = nn.ModuleList(nn.Conv2d(channels, joints, 1) for _ in range(stacks))
-        self.merge_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
-        self.merge_heatmaps = nn.ModuleList(nn.Conv2d(joints, channels, 1) for _ in range(stacks - 1))
+        self.merge_features = nn.ModuleList(
+            nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1)
+        )
+        self.merge_heatmaps = nn.ModuleList(
+            nn.Conv2d(joints, channels, 1) for _ in range(stacks - 1)
+        )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Heatmaps of every stack, the last the prediction."""
         features = self.early(images)
         heatmaps: list[Tensor] = []
-        for index, (hourglass, neck, head) in enumerate(zip(self.hourglasses, self.necks, self.heads, strict=True)):
+        for index, (hourglass, neck, head) in enumerate(
+            zip(self.hourglasses, self.necks, self.heads, strict=True)
+        ):
             seen = neck(hourglass(features))
             heatmaps.append(head(seen))
             if index < len(self.merge_features):
-                features = features + self.merge_features[index](seen) + self.merge_heatmaps[index](heatmaps[-1])
+                features = (
+                    features
+                    + self.merge_features[index](seen)
+                    + self.merge_heatmaps[index](heatmaps[-1])
+                )
         return heatmaps

@@ -33,7 +33,9 @@ class BasicBlock(nn.Module):
         )  # fmt: skip
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.skip = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, outputs, h / stride, w / stride)``."""
@@ -43,7 +45,8 @@ class BasicBlock(nn.Module):
 class Localisation(nn.Module):
     """Features, a flat vector of them, theta.
 
-    Images ``(B, 3, *size)`` to theta ``(B, 2, 3)`` in normalised coordinates; the identity before training.
+    Images ``(B, 3, *size)`` to theta ``(B, 2, 3)`` in normalised coordinates; the identity before
+    training.
 
     Args:
         features: Images to ``(B, C, h, w)``.
@@ -53,10 +56,15 @@ class Localisation(nn.Module):
         shrink: Average-pool the images by this factor first.
     """
 
-    def __init__(self, features: nn.Module, head: nn.Module, size: Size, motion: Motion, shrink: int = 1) -> None:
+    def __init__(
+        self, features: nn.Module, head: nn.Module, size: Size, motion: Motion, shrink: int = 1
+    ) -> None:
         super().__init__()
-        self.features, self.head = features, head
-        self.size, self.motion, self.shrink = (size[0], size[1]), motion, shrink
+        self.features = features
+        self.head = head
+        self.size = (size[0], size[1])
+        self.motion = motion
+        self.shrink = shrink
         probe = torch.zeros(2, 3, size[0] // shrink, size[1] // shrink)
         was_training = self.training
         self.eval()
@@ -79,16 +87,26 @@ class ResNet18Localisation(Localisation):
     """The paper's: ResNet-18, global average pooling, one linear layer. Starts from random weights."""
 
     def __init__(self, size: Size, motion: Motion = "affine") -> None:
-        widths, inputs = (64, 128, 256, 512), 64
+        widths = (64, 128, 256, 512)
+        inputs = 64
         layers = [*conv_bn_relu(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
         for width in widths:
-            layers += [BasicBlock(inputs, width, 1 if width == 64 else 2), BasicBlock(width, width, 1)]
+            layers += [
+                BasicBlock(inputs, width, 1 if width == 64 else 2),
+                BasicBlock(width, width, 1),
+            ]
             inputs = width
-        super().__init__(nn.Sequential(*layers), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), size, motion)
+        super().__init__(
+            nn.Sequential(*layers),
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            size,
+            motion,
+        )
 
 
 class EarlyLocalisation(Localisation):
-    """A copy of a pose estimator's own early blocks, then strided convolutions down to a few cells that keep *where*.
+    """A copy of a pose estimator's own early blocks, then strided convolutions down to a few cells
+    that keep *where*.
 
     Args:
         sppe: Pose estimator to start from, best a trained one; its weights are copied.
@@ -112,7 +130,8 @@ class EarlyLocalisation(Localisation):
 
 
 class BackboneLocalisation(Localisation):
-    """A copy of a pose estimator's whole backbone and a small head: knows people from the start, so it learns fastest.
+    """A copy of a pose estimator's whole backbone and a small head: knows people from the start, so
+    it learns fastest.
 
     Frozen (``freeze = ["features"]``) only the head learns and a step costs a forward pass.
 
@@ -124,7 +143,9 @@ class BackboneLocalisation(Localisation):
         shrink: Average-pool the images by this factor first.
     """
 
-    def __init__(self, sppe: LiteSppe, size: Size, motion: Motion = "zoom", cells: int = 32, shrink: int = 1) -> None:
+    def __init__(
+        self, sppe: LiteSppe, size: Size, motion: Motion = "zoom", cells: int = 32, shrink: int = 1
+    ) -> None:
         channels = sppe.backbone.channels[-1]
         super().__init__(Coarsest(sppe.backbone), _flat(channels, cells), size, motion, shrink)
 
@@ -153,7 +174,11 @@ class TinyLocalisation(Localisation):
     """
 
     def __init__(
-        self, size: Size, motion: Motion = "zoom", widths: Sequence[int] = (24, 32, 64, 96), height: int = 128
+        self,
+        size: Size,
+        motion: Motion = "zoom",
+        widths: Sequence[int] = (24, 32, 64, 96),
+        height: int = 128,
     ) -> None:
         layers = conv_bn_relu(3, widths[0], 3, 2)
         for inputs, outputs in pairwise(widths):
@@ -164,4 +189,6 @@ class TinyLocalisation(Localisation):
 
 def _flat(channels: int, cells: int = 16, width: int = 128) -> nn.Module:
     """Squeeze the channels, keep every cell, mix them: position survives, unlike under global pooling."""
-    return nn.Sequential(*conv_bn_relu(channels, cells, 1), nn.Flatten(), nn.LazyLinear(width), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        *conv_bn_relu(channels, cells, 1), nn.Flatten(), nn.LazyLinear(width), nn.ReLU(inplace=True)
+    )

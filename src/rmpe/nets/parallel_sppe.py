@@ -1,4 +1,5 @@
-"""The training network of the paper: STN, SPPE and SDTN in a row, and the frozen parallel SPPE beside them.
+"""The training network of the paper: STN, SPPE and SDTN in a row, and the frozen parallel SPPE
+beside them.
 
 Source: RMPE section 3.1, Figures 3 and 4.
 """
@@ -20,7 +21,8 @@ class SstnOutput:
         theta: ``(B, 2, 3)`` centred_to_disturbed, normalised.
         centred_images: ``(B, 3, H, W)`` the STN's output; the parallel SPPE looks at these.
         centred_heatmaps: One ``(B, K, h, w)`` a stack, in the frame of the STN's output.
-        heatmaps: The same after the SDTN, in the frame of the proposal's crop: the main loss compares these.
+        heatmaps: The same after the SDTN, in the frame of the proposal's crop: the main loss
+            compares these.
     """
 
     theta: Tensor
@@ -44,28 +46,41 @@ class SstnSppe(nn.Module):
 
     def __init__(self, sppe: nn.Module, localisation: nn.Module) -> None:
         super().__init__()
-        self.sppe, self.localisation = sppe, localisation
+        self.sppe = sppe
+        self.localisation = localisation
 
-    def forward(self, images: Tensor, source: Callable[[Tensor, Size], Tensor] | None = None) -> SstnOutput:
+    def forward(
+        self, images: Tensor, source: Callable[[Tensor, Size], Tensor] | None = None
+    ) -> SstnOutput:
         """One pass over proposals' crops ``(B, 3, H, W)``.
 
         Args:
             images: Normalised crops; the STN looks at these.
-            source: Theta and a size (height, width) to what the pose estimator looks at, sampled from where the crops
-                came from (the composed way); without it the crops themselves are sampled, as in the paper.
+            source: Theta and a size (height, width) to what the pose estimator looks at, sampled
+                from where the crops came from (the composed way); without it the crops themselves
+                are sampled, as in the paper.
         """
         height, width = images.shape[-2:]
         theta = self.localisation(images)
-        centred_images = source(theta, (height, width)) if source else stn(images, theta, (height, width))
+        centred_images = (
+            source(theta, (height, width)) if source else stn(images, theta, (height, width))
+        )
         centred_heatmaps = self.sppe(centred_images)
-        return SstnOutput(theta, centred_images, centred_heatmaps, [sdtn(maps, theta) for maps in centred_heatmaps])
+        return SstnOutput(
+            theta,
+            centred_images,
+            centred_heatmaps,
+            [sdtn(maps, theta) for maps in centred_heatmaps],
+        )
 
 
 class ParallelSppe(nn.Module):
-    """A frozen copy of a trained pose estimator that judges the STN's output; there is no SDTN behind it.
+    """A frozen copy of a trained pose estimator that judges the STN's output; there is no SDTN
+    behind it.
 
-    Its target is the true pose in the centred, undisturbed crop. No weight and no batch-norm statistic of it ever
-    changes, `train` or not, so its error can only move the STN. It has no place in an exported model.
+    Its target is the true pose in the centred, undisturbed crop. No weight and no batch-norm
+    statistic of it ever changes, `train` or not, so its error can only move the STN. It has no
+    place in an exported model.
 
     Args:
         sppe: A trained pose estimator; copied, so the main branch may go on learning.

@@ -1,8 +1,10 @@
-"""Symmetric spatial transformer: the STN before the pose estimator and its inverse, the SDTN, behind it.
+"""Symmetric spatial transformer: the STN before the pose estimator and its inverse, the SDTN,
+behind it.
 
-A ``theta`` is a ``(B, 2, 3)`` tensor ``[t1 t2 t3]`` that maps normalised coordinates of the STN's output (the centred
-crop) to normalised coordinates of its input (the proposal's crop): centred_to_disturbed. Normalised means [-1, 1] at
-the outer edges of the first and last pixel (``align_corners=False``), so one theta serves crop and heatmaps alike.
+A ``theta`` is a ``(B, 2, 3)`` tensor ``[t1 t2 t3]`` that maps normalised coordinates of the STN's
+output (the centred crop) to normalised coordinates of its input (the proposal's crop):
+centred_to_disturbed. Normalised means [-1, 1] at the outer edges of the first and last pixel
+(``align_corners=False``), so one theta serves crop and heatmaps alike.
 
 Source: Fang et al., RMPE, section 3.1, Eq. 1-6.
 """
@@ -27,7 +29,8 @@ LOG_SCALE_LIMIT = 2.0
 
 
 def theta_from_parameters(parameters: Tensor, motion: Motion, aspect: float) -> Tensor:
-    """Theta from the numbers that a localisation net gives; zeros give the identity in every family.
+    """Theta from the numbers that a localisation net gives; zeros give the identity in every
+    family.
 
     - ``affine`` (6): the entries of theta less the identity, row by row. The paper's.
     - ``similarity`` (4): log scale, angle in radians, translation x, y.
@@ -37,25 +40,31 @@ def theta_from_parameters(parameters: Tensor, motion: Motion, aspect: float) -> 
     Args:
         parameters: ``(B, P)`` with ``P = PARAMETERS[motion]``.
         motion: The family of maps.
-        aspect: Width over height of the crop. A rotation of the picture is a shear in normalised coordinates unless
-            the crop is square: ``N R N^-1`` with ``N = diag(1 / width, 1 / height)``.
+        aspect: Width over height of the crop. A rotation of the picture is a shear in normalised
+            coordinates unless the crop is square: ``N R N^-1`` with ``N = diag(1 / width, 1 /
+            height)``.
 
     Returns:
         Theta ``(B, 2, 3)``, at least float32.
 
     Source: section 3.1 (the affine family).
-    Differs: the paper has 6 free numbers and a last layer whose bias is the identity; here the identity is added, so
-        weight decay pulls towards it, and the smaller families are ours.
+    Differs: the paper has 6 free numbers and a last layer whose bias is the identity; here the
+        identity is added, so weight decay pulls towards it, and the smaller families are ours.
     """
-    if parameters.dtype in (torch.float16, torch.bfloat16):  # a theta in half precision is off by whole pixels
+    if parameters.dtype in (
+        torch.float16,
+        torch.bfloat16,
+    ):  # a theta in half precision is off by whole pixels
         parameters = parameters.float()
     if motion == "affine":
         identity = torch.eye(2, 3, dtype=parameters.dtype, device=parameters.device)
         return parameters.view(-1, 2, 3) + identity
     translation = parameters[:, -2:]
     if motion == "similarity":
-        scale, angle = _scale(parameters[:, 0]), parameters[:, 1]
-        cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
+        scale = _scale(parameters[:, 0])
+        angle = parameters[:, 1]
+        cosine = scale * torch.cos(angle)
+        sine = scale * torch.sin(angle)
         linear = torch.stack([cosine, -sine / aspect, sine * aspect, cosine], dim=-1).view(-1, 2, 2)
     else:  # zoom has one log scale, stretch two
         linear = torch.diag_embed(_scale(parameters[:, :-2]).expand(-1, 2))
@@ -69,8 +78,9 @@ def _scale(log_scale: Tensor) -> Tensor:
 def invert_theta(theta: Tensor) -> Tensor:
     """Gamma, the inverse of theta: ``[g1 g2] = [t1 t2]^-1`` and ``g3 = -[g1 g2] t3``.
 
-    The inverse is the adjugate over the determinant, and the determinant is kept at least `MIN_AREA` away from zero.
-    So it is exact wherever ``|det A| >= MIN_AREA``, and finite, with finite gradients, everywhere else.
+    The inverse is the adjugate over the determinant, and the determinant is kept at least
+    `MIN_AREA` away from zero. So it is exact wherever ``|det A| >= MIN_AREA``, and finite, with
+    finite gradients, everywhere else.
 
     Args:
         theta: ``(B, 2, 3)``.
@@ -81,7 +91,8 @@ def invert_theta(theta: Tensor) -> Tensor:
     Source: section 3.1, Eq. 2-4; its gradients, by autograd, are Eq. 5-6.
     Differs: the regularisation; the paper does not say what a singular theta does.
     """
-    (a, b, x), (c, d, y) = theta[:, 0].unbind(-1), theta[:, 1].unbind(-1)
+    (a, b, x) = theta[:, 0].unbind(-1)
+    (c, d, y) = theta[:, 1].unbind(-1)
     determinant = a * d - b * c
     away = determinant.abs().clamp(min=MIN_AREA)
     determinant = torch.where(determinant < 0, -away, away)
@@ -97,7 +108,8 @@ def transform_points(theta: Tensor, points: Tensor) -> Tensor:
         points: ``(B, ..., 2)`` as (x, y).
 
     Returns:
-        Points of the same shape. Elementwise on purpose: a matrix product would lose digits under mixed precision.
+        Points of the same shape. Elementwise on purpose: a matrix product would lose digits under
+            mixed precision.
 
     Source: section 3.1, Eq. 1 (with theta) and Eq. 2 (with gamma).
     """
@@ -116,11 +128,15 @@ def denormalise_points(points: Tensor, size: Size) -> Tensor:
 
 
 def sampling_grid(theta: Tensor, size: Size) -> Tensor:
-    """Where each output pixel looks in the input: ``(B, h, w, 2)`` normalised, as `F.affine_grid` gives it.
+    """Where each output pixel looks in the input: ``(B, h, w, 2)`` normalised, as `F.affine_grid`
+    gives it.
 
     Source: section 3.1, Eq. 1.
     """
-    x, y = (torch.arange(n, dtype=theta.dtype, device=theta.device).mul(2).add(1).div(n).sub(1) for n in size[::-1])
+    x, y = (
+        torch.arange(n, dtype=theta.dtype, device=theta.device).mul(2).add(1).div(n).sub(1)
+        for n in size[::-1]
+    )
     points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     return transform_points(theta, points[None])
 
@@ -161,8 +177,8 @@ def sdtn(heatmaps: Tensor, theta: Tensor) -> Tensor:
 def sdtn_points(points: Tensor, theta: Tensor, size: Size) -> Tensor:
     """Spatial de-transformer for decoded joints: the same map as `sdtn`, without resampling.
 
-    A point's SDTN is theta itself, as theta maps centred to disturbed coordinates; nothing is inverted, so a singular
-    theta does no harm.
+    A point's SDTN is theta itself, as theta maps centred to disturbed coordinates; nothing is
+    inverted, so a singular theta does no harm.
 
     Args:
         points: ``(B, K, 2)`` pixels of the centred crop.
@@ -183,7 +199,8 @@ def theta_loss(theta: Tensor, true_theta: Tensor, beta: float = 0.05) -> Tensor:
 
     Args:
         theta: ``(B, 2, 3)`` predicted.
-        true_theta: ``(B, 2, 3)`` true centred_to_disturbed map; the disturbed box was made from the true one.
+        true_theta: ``(B, 2, 3)`` true centred_to_disturbed map; the disturbed box was made from the
+            true one.
         beta: Where the loss turns from quadratic to linear, in normalised units.
 
     Differs: not in the paper, which trains theta by the two heatmap losses alone.

@@ -1,9 +1,10 @@
 """Pose-guided proposals generator, PGPG (paper section 3.3).
 
-A detector errs differently on a runner than on somebody who sits. PGPG learns the distribution of its errors given the
-kind of pose, P(offset | atom(pose)), and draws proposals from it, so that the pose model is trained on boxes like the
-ones it will be given. The kinds, *atoms*, are the centres of k-means over poses with torsos of equal length; the
-offsets of each atom follow a Gaussian mixture. `rmpe.learn.pgpg` learns it.
+A detector errs differently on a runner than on somebody who sits. PGPG learns the distribution of
+its errors given the kind of pose, P(offset | atom(pose)), and draws proposals from it, so that the
+pose model is trained on boxes like the ones it will be given. The kinds, *atoms*, are the centres
+of k-means over poses with torsos of equal length; the offsets of each atom follow a Gaussian
+mixture. `rmpe.learn.pgpg` learns it.
 """
 
 import json
@@ -20,8 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from rmpe.errors import DataError
 from rmpe.propose.policies import Offsets, draw_overlapping
 
-SHOULDERS, HIPS = ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")
-# A torso shorter than this share of the pose's extent points at the camera and says nothing about scale.
+SHOULDERS = ("left_shoulder", "right_shoulder")
+HIPS = ("left_hip", "right_hip")
+# A torso shorter than this share of the pose's extent points at the camera and says nothing about
+# scale.
 SHORTEST_TORSO = 0.15
 
 
@@ -29,25 +32,28 @@ SHORTEST_TORSO = 0.15
 class Pgpg:
     """A learnt distribution of proposal offsets given the kind of pose.
 
-    The last of the ``A + 1`` kinds is for people whose torso cannot be seen (less than a shoulder and a hip, or
-    foreshortened): they cannot be aligned.
+    The last of the ``A + 1`` kinds is for people whose torso cannot be seen (less than a shoulder
+    and a hip, or foreshortened): they cannot be aligned.
 
     Attributes:
         joints: Names of the K joints.
-        centers: Atomic poses ``(A, K, 2)``, hips' middle at (0, 0), torso of length 1; NaN where a joint is unknown.
+        centers: Atomic poses ``(A, K, 2)``, hips' middle at (0, 0), torso of length 1; NaN where a
+            joint is unknown.
         weights: ``(A + 1, M)``, what each Gaussian part weighs for each kind; rows sum to 1.
-        means: ``(M, 4)``, offsets of the left, top, right, bottom edge as shares of the true box's sides.
+        means: ``(M, 4)``, offsets of the left, top, right, bottom edge as shares of the true box's
+            sides.
         covariances: ``(M, 4, 4)``.
-        iou: Proposals below this IoU with the true box are not drawn; the one that detections were matched with.
+        iou: Proposals below this IoU with the true box are not drawn; the one that detections were
+            matched with.
         learned: What it was learnt from, for readers.
 
     Source:
         Section 3.3.
 
     Differs:
-        The parts may be shared between kinds, each with weights of its own; a mixture per atom is the special case
-        where no part has weight for two kinds. The paper does not say what to do with missing joints: distances to
-        atoms are means over the visible ones.
+        The parts may be shared between kinds, each with weights of its own; a mixture per atom is
+        the special case where no part has weight for two kinds. The paper does not say what to do
+        with missing joints: distances to atoms are means over the visible ones.
     """
 
     joints: tuple[str, ...]
@@ -94,7 +100,9 @@ class Pgpg:
         nearest = np.argmin(distance, axis=1)
         return np.where(np.isfinite(distance).all(axis=1), nearest, len(self.centers))
 
-    def sample(self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator) -> Offsets:
+    def sample(
+        self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator
+    ) -> Offsets:
         """Draw ``count`` offsets ``(N, count, 4)`` for people of kinds ``atoms`` ``(N,)``; none below ``iou``."""
         cumulative = np.cumsum(self.weights, axis=1)
         cumulative[:, -1] = 1
@@ -105,7 +113,9 @@ class Pgpg:
             offsets: Offsets = self.means[part] + (self.cholesky[part] @ noise)[..., 0]
             return offsets
 
-        return draw_overlapping(draw, np.repeat(atoms, count), self.iou).reshape(len(atoms), count, 4)
+        return draw_overlapping(draw, np.repeat(atoms, count), self.iou).reshape(
+            len(atoms), count, 4
+        )
 
     def log_likelihood(self, offsets: Offsets, atoms: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log density ``(N,)`` of offsets ``(N, 4)`` given ``atoms`` ``(N,)``, of the mixture without the IoU cut."""
@@ -118,8 +128,18 @@ class Pgpg:
     def to_joints(self, names: Sequence[str]) -> "Pgpg":
         """The same distribution for poses with other joints; joints of the same name carry over."""
         source = [self.joints.index(name) if name in self.joints else -1 for name in names]
-        centers = np.concatenate([self.centers, np.full((len(self.centers), 1, 2), np.nan)], axis=1)[:, source]
-        return Pgpg(tuple(names), centers, self.weights, self.means, self.covariances, self.iou, self.learned)
+        centers = np.concatenate(
+            [self.centers, np.full((len(self.centers), 1, 2), np.nan)], axis=1
+        )[:, source]
+        return Pgpg(
+            tuple(names),
+            centers,
+            self.weights,
+            self.means,
+            self.covariances,
+            self.iou,
+            self.learned,
+        )
 
     def save(self, path: Path) -> None:
         """Write a small TOML file that people can read."""
@@ -129,9 +149,19 @@ class Pgpg:
         lines += [f"joints = {json.dumps(self.joints)}", f"iou = {self.iou}", "", "[learned]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in self.learned.items()]
         for mean, covariance in zip(self.means, self.covariances, strict=True):
-            lines += ["", "[[parts]]", f"mean = {_numbers(mean, 5)}", f"covariance = {_numbers(covariance, 7)}"]
+            lines += [
+                "",
+                "[[parts]]",
+                f"mean = {_numbers(mean, 5)}",
+                f"covariance = {_numbers(covariance, 7)}",
+            ]
         for center, weights in zip(self.centers, self.weights[:-1], strict=True):
-            lines += ["", "[[atoms]]", f"pose = {_numbers(center, 3)}", f"weights = {_numbers(weights, 5)}"]
+            lines += [
+                "",
+                "[[atoms]]",
+                f"pose = {_numbers(center, 3)}",
+                f"weights = {_numbers(weights, 5)}",
+            ]
         lines += ["", "[no_torso]", f"weights = {_numbers(self.weights[-1], 5)}"]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -145,7 +175,8 @@ class Pgpg:
         """
         try:
             data = tomllib.loads(path.read_text("utf-8"))
-            joints, atoms = tuple(data["joints"]), data["atoms"]
+            joints = tuple(data["joints"])
+            atoms = data["atoms"]
             weights = np.array([kind["weights"] for kind in (*atoms, data["no_torso"])], np.float64)
             pgpg = cls(
                 joints,
@@ -159,32 +190,48 @@ class Pgpg:
             _ = pgpg.cholesky  # refuses covariances that are none
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot read the PGPG file: {error}") from error
-        except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
-            raise DataError(f"{path}: not a PGPG file as `rmpe learn pgpg` writes it: {error!r}") from error
+        except (
+            tomllib.TOMLDecodeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            np.linalg.LinAlgError,
+        ) as error:
+            raise DataError(
+                f"{path}: not a PGPG file as `rmpe learn pgpg` writes it: {error!r}"
+            ) from error
         return pgpg
 
 
 def align(keypoints: ArrayLike, visible: ArrayLike, joints: Sequence[str]) -> NDArray[np.float64]:
-    """Move poses so that the middle of the hips is (0, 0) and all torsos have length 1; not rotated.
+    """Move poses so that the middle of the hips is (0, 0) and all torsos have length 1; not
+    rotated.
 
     Args:
         keypoints: ``(N, K, 2)``, any frame without rotation.
         visible: ``(N, K)``.
-        joints: Names of the K joints; one visible shoulder and one visible hip are enough for a torso.
+        joints: Names of the K joints; one visible shoulder and one visible hip are enough for a
+            torso.
 
     Returns:
-        ``(N, K, 2)``; NaN where a joint is not visible, and for the whole person where there is no torso.
+        ``(N, K, 2)``; NaN where a joint is not visible, and for the whole person where there is no
+        torso.
 
     Raises:
         DataError: If the joints hold no shoulders or no hips.
     """
     if missing := {*SHOULDERS, *HIPS} - set(joints):
-        raise DataError(f"PGPG aligns torsos: the skeleton needs a joint called {sorted(missing)[0]!r}")
+        raise DataError(
+            f"PGPG aligns torsos: the skeleton needs a joint called {sorted(missing)[0]!r}"
+        )
     seen = np.asarray(visible, bool)
     points = np.where(seen[..., None], np.asarray(keypoints, np.float64), np.nan)
-    neck, hips = (_middle(points[:, [joints.index(name) for name in pair]]) for pair in (SHOULDERS, HIPS))
+    neck, hips = (
+        _middle(points[:, [joints.index(name) for name in pair]]) for pair in (SHOULDERS, HIPS)
+    )
     torso = np.linalg.norm(neck - hips, axis=1)
-    low, high = np.where(seen[..., None], points, np.inf), np.where(seen[..., None], points, -np.inf)
+    low = np.where(seen[..., None], points, np.inf)
+    high = np.where(seen[..., None], points, -np.inf)
     extent = (high.max(axis=1) - low.min(axis=1)).max(axis=1)
     torso[~(torso >= SHORTEST_TORSO * extent) | (torso == 0)] = np.nan
     aligned: NDArray[np.float64] = (points - hips[:, None]) / torso[:, None, None]

@@ -1,7 +1,8 @@
 """Box policies: which box around a person the pose model is trained on.
 
-A policy draws offsets: how far each edge of a proposal lies from the person's true box, as a share of the true box's
-side in that direction. The paper's policy is `rmpe.propose.pgpg.Pgpg`; the two here are what it is compared with.
+A policy draws offsets: how far each edge of a proposal lies from the person's true box, as a share
+of the true box's side in that direction. The paper's policy is `rmpe.propose.pgpg.Pgpg`; the two
+here are what it is compared with.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,9 @@ class BoxPolicy(Protocol):
         """The kind of pose of each person, ``(N,)``, from keypoints ``(N, K, 2)`` and visibility ``(N, K)``."""
         ...
 
-    def sample(self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator) -> Offsets:
+    def sample(
+        self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator
+    ) -> Offsets:
         """Draw ``count`` offsets ``(N, count, 4)``, left top right bottom, for people of kinds ``atoms`` ``(N,)``."""
         ...
 
@@ -42,24 +45,31 @@ def disturb(boxes: ArrayLike, offsets: ArrayLike) -> NDArray[np.float64]:
     """
     boxes = np.asarray(boxes, np.float64)
     sides = boxes[..., 2:] - boxes[..., :2]
-    proposals: NDArray[np.float64] = boxes + np.asarray(offsets, np.float64) * np.concatenate([sides, sides], axis=-1)
+    proposals: NDArray[np.float64] = boxes + np.asarray(offsets, np.float64) * np.concatenate(
+        [sides, sides], axis=-1
+    )
     return proposals
 
 
 def offset_iou(offsets: Offsets) -> NDArray[np.float64]:
     """IoU ``(...)`` of a proposal with its true box; offsets ``(..., 4)`` are all that it depends on."""
-    start, end = offsets[..., :2], 1 + offsets[..., 2:]
+    start = offsets[..., :2]
+    end = 1 + offsets[..., 2:]
     area = np.prod(np.maximum(end - start, 0), axis=-1)
     overlap = np.prod(np.maximum(np.minimum(end, 1) - np.maximum(start, 0), 0), axis=-1)
     result: NDArray[np.float64] = overlap / (1 + area - overlap)
     return result
 
 
-def draw_overlapping(draw: Callable[[NDArray[np.int64]], Offsets], atoms: NDArray[np.int64], iou: float) -> Offsets:
-    """Draw one offset for each of ``atoms`` ``(N,)``, again where the IoU with the true box is below ``iou``.
+def draw_overlapping(
+    draw: Callable[[NDArray[np.int64]], Offsets], atoms: NDArray[np.int64], iou: float
+) -> Offsets:
+    """Draw one offset for each of ``atoms`` ``(N,)``, again where the IoU with the true box is
+    below ``iou``.
 
     Raises:
-        DataError: If some still are after many rounds: the distribution hardly ever overlaps the true box.
+        DataError: If some still are after many rounds: the distribution hardly ever overlaps the
+            true box.
     """
     offsets = draw(atoms)
     for _ in range(REDRAWS):
@@ -67,7 +77,9 @@ def draw_overlapping(draw: Callable[[NDArray[np.int64]], Offsets], atoms: NDArra
         if not poor.any():
             return offsets
         offsets[poor] = draw(atoms[poor])
-    raise DataError(f"box policy: {poor.sum()} of {len(atoms)} proposals stay below IoU {iou} after {REDRAWS} draws")
+    raise DataError(
+        f"box policy: {poor.sum()} of {len(atoms)} proposals stay below IoU {iou} after {REDRAWS} draws"
+    )
 
 
 class PoseBlind:
@@ -82,7 +94,12 @@ class PoseBlind:
 class TrueBoxes(PoseBlind):
     """The true box itself: what training without proposals amounts to."""
 
-    def sample(self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator) -> Offsets:  # noqa: ARG002
+    def sample(
+        self,
+        atoms: NDArray[np.int64],
+        count: int,
+        generator: np.random.Generator,  # noqa: ARG002
+    ) -> Offsets:
         """Zeros ``(N, count, 4)``."""
         return np.zeros((len(atoms), count, 4))
 
@@ -91,9 +108,10 @@ class TrueBoxes(PoseBlind):
 class RandomJitter(PoseBlind):
     """The true box shifted and stretched at random, redrawn until it overlaps the true box enough.
 
-    The centre moves by up to ``shift`` of the side along each axis, each side is multiplied by up to ``scale`` or its
-    inverse, both evenly (the scale in its logarithm); then all of it is weakened by one number, even between 0 and 1.
-    Without that, nine of ten boxes would lie below an IoU of .67, since there is most room at the border.
+    The centre moves by up to ``shift`` of the side along each axis, each side is multiplied by up
+    to ``scale`` or its inverse, both evenly (the scale in its logarithm); then all of it is
+    weakened by one number, even between 0 and 1. Without that, nine of ten boxes would lie below an
+    IoU of .67, since there is most room at the border.
 
     Attributes:
         iou: Smallest IoU with the true box.
@@ -102,7 +120,8 @@ class RandomJitter(PoseBlind):
         power: The weakening number is raised to it; below 1 large errors become common.
 
     Source:
-        Section 5.3, "random jitter" (boxes jittered at random with IoU > 0.5). The paper gives no distribution.
+        Section 5.3, "random jitter" (boxes jittered at random with IoU > 0.5). The paper gives no
+        distribution.
     """
 
     iou: float = 0.5
@@ -110,7 +129,9 @@ class RandomJitter(PoseBlind):
     scale: float = 2.0
     power: float = 1.0
 
-    def sample(self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator) -> Offsets:
+    def sample(
+        self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator
+    ) -> Offsets:
         """Offsets ``(N, count, 4)``, none below an IoU of ``iou``."""
 
         def draw(atoms: NDArray[np.int64]) -> Offsets:
@@ -119,11 +140,14 @@ class RandomJitter(PoseBlind):
             growth = self.scale ** (strength * generator.uniform(-1, 1, (len(atoms), 2))) - 1
             return np.concatenate([shift - growth / 2, shift + growth / 2], axis=1)
 
-        return draw_overlapping(draw, np.repeat(atoms, count), self.iou).reshape(len(atoms), count, 4)
+        return draw_overlapping(draw, np.repeat(atoms, count), self.iou).reshape(
+            len(atoms), count, 4
+        )
 
 
 def load_policy(name_or_path: str) -> BoxPolicy:
-    """A policy by name: ``true``, ``jitter``, ``strong_jitter``, or the path of a file that ``rmpe learn pgpg`` wrote.
+    """A policy by name: ``true``, ``jitter``, ``strong_jitter``, or the path of a file that ``rmpe
+    learn pgpg`` wrote.
 
     Strong jitter is for spatial transformers: they learn little from boxes that are nearly right.
 
@@ -139,7 +163,9 @@ def load_policy(name_or_path: str) -> BoxPolicy:
     if name_or_path in named:
         return named[name_or_path]
     if not name_or_path.endswith(".toml"):
-        raise UsageError(f"unknown box policy {name_or_path!r}; known: {', '.join(named)}, or a PGPG file (.toml)")
+        raise UsageError(
+            f"unknown box policy {name_or_path!r}; known: {', '.join(named)}, or a PGPG file (.toml)"
+        )
     from rmpe.propose.pgpg import Pgpg
 
     return Pgpg.load(Path(name_or_path))

@@ -24,7 +24,9 @@ def propose(boxes: Boxes, size: tuple[int, int], limit: int, min_score: float = 
         Boxes that cover at least a pixel, best first.
     """
     clipped = boxes.clip(size)
-    usable = np.flatnonzero((clipped.sides >= SMALLEST_SIDE).all(axis=1) & (clipped.scores >= min_score))
+    usable = np.flatnonzero(
+        (clipped.sides >= SMALLEST_SIDE).all(axis=1) & (clipped.scores >= min_score)
+    )
     order = usable[np.argsort(-clipped.scores[usable], kind="stable")]
     return clipped[order[:limit]]
 
@@ -33,7 +35,7 @@ def grow_proposals(boxes: NDArray[np.float32], growth: float) -> NDArray[np.floa
     """Boxes ``(N, 4)`` with both sides multiplied by ``growth`` around their centres.
 
     Source: RMPE, section 4: proposals are extended by 30 % in width and height (``growth`` 1.3).
-    Differs: not clipped a second time; what lies outside the image is black in the crop, so the person stays centred,
-    as published pose models were trained.
+    Differs: not clipped a second time; what lies outside the image is black in the crop, so the
+    person stays centred, as published pose models were trained.
     """
     return Boxes(boxes).grow(growth).xyxy

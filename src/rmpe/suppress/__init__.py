@@ -13,7 +13,14 @@ from rmpe.suppress.parametric import PoseNmsParameters, parametric_nms, pose_sim
 from rmpe.suppress.released import alphapose_nms, rmpe2016_nms
 from rmpe.suppress.soft_oks import soft_oks_nms
 
-__all__ = ["SUPPRESSORS", "PoseNmsParameters", "Suppressor", "parametric_nms", "pose_similarity", "suppressor"]
+__all__ = [
+    "SUPPRESSORS",
+    "PoseNmsParameters",
+    "Suppressor",
+    "parametric_nms",
+    "pose_similarity",
+    "suppressor",
+]
 
 Suppressor: TypeAlias = Callable[[Poses], Poses]
 
@@ -33,7 +40,8 @@ SUPPRESSORS: dict[str, Suppressor] = {
 
 
 def suppressor(name_or_path: str) -> Suppressor:
-    """A suppression by name (a key of `SUPPRESSORS`), or the parametric one with the parameters of a TOML file.
+    """A suppression by name (a key of `SUPPRESSORS`), or the parametric one with the parameters of
+    a TOML file.
 
     Raises:
         UsageError: If there is no such suppression.
@@ -42,5 +50,9 @@ def suppressor(name_or_path: str) -> Suppressor:
     if name_or_path in SUPPRESSORS:
         return SUPPRESSORS[name_or_path]
     if name_or_path.endswith(".toml"):
-        return partial(parametric_nms, parameters=load_config(PoseNmsParameters, Path(name_or_path)))
-    raise UsageError(f"unknown pose NMS {name_or_path!r}; known: {', '.join(SUPPRESSORS)}, or a .toml file")
+        return partial(
+            parametric_nms, parameters=load_config(PoseNmsParameters, Path(name_or_path))
+        )
+    raise UsageError(
+        f"unknown pose NMS {name_or_path!r}; known: {', '.join(SUPPRESSORS)}, or a .toml file"
+    )

@@ -1,7 +1,8 @@
 """Parametric pose NMS: RMPE, section 3.2.
 
-Redundant detections give redundant poses. Two poses are compared by where their joints lie and how sure they are; the
-most confident pose removes all that are too similar to it, and what it removes sharpens its joints.
+Redundant detections give redundant poses. Two poses are compared by where their joints lie and how
+sure they are; the most confident pose removes all that are too similar to it, and what it removes
+sharpens its joints.
 """
 
 from dataclasses import dataclass
@@ -15,14 +16,16 @@ from rmpe.suppress.clusters import eliminate, merge_joints, ranking
 
 @dataclass(frozen=True)
 class PoseNmsParameters:
-    """Parameters of the elimination criterion. All lengths are shares of a person's size, so nothing is in pixels.
+    """Parameters of the elimination criterion. All lengths are shares of a person's size, so
+    nothing is in pixels.
 
     Attributes:
         sigma1: Joint confidence at which tanh(c / sigma1) has nearly saturated; > 0.
         sigma2: Spread of the spatial similarity, in squared sizes; > 0.
         lam: Weight of the spatial similarity; >= 0.
         eta: Largest similarity, between 0 and 1 + lam, at which both poses survive.
-        merge: Joints of removed poses nearer than this to the kept joint are averaged into it; 0 = none.
+        merge: Joints of removed poses nearer than this to the kept joint are averaged into it; 0 =
+            none.
     """
 
     sigma1: float = 0.1
@@ -46,19 +49,24 @@ HALF_SIDE = np.float32(0.05)
 # exp of less is as good as 0, and beyond 87 float32 slows down by an order of magnitude.
 LOWEST = np.float32(-80)
 # Pairs compared at a time, and the number from which a first look at H_Sim alone pays.
-STRETCH, FEW = 4096, 1024
+STRETCH = 4096
+FEW = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class JointPairs:
-    """Pairs of poses compared joint by joint: all that the similarity is made of, but for its parameters.
+    """Pairs of poses compared joint by joint: all that the similarity is made of, but for its
+    parameters.
 
     Attributes:
         rows: ``(P,)``, index of each pair's reference.
         columns: ``(P,)``, index of the pose compared with it.
-        scores: Joint scores of the references ``(N, K)`` and of the others ``(M, K)``; 0 where a joint is missing.
-        squared: ``(P, K)``, squared distance in squared sizes of the reference; infinite where a joint is missing.
-        inside: ``(P, K)``, the other's joint lies in the box, a tenth of the reference's, around the reference's joint.
+        scores: Joint scores of the references ``(N, K)`` and of the others ``(M, K)``; 0 where a
+            joint is missing.
+        squared: ``(P, K)``, squared distance in squared sizes of the reference; infinite where a
+            joint is missing.
+        inside: ``(P, K)``, the other's joint lies in the box, a tenth of the reference's, around
+            the reference's joint.
         counted: ``(P,)``, number of joints that both have, at least 1.
     """
 
@@ -74,14 +82,24 @@ class JointPairs:
         cls, references: Poses, others: Poses, rows: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> "JointPairs":
         """Compare ``references[rows[p]]`` with ``others[columns[p]]`` for every p."""
-        # Missing joints lie at opposite infinities, so that their distance is infinite whatever the other pose has.
-        x, y = _offsets(_coordinates(references, np.inf), _coordinates(others, -np.inf), rows, columns)
+        # Missing joints lie at opposite infinities, so that their distance is infinite whatever the
+        # other pose has.
+        x, y = _offsets(
+            _coordinates(references, np.inf), _coordinates(others, -np.inf), rows, columns
+        )
         half = ((references.boxes[:, 2:] - references.boxes[:, :2]) * HALF_SIDE)[rows, :, None]
         inside = (np.abs(x) <= half[:, 0]) & (np.abs(y) <= half[:, 1])
         squared = (x * x + y * y) / np.square(sizes(references))[rows, None]
         has = [(poses.keypoint_scores > 0).astype(np.float32) for poses in (references, others)]
         counted = np.maximum(has[0] @ has[1].T, 1)[rows, columns]
-        return cls(rows, columns, (references.keypoint_scores, others.keypoint_scores), squared, inside, counted)
+        return cls(
+            rows,
+            columns,
+            (references.keypoint_scores, others.keypoint_scores),
+            squared,
+            inside,
+            counted,
+        )
 
     def similarity(self, parameters: PoseNmsParameters) -> NDArray[np.float32]:
         """The similarity d of every pair, ``(P,)``; see `pose_similarity`."""
@@ -100,12 +118,13 @@ class JointPairs:
 class FirstLook:
     """Rules out most pairs by H_Sim alone, which is a third of the work.
 
-    A joint that counts in K_Sim is so near that its share of H_Sim is at least ``least``. So K_Sim <= H_Sim / least,
-    and d <= H_Sim (lam + 1 / least) for every pair.
+    A joint that counts in K_Sim is so near that its share of H_Sim is at least ``least``. So K_Sim
+    <= H_Sim / least, and d <= H_Sim (lam + 1 / least) for every pair.
     """
 
     def __init__(self, poses: Poses, parameters: PoseNmsParameters) -> None:
-        self._first, self._second = _coordinates(poses, np.inf), _coordinates(poses, -np.inf)
+        self._first = _coordinates(poses, np.inf)
+        self._second = _coordinates(poses, -np.inf)
         self._scale = -1 / (np.float32(parameters.sigma2) * np.square(sizes(poses)))
         has = (poses.keypoint_scores > 0).astype(np.float32)
         least = np.exp(-2 * HALF_SIDE**2 / parameters.sigma2)
@@ -120,19 +139,26 @@ class FirstLook:
         x += y
         x *= self._scale[rows, None]
         np.exp(np.maximum(x, LOWEST, out=x), out=x)
-        possible: NDArray[np.bool_] = x @ np.ones(x.shape[1], np.float32) > self._needed[rows, columns]
+        possible: NDArray[np.bool_] = (
+            x @ np.ones(x.shape[1], np.float32) > self._needed[rows, columns]
+        )
         return possible
 
 
-def pose_similarity(references: Poses, others: Poses, parameters: PoseNmsParameters = DEFAULT) -> NDArray[np.float32]:
-    """Similarity of every pose of ``references`` with every pose of ``others``: ``(N, M)``, in [0, 1 + lam].
+def pose_similarity(
+    references: Poses, others: Poses, parameters: PoseNmsParameters = DEFAULT
+) -> NDArray[np.float32]:
+    """Similarity of every pose of ``references`` with every pose of ``others``: ``(N, M)``, in [0,
+    1 + lam].
 
-    ``d(Pi, Pj) = K_Sim(Pi, Pj) + lam H_Sim(Pi, Pj)``, both means over the joints that the two poses have in common;
-    0 when they have none. The size of a person is the longer side of the reference's box.
+    ``d(Pi, Pj) = K_Sim(Pi, Pj) + lam H_Sim(Pi, Pj)``, both means over the joints that the two poses
+    have in common; 0 when they have none. The size of a person is the longer side of the
+    reference's box.
 
     Source: RMPE, section 3.2, Eq. 8 (K_Sim, soft matching), Eq. 9 (H_Sim, spatial), Eq. 10 (d).
-    Differs: distances are shares of the reference's size and the sums are means over the joints counted. The paper
-        gives no unit: read literally the criterion would depend on image scale and on the number of joints.
+    Differs: distances are shares of the reference's size and the sums are means over the joints
+        counted. The paper gives no unit: read literally the criterion would depend on image scale
+        and on the number of joints.
     """
     rows, columns = np.divmod(np.arange(len(references) * len(others)), max(len(others), 1))
     pairs = JointPairs.compare(references, others, rows, columns)
@@ -140,18 +166,22 @@ def pose_similarity(references: Poses, others: Poses, parameters: PoseNmsParamet
 
 
 def parametric_nms(poses: Poses, parameters: PoseNmsParameters = DEFAULT) -> Poses:
-    """The poses left after greedy elimination by `pose_similarity`, best first, their joints sharpened by the removed.
+    """The poses left after greedy elimination by `pose_similarity`, best first, their joints
+    sharpened by the removed.
 
-    The result does not depend on the order of ``poses``, which stay as they are. Scores are those of the kept poses.
+    The result does not depend on the order of ``poses``, which stay as they are. Scores are those
+    of the kept poses.
 
     Source: RMPE, section 3.2, Eq. 7 (elimination), and the authors' release (merging).
-    Differs: d is a similarity. The paper prints "eliminate when d <= eta" but means the opposite: d > eta eliminates.
+    Differs: d is a similarity. The paper prints "eliminate when d <= eta" but means the opposite: d
+    > eta eliminates.
     """
     poses = poses[ranking(poses)]
     leader = np.arange(len(poses))
     rows, columns = near_pairs(poses, parameters)
     first_look = FirstLook(poses, parameters) if len(rows) >= FEW else None
-    # Some pairs at a time: they fit into the processor's cache, and what the first ones remove need not be compared.
+    # Some pairs at a time: they fit into the processor's cache, and what the first ones remove need
+    # not be compared.
     for start in range(0, len(rows), STRETCH):
         some = slice(start, start + STRETCH)
         kept = leader == np.arange(len(poses))
@@ -167,9 +197,11 @@ def parametric_nms(poses: Poses, parameters: PoseNmsParameters = DEFAULT) -> Pos
 
 
 def merged(poses: Poses, leader: NDArray[np.int64], parameters: PoseNmsParameters) -> Poses:
-    """The kept poses, with the joints of those they removed averaged into theirs where these are near.
+    """The kept poses, with the joints of those they removed averaged into theirs where these are
+    near.
 
-    Each joint weighs the square of its score, so that one that was seen well outweighs several that were not.
+    Each joint weighs the square of its score, so that one that was seen well outweighs several that
+    were not.
 
     Args:
         poses: All poses, best first.
@@ -180,19 +212,25 @@ def merged(poses: Poses, leader: NDArray[np.int64], parameters: PoseNmsParameter
     if len(kept) == len(poses):
         return poses
     weights = np.square(poses.keypoint_scores)
-    points = merge_joints(poses.keypoints, weights, leader, np.float32(parameters.merge) * sizes(poses))
+    points = merge_joints(
+        poses.keypoints, weights, leader, np.float32(parameters.merge) * sizes(poses)
+    )
     return poses[kept].replace(keypoints=points)
 
 
-def near_pairs(poses: Poses, parameters: PoseNmsParameters) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs (reference, other) of ranked ``poses`` that may be redundant; for all the rest d <= eta is certain.
+def near_pairs(
+    poses: Poses, parameters: PoseNmsParameters
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs (reference, other) of ranked ``poses`` that may be redundant; for all the rest d <= eta
+    is certain.
 
-    Where no joint of the other comes within ``reach`` of the span of the reference's joints, K_Sim is 0 and
-    lam H_Sim <= eta.
+    Where no joint of the other comes within ``reach`` of the span of the reference's joints, K_Sim
+    is 0 and lam H_Sim <= eta.
     """
     spread = parameters.sigma2 * np.log(max(parameters.lam / max(parameters.eta, 1e-6), 1))
     reach = sizes(poses) * np.float32(1.001 * max(np.sqrt(spread), HALF_SIDE))
-    lows, highs = _coordinates(poses, np.inf).min(axis=2), _coordinates(poses, -np.inf).max(axis=2)
+    lows = _coordinates(poses, np.inf).min(axis=2)
+    highs = _coordinates(poses, -np.inf).max(axis=2)
     near = ~np.tri(len(poses), dtype=bool)
     for low, high in zip(lows, highs, strict=True):
         near &= (low - reach)[:, None] <= high
@@ -207,7 +245,10 @@ def sizes(poses: Poses) -> NDArray[np.float32]:
 
 
 def _offsets(
-    first: NDArray[np.float32], second: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """``first[:, rows] - second[:, columns]``: x and y from the others' joints to the references', ``(2, P, K)``."""
     offsets = np.empty((2, len(rows), first.shape[2]), np.float32)

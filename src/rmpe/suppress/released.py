@@ -1,7 +1,9 @@
-"""The pose NMS of the authors' two releases, as they compute it: for comparison and for results that must match theirs.
+"""The pose NMS of the authors' two releases, as they compute it: for comparison and for results
+that must match theirs.
 
-Both take poses by mean joint score, compare plain (not squared) distances, and sum over the joints: eta = 22.48 was
-learned for 16 of them. They differ in the unit of distance, in an extra rule, in the merging and in what they drop.
+Both take poses by mean joint score, compare plain (not squared) distances, and sum over the joints:
+eta = 22.48 was learned for 16 of them. They differ in the unit of distance, in an extra rule, in
+the merging and in what they drop.
 """
 
 from dataclasses import dataclass
@@ -35,14 +37,19 @@ class ReleasedResult:
 
 
 def similarity_2016(boxes: Array, keypoints: Array, scores: Array) -> tuple[Array, Array]:
-    """K_Sim and H_Sim of the 2016 release, ``(N, N)`` each, row = the pose picked; their sum is K + 2.08 H.
+    """K_Sim and H_Sim of the 2016 release, ``(N, N)`` each, row = the pose picked; their sum is K +
+    2.08 H.
 
     Distances are shares of a tenth of the longer side of the picked pose's box.
     """
-    return _similarity(_distances(keypoints) / _radii(boxes)[:, None, None], scores, sigma1=0.01, sigma2=2.08)
+    return _similarity(
+        _distances(keypoints) / _radii(boxes)[:, None, None], scores, sigma1=0.01, sigma2=2.08
+    )
 
 
-def rmpe2016(boxes: Array, keypoints: Array, scores: Array, ankles: tuple[int, ...] = (0, 5)) -> ReleasedResult:
+def rmpe2016(
+    boxes: Array, keypoints: Array, scores: Array, ankles: tuple[int, ...] = (0, 5)
+) -> ReleasedResult:
     """Pose NMS of the 2016 release (MPII, 16 joints).
 
     Args:
@@ -52,9 +59,12 @@ def rmpe2016(boxes: Array, keypoints: Array, scores: Array, ankles: tuple[int, .
         ankles: Joints that do not count against a pose when their score is below 0.1.
     """
     soft, spatial = similarity_2016(boxes, keypoints, scores)
-    radii, distances = _radii(boxes), _distances(keypoints)
+    radii = _radii(boxes)
+    distances = _distances(keypoints)
     labels, picks = _clusters(soft + 2.08 * spatial > 22.48, scores)
-    points, values, kept = [], [], []
+    points = []
+    values = []
+    kept = []
     for cluster, pick in enumerate(picks):
         members = np.flatnonzero(labels == cluster)
         near = distances[pick, members] <= radii[pick]
@@ -70,33 +80,42 @@ def rmpe2016(boxes: Array, keypoints: Array, scores: Array, ankles: tuple[int, .
 
 def similarity_alphapose(keypoints: Array, scores: Array) -> tuple[Array, Array]:
     """K_Sim and H_Sim of the later release's body branch, ``(N, N)`` each; distances in pixels, sum K + 1.7 H."""
-    return _similarity(_distances(keypoints), np.where(scores == 0, 1e-5, scores), sigma1=1, sigma2=2.65)
+    return _similarity(
+        _distances(keypoints), np.where(scores == 0, 1e-5, scores), sigma1=1, sigma2=2.65
+    )
 
 
 def alphapose(
     boxes: Array, box_scores: Array, keypoints: Array, scores: Array, min_area: float = 0
 ) -> tuple[ReleasedResult, Array]:
-    """Pose NMS of the later release (body branch), and its proposal scores ``(M,)``, which may exceed 1.
+    """Pose NMS of the later release (body branch), and its proposal scores ``(M,)``, which may
+    exceed 1.
 
     Args:
         boxes: ``(N, 4)`` xyxy.
         box_scores: ``(N,)``.
         keypoints: ``(N, K, 2)``, NaN where a joint is missing.
         scores: ``(N, K)``, 0 where a joint is missing.
-        min_area: Poses are dropped when 2.25 times the area their joints span is below this, in square pixels.
+        min_area: Poses are dropped when 2.25 times the area their joints span is below this, in
+            square pixels.
     """
     scores = np.where(scores == 0, 1e-5, scores)
     soft, spatial = similarity_alphapose(keypoints, scores)
-    radii, distances = _radii(boxes), _distances(keypoints)
+    radii = _radii(boxes)
+    distances = _distances(keypoints)
     close = (distances <= np.minimum(radii, 7)[:, None, None]).sum(axis=2)
     labels, picks = _clusters((soft + 1.7 * spatial > 22.48) | (close >= 5), scores)
-    points, values, kept = [], [], []
+    points = []
+    values = []
+    kept = []
     for cluster, pick in enumerate(picks):
         members = np.flatnonzero(labels == cluster)
         near = distances[pick, members] <= min(radii[pick], 15)
         weights = np.where(near, scores[members], 0)
         total = weights.sum(axis=0)
-        merged = np.divide(np.square(weights).sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
+        merged = np.divide(
+            np.square(weights).sum(axis=0), total, out=np.zeros_like(total), where=total > 0
+        )
         joints = _merge(keypoints, scores, pick, members, near)
         extent = np.nanmax(joints, axis=0) - np.nanmin(joints, axis=0)
         if min(scores[pick].max(), merged.max()) >= 0.3 and 2.25 * extent.prod() >= min_area:
@@ -105,7 +124,9 @@ def alphapose(
             kept.append(cluster)
     result = _result(picks, labels, kept, points, values, keypoints)
     merged = result.keypoint_scores
-    return result, merged.mean(axis=1) + box_scores[picks[result.kept]] + 1.25 * merged.max(axis=1, initial=0)
+    return result, merged.mean(axis=1) + box_scores[picks[result.kept]] + 1.25 * merged.max(
+        axis=1, initial=0
+    )
 
 
 def rmpe2016_nms(poses: Poses) -> Poses:
@@ -121,8 +142,8 @@ def rmpe2016_nms(poses: Poses) -> Poses:
 def alphapose_nms(poses: Poses) -> Poses:
     """`alphapose` on ``poses``, best first.
 
-    `Poses` hold no score of the box alone: the pose's score stands in for it. Proposal scores are divided by 3.25,
-    the largest possible, to lie in [0, 1].
+    `Poses` hold no score of the box alone: the pose's score stands in for it. Proposal scores are
+    divided by 3.25, the largest possible, to lie in [0, 1].
     """
     poses = poses[ranking(poses)]
     boxes, keypoints, scores = _double(poses)
@@ -151,14 +172,18 @@ def _distances(keypoints: Array) -> Array:
     return np.where(np.isfinite(distances), distances, np.inf)
 
 
-def _similarity(distances: Array, scores: Array, sigma1: float, sigma2: float) -> tuple[Array, Array]:
+def _similarity(
+    distances: Array, scores: Array, sigma1: float, sigma2: float
+) -> tuple[Array, Array]:
     """K_Sim (joints at most one unit apart) and H_Sim, ``(N, N)`` each."""
     sure = np.tanh(scores / sigma1)
     soft = np.where(distances <= 1, sure[:, None] * sure[None], 0).sum(axis=2)
     return soft, np.exp(-distances / sigma2).sum(axis=2)
 
 
-def _clusters(redundant: NDArray[np.bool_], scores: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _clusters(
+    redundant: NDArray[np.bool_], scores: Array
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Greedy clusters by mean joint score: the label of every pose ``(N,)`` and the pick of every cluster ``(C,)``."""
     order = np.argsort(-scores.mean(axis=1), kind="stable")
     rows, columns = np.nonzero(np.triu(redundant[np.ix_(order, order)], 1))
@@ -169,7 +194,9 @@ def _clusters(redundant: NDArray[np.bool_], scores: Array) -> tuple[NDArray[np.i
     return labels, order[ranks]
 
 
-def _merge(keypoints: Array, scores: Array, pick: int, members: NDArray[np.int64], near: NDArray[np.bool_]) -> Array:
+def _merge(
+    keypoints: Array, scores: Array, pick: int, members: NDArray[np.int64], near: NDArray[np.bool_]
+) -> Array:
     """Score-weighted mean ``(K, 2)`` of the members' joints that are near; joints without weight stay the pick's."""
     weights = np.where(near, scores[members], 0)[..., None]
     total = weights.sum(axis=0)
@@ -195,9 +222,13 @@ def _result(
     )
 
 
-def _poses(poses: Poses, picks: NDArray[np.int64], result: ReleasedResult, scores: NDArray[np.floating]) -> Poses:
+def _poses(
+    poses: Poses, picks: NDArray[np.int64], result: ReleasedResult, scores: NDArray[np.floating]
+) -> Poses:
     """The result as `Poses`, best first."""
     order = np.argsort(-scores, kind="stable")
     source = poses[picks[order]]
     keypoint_scores = np.clip(result.keypoint_scores[order], 0, 1)
-    return source.replace(keypoints=result.keypoints[order], keypoint_scores=keypoint_scores, scores=scores[order])
+    return source.replace(
+        keypoints=result.keypoints[order], keypoint_scores=keypoint_scores, scores=scores[order]
+    )

@@ -8,7 +8,8 @@ from rmpe.suppress.oks import oks
 
 
 def soft_oks_nms(poses: Poses, sigma: float = 0.9) -> Poses:
-    """Take the best pose, lower the score of every other by ``exp(-oks^2 / sigma)``, repeat; best first.
+    """Take the best pose, lower the score of every other by ``exp(-oks^2 / sigma)``, repeat; best
+    first.
 
     Args:
         poses: People of one image.
@@ -18,7 +19,8 @@ def soft_oks_nms(poses: Poses, sigma: float = 0.9) -> Poses:
     """
     poses = poses[ranking(poses)]
     decay = np.exp(-np.square(oks(poses)) / sigma)
-    scores, waiting = poses.scores.astype(np.float64), np.ones(len(poses), bool)
+    scores = poses.scores.astype(np.float64)
+    waiting = np.ones(len(poses), bool)
     taken = []
     for _ in range(len(poses)):
         best = int(np.argmax(np.where(waiting, scores, -1)))

@@ -8,30 +8,38 @@ def match(weights: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pair rows with columns, each used at most once, so that the summed weight is largest.
 
     Args:
-        weights: ``(R, C)``, finite. A pair whose weight is 0 or less is never made: leaving both alone is worth 0.
+        weights: ``(R, C)``, finite. A pair whose weight is 0 or less is never made: leaving both
+            alone is worth 0.
 
     Returns:
         Rows and columns of the pairs, rows ascending.
 
-    Source: Crouse, "On implementing 2D rectangular assignment algorithms", 2016 (shortest augmenting paths).
+    Source: Crouse, "On implementing 2D rectangular assignment algorithms", 2016 (shortest
+    augmenting paths).
     """
     cost = -np.maximum(np.asarray(weights, np.float64), 0)
     if cost.shape[0] > cost.shape[1]:
         columns, rows = match(-cost.T)
         order = np.argsort(rows)
         return rows[order], columns[order]
-    row_of, column_of = np.full(cost.shape[1], -1), np.full(cost.shape[0], -1)
-    row_price, column_price = np.zeros(cost.shape[0]), np.zeros(cost.shape[1])
+    row_of = np.full(cost.shape[1], -1)
+    column_of = np.full(cost.shape[0], -1)
+    row_price = np.zeros(cost.shape[0])
+    column_price = np.zeros(cost.shape[1])
     for start in range(cost.shape[0]):
-        distance, parent = np.full(cost.shape[1], np.inf), np.full(cost.shape[1], -1)
+        distance = np.full(cost.shape[1], np.inf)
+        parent = np.full(cost.shape[1], -1)
         reached = np.zeros(cost.shape[1], bool)
-        row, nearest = start, 0.0
+        row = start
+        nearest = 0.0
         while row >= 0:  # Dijkstra over columns, until one is free
             through = nearest + cost[row] - row_price[row] - column_price
             shorter = ~reached & (through < distance)
-            distance[shorter], parent[shorter] = through[shorter], row
+            distance[shorter] = through[shorter]
+            parent[shorter] = row
             column = int(np.argmin(np.where(reached, np.inf, distance)))
-            nearest, reached[column] = distance[column], True
+            nearest = distance[column]
+            reached[column] = True
             row = row_of[column]
         row_price[start] += nearest
         visited = np.flatnonzero(reached & (row_of >= 0))

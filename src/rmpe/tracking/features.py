@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from rmpe.poses import Poses
 
-# A joint's box has sides of this share of the person's (Source: PoseFlow; the same tenth as in pose NMS).
+# A joint's box has sides of this share of the person's (Source: PoseFlow; the same tenth as in pose
+# NMS).
 JOINT_BOX = 0.1
 # Features of one joint: where they lie in its box, in half sides.
 PATTERN = np.array([(0.0, -0.5), (-0.45, 0.3), (0.45, 0.3)], np.float32)
@@ -59,7 +60,9 @@ def joint_features(poses: Poses) -> NDArray[np.float32]:
     return poses.keypoints[:, :, None] + half[:, None, None, None] * PATTERN
 
 
-def follow(before: SmallPicture, after: SmallPicture, points: NDArray[np.float32]) -> NDArray[np.float32]:
+def follow(
+    before: SmallPicture, after: SmallPicture, points: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Sparse optical flow from one picture to the next.
 
     Args:
@@ -68,8 +71,9 @@ def follow(before: SmallPicture, after: SmallPicture, points: NDArray[np.float32
         points: ``(..., 2)`` image pixels in ``before``; NaN is skipped.
 
     Returns:
-        Where the points went, ``(..., 2)`` image pixels; NaN where they were lost: all of them if the images have
-        different sizes, as there is no saying where a pixel of one lies in the other.
+        Where the points went, ``(..., 2)`` image pixels; NaN where they were lost: all of them if
+        the images have different sizes, as there is no saying where a pixel of one lies in the
+        other.
 
     Source: Lucas and Kanade 1981; Bouguet 2000 (pyramid).
     """
@@ -79,16 +83,20 @@ def follow(before: SmallPicture, after: SmallPicture, points: NDArray[np.float32
     inside = ((start >= 0) & (start <= (width - 1, height - 1))).all(axis=-1)
     if before.size == after.size and inside.any():
         begin = np.asarray(start[inside], np.float32)
-        ends, found, _ = cv2.calcOpticalFlowPyrLK(before.grey, after.grey, begin, begin.copy(), **LUCAS_KANADE)
+        ends, found, _ = cv2.calcOpticalFlowPyrLK(
+            before.grey, after.grey, begin, begin.copy(), **LUCAS_KANADE
+        )
         moved[inside] = np.where(found > 0, ends / np.float32(before.scale), np.nan)
     return moved
 
 
-def matched_share(before: Poses, followed: NDArray[np.float32], after: Poses) -> NDArray[np.float64]:
+def matched_share(
+    before: Poses, followed: NDArray[np.float32], after: Poses
+) -> NDArray[np.float64]:
     """Inter-frame similarity of every pose before with every pose after.
 
-    Per joint, the share of the features in its box that were found again in the same joint's box of the other pose;
-    averaged over the joints, each counting with the product of its two confidences.
+    Per joint, the share of the features in its box that were found again in the same joint's box of
+    the other pose; averaged over the joints, each counting with the product of its two confidences.
 
     Args:
         before: N poses of the earlier frame.
@@ -98,9 +106,10 @@ def matched_share(before: Poses, followed: NDArray[np.float32], after: Poses) ->
     Returns:
         ``(N, M)`` in [0, 1].
 
-    Source: PoseFlow (Xiu et al. 2018), inter-frame pose distance. Differs: features are followed by optical flow
-    instead of matched by descriptor, which needs no detector and takes a hundredth of the time; joints count by
-    confidence instead of all alike; the box's longer side sets both sides of a joint's box, as people are narrow.
+    Source: PoseFlow (Xiu et al. 2018), inter-frame pose distance. Differs: features are followed by
+    optical flow instead of matched by descriptor, which needs no detector and takes a hundredth of
+    the time; joints count by confidence instead of all alike; the box's longer side sets both sides
+    of a joint's box, as people are narrow.
     """
     if not len(before) or not len(after):
         return np.zeros((len(before), len(after)))
@@ -112,15 +121,19 @@ def matched_share(before: Poses, followed: NDArray[np.float32], after: Poses) ->
     return np.divide((share * weight).sum(axis=2), total, out=np.zeros_like(total), where=total > 0)
 
 
-def limb_colors(image: NDArray[np.uint8], poses: Poses) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def limb_colors(
+    image: NDArray[np.uint8], poses: Poses
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The mean colour along every limb: what a person wears, in the pose's own frame.
 
     Returns:
-        Lab colours ``(N, L, 3)`` (OpenCV's float range) and how far to trust them ``(N, L)``: the lower confidence of
-        the limb's two joints, 0 where a joint is missing or lies outside the image.
+        Lab colours ``(N, L, 3)`` (OpenCV's float range) and how far to trust them ``(N, L)``: the
+        lower confidence of the limb's two joints, 0 where a joint is missing or lies outside the
+        image.
     """
     starts, ends = np.array(poses.skeleton.limbs, np.int64).reshape(-1, 2).T
-    a, b = poses.keypoints[:, starts, None], poses.keypoints[:, ends, None]
+    a = poses.keypoints[:, starts, None]
+    b = poses.keypoints[:, ends, None]
     points = a + (b - a) * LIMB_SAMPLES  # (N, L, S, 2)
     height, width = image.shape[:2]
     inside = np.all((points >= 0) & (points <= (width - 1, height - 1)), axis=(2, 3))

@@ -13,8 +13,10 @@ from rmpe.tracking.motion import Motion, places
 
 # Lab distance at which the likeness of two limbs' colours has fallen to 1/e.
 COLOR_SPREAD = 22.0
-# What the place of a re-found person may be off beyond the motion's own spread, in sizes; and the size, in log units.
-PLACE_SLACK, SIZE_SLACK = 0.12, 0.4
+# What the place of a re-found person may be off beyond the motion's own spread, in sizes; and the
+# size, in log units.
+PLACE_SLACK = 0.12
+SIZE_SLACK = 0.4
 COLOR_MEMORY = 0.9
 
 
@@ -43,12 +45,15 @@ class Sightings:
         return len(self.places)
 
     def __getitem__(self, index: Index) -> "Sightings":
-        return Sightings(self.places[index], self.scores[index], self.colors[index], self.trust[index])
+        return Sightings(
+            self.places[index], self.scores[index], self.colors[index], self.trust[index]
+        )
 
 
 @dataclass(eq=False)
 class Flow:
-    """One person through the video; only what later decisions need is kept, so a flow does not grow.
+    """One person through the video; only what later decisions need is kept, so a flow does not
+    grow.
 
     Attributes:
         id: The track id.
@@ -72,7 +77,9 @@ class Flow:
     def begin(cls, track_id: int, seen: Sightings, index: int) -> "Flow":
         """A flow that begins with pose ``index``."""
         motion = Motion(seen.places[index])
-        return cls(track_id, motion, seen.colors[index], seen.trust[index], float(seen.scores[index]))
+        return cls(
+            track_id, motion, seen.colors[index], seen.trust[index], float(seen.scores[index])
+        )
 
     def wait(self) -> None:
         """A frame goes by; `see` undoes the waiting."""
@@ -85,7 +92,8 @@ class Flow:
         self.unseen = 0
         self.length += 1
         self.confidence += (float(seen.scores[index]) - self.confidence) / self.length
-        old, new = self.trust * COLOR_MEMORY, seen.trust[index] * (1 - COLOR_MEMORY)
+        old = self.trust * COLOR_MEMORY
+        new = seen.trust[index] * (1 - COLOR_MEMORY)
         total = old + new
         share = np.divide(new, total, out=np.zeros_like(total), where=total > 0)[:, None]
         self.colors = self.colors + share * (seen.colors[index] - self.colors)
@@ -96,8 +104,8 @@ class Flow:
 def relink_similarity(flows: Sequence[Flow], seen: Sightings) -> NDArray[np.float64]:
     """How likely each pose is the person of each broken flow, ``(F, N)`` in [0, 1].
 
-    Product of three: is it where the flow would be by now (the longer unseen, the wider), has it the size, has it the
-    colours.
+    Product of three: is it where the flow would be by now (the longer unseen, the wider), has it
+    the size, has it the colours.
     """
     if not flows or not len(seen):
         return np.zeros((len(flows), len(seen)))
@@ -108,7 +116,11 @@ def relink_similarity(flows: Sequence[Flow], seen: Sightings) -> NDArray[np.floa
     place = np.exp(-away / (2 * (np.square(spread) + PLACE_SLACK**2)))
     size = np.exp(-np.square(error[..., 2] / SIZE_SLACK) / 2)
     trust = np.array([flow.trust for flow in flows])[:, None] * seen.trust[None]
-    unlike = np.linalg.norm(np.array([flow.colors for flow in flows])[:, None] - seen.colors[None], axis=3)
+    unlike = np.linalg.norm(
+        np.array([flow.colors for flow in flows])[:, None] - seen.colors[None], axis=3
+    )
     total = trust.sum(axis=2)
-    mean = np.divide((unlike * trust).sum(axis=2), total, out=np.full_like(total, COLOR_SPREAD), where=total > 0)
+    mean = np.divide(
+        (unlike * trust).sum(axis=2), total, out=np.full_like(total, COLOR_SPREAD), where=total > 0
+    )
     return place * size * np.exp(-mean / COLOR_SPREAD)

@@ -17,8 +17,8 @@ from rmpe.tracking.features import SmallPicture, follow, joint_features, shrink
 
 Every = int | Literal["auto"]
 
-# The extent of the joints is less than the person; both sides are multiplied by this, as is usual. (The growth on the
-# pose model's card comes on top, as with a detector's box.)
+# The extent of the joints is less than the person; both sides are multiplied by this, as is usual.
+# (The growth on the pose model's card comes on top, as with a detector's box.)
 BODY = 1.25
 # A pose with a lower score than this is not worth another look where it was.
 CARRIED = 0.1
@@ -29,8 +29,9 @@ SURE = 0.2
 class DetectionInterval:
     """Says for every frame whether to run the detector, and if not, where to look for people.
 
-    With ``auto`` the detector runs when the poses have lost confidence since the last detection, when people were lost,
-    when something moves where nobody is known to be, and at the latest after ``longest`` frames.
+    With ``auto`` the detector runs when the poses have lost confidence since the last detection,
+    when people were lost, when something moves where nobody is known to be, and at the latest after
+    ``longest`` frames.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class DetectionInterval:
             every: Run the detector on every so many frames, or ``auto``.
             longest: For ``auto``: most frames from one detection to the next.
             shortest: For ``auto``: fewest.
-            carry: Where to look in a frame, given the poses of the one before and both pictures; `moved_boxes` if
-                not given.
+            carry: Where to look in a frame, given the poses of the one before and both pictures;
+                `moved_boxes` if not given.
         """
         self._carry = carry or moved_boxes
-        self.every, self.longest, self.shortest = every, longest, shortest
+        self.every = every
+        self.longest = longest
+        self.shortest = shortest
         self._poses: Poses | None = None
         self._picture: SmallPicture | None = None
         self._since = 0  # frames since the last detection
@@ -62,7 +65,8 @@ class DetectionInterval:
     def boxes(self, image: NDArray[np.uint8]) -> Boxes | None:
         """Where to look for people in the next frame; ``None`` says: run the detector."""
         picture = shrink(image)
-        before, self._picture = self._picture, picture
+        before = self._picture
+        self._picture = picture
         self._since += 1
         if self._poses is None or before is None or before.size != picture.size:
             return None
@@ -76,7 +80,8 @@ class DetectionInterval:
     def note(self, poses: Poses, *, detected: bool) -> None:
         """What was found in the frame that `boxes` was asked about."""
         if detected:
-            self._since, self._expected = 0, 0
+            self._since = 0
+            self._expected = 0
             self._confidence = _confidence(poses)
         self._poses = poses[np.flatnonzero(poses.scores >= CARRIED)]
 
@@ -93,14 +98,15 @@ class DetectionInterval:
 def last_boxes(poses: Poses) -> Boxes:
     """Boxes of people from their poses: the extent of the sure joints, grown to the body.
 
-    The score is the box's part of the pose score, so that a person's score does not sink from frame to frame. Who has
-    fewer than two sure joints is left out.
+    The score is the box's part of the pose score, so that a person's score does not sink from frame
+    to frame. Who has fewer than two sure joints is left out.
     """
     return _boxes_around(_placed(poses))
 
 
 def moved_boxes(poses: Poses, before: SmallPicture, after: SmallPicture) -> Boxes:
-    """`last_boxes`, moved to the next frame by the median motion of the image features around the sure joints.
+    """`last_boxes`, moved to the next frame by the median motion of the image features around the
+    sure joints.
 
     Args:
         poses: The people of this frame.
@@ -108,7 +114,8 @@ def moved_boxes(poses: Poses, before: SmallPicture, after: SmallPicture) -> Boxe
         after: That of the next frame.
     """
     kept = _placed(poses)
-    boxes, points = _boxes_around(kept), joint_features(kept)
+    boxes = _boxes_around(kept)
+    points = joint_features(kept)
     sure = (kept.keypoint_scores >= SURE)[:, :, None, None]
     motion = np.where(sure, follow(before, after, points) - points, np.nan)
     known = np.any(np.isfinite(motion), axis=(1, 2, 3))
@@ -127,8 +134,10 @@ def _boxes_around(poses: Poses) -> Boxes:
     if not len(poses):
         return Boxes.empty()
     joints = np.where((poses.keypoint_scores >= SURE)[..., None], poses.keypoints, np.nan)
-    low, high = np.nanmin(joints, axis=1), np.nanmax(joints, axis=1)
-    center, half = (low + high) / 2, np.maximum((high - low) / 2 * BODY, 1)
+    low = np.nanmin(joints, axis=1)
+    high = np.nanmax(joints, axis=1)
+    center = (low + high) / 2
+    half = np.maximum((high - low) / 2 * BODY, 1)
     scores = box_scores(poses.scores, poses.keypoint_scores)
     return Boxes(np.concatenate([center - half, center + half], axis=1), scores)
 
@@ -137,11 +146,15 @@ def _confidence(poses: Poses) -> float:
     return float(poses.keypoint_scores.mean()) if len(poses) else 0.0
 
 
-def _moves_elsewhere(before: SmallPicture, after: SmallPicture, people: Boxes, share: float = 0.004) -> bool:
+def _moves_elsewhere(
+    before: SmallPicture, after: SmallPicture, people: Boxes, share: float = 0.004
+) -> bool:
     """Whether more than ``share`` of the picture changed outside the (grown) boxes of people."""
     height, width = before.size
     tiny = (80, max(1, round(80 * height / width)))
-    change = cv2.absdiff(*(cv2.resize(each.grey, tiny, interpolation=cv2.INTER_AREA) for each in (before, after)))
+    change = cv2.absdiff(
+        *(cv2.resize(each.grey, tiny, interpolation=cv2.INTER_AREA) for each in (before, after))
+    )
     changed = change > 16
     for x1, y1, x2, y2 in np.maximum(np.round(people.grow(1.3).xyxy * (80 / width)), 0).astype(int):
         changed[y1 : y2 + 1, x1 : x2 + 1] = False

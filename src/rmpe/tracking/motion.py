@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from rmpe.poses import Poses
 from rmpe.tracking.features import person_size
 
-# Standard deviations in shares of a person's size: of one measured place, and of the change of speed in one frame.
-MEASURED, JERKED = 0.04, 0.012
+# Standard deviations in shares of a person's size: of one measured place, and of the change of
+# speed in one frame.
+MEASURED = 0.04
+JERKED = 0.012
 UNKNOWN_SPEED = 0.1
 STEP = np.array([[1.0, 1.0], [0.0, 1.0]])
 DRIFT = JERKED**2 * np.array([[1 / 3, 1 / 2], [1 / 2, 1.0]])
@@ -25,8 +27,8 @@ def places(poses: Poses) -> NDArray[np.float64]:
 class Motion:
     """Kalman filter of one person.
 
-    Place and size move independently and with the same noise relative to the size, so one 2x2 covariance serves all
-    three numbers.
+    Place and size move independently and with the same noise relative to the size, so one 2x2
+    covariance serves all three numbers.
 
     Attributes:
         place: ``(3,)`` as in `places`.
@@ -38,7 +40,9 @@ class Motion:
 
     place: NDArray[np.float64]
     speed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
-    covariance: NDArray[np.float64] = field(default_factory=lambda: np.diag([MEASURED**2, UNKNOWN_SPEED**2]))
+    covariance: NDArray[np.float64] = field(
+        default_factory=lambda: np.diag([MEASURED**2, UNKNOWN_SPEED**2])
+    )
 
     @property
     def spread(self) -> float:
@@ -54,7 +58,8 @@ class Motion:
         """The person was seen at ``place`` ``(3,)``."""
         gain = self.covariance[:, 0] / (self.covariance[0, 0] + MEASURED**2)
         error = place - self.place
-        self.place, self.speed = self.place + gain[0] * error, self.speed + gain[1] * error
+        self.place = self.place + gain[0] * error
+        self.speed = self.speed + gain[1] * error
         self.covariance = self.covariance - np.outer(gain, self.covariance[0])
 
     def carry(self, poses: Poses, place: NDArray[np.float64]) -> Poses:

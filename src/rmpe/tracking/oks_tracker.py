@@ -21,7 +21,8 @@ class _Track:
 
 
 class OksTracker:
-    """Constant-velocity prediction, object keypoint similarity, exact assignment. It never looks at the image.
+    """Constant-velocity prediction, object keypoint similarity, exact assignment. It never looks at
+    the image.
 
     Attributes:
         latency: 0, it answers at once.
@@ -39,7 +40,9 @@ class OksTracker:
             memory: Frames that somebody may be out of sight and keep the id.
             birth: Score that a pose needs to start a track; a weaker one can only continue one.
         """
-        self.minimum, self.memory, self.birth = minimum, memory, birth
+        self.minimum = minimum
+        self.memory = memory
+        self.birth = birth
         self._tracks: list[_Track] = []
         self._next_id = 0
 
@@ -49,15 +52,20 @@ class OksTracker:
             track.motion.step()
             track.unseen += 1
         self._tracks = [track for track in self._tracks if track.unseen <= self.memory]
-        ids, seen = np.full(len(poses), -1, np.int64), places(poses)
+        ids = np.full(len(poses), -1, np.int64)
+        seen = places(poses)
         for row, column in zip(*match(self._similarity(poses) - self.minimum), strict=True):
             track = self._tracks[row]
             track.motion.correct(seen[column])
-            track.pose, track.place, track.unseen = poses[int(column)], seen[column], 0
+            track.pose = poses[int(column)]
+            track.place = seen[column]
+            track.unseen = 0
             ids[column] = track.id
         for column in np.flatnonzero((ids < 0) & (poses.scores >= self.birth)):
             ids[column] = self._next_id
-            self._tracks.append(_Track(self._next_id, Motion(seen[column]), poses[int(column)], seen[column]))
+            self._tracks.append(
+                _Track(self._next_id, Motion(seen[column]), poses[int(column)], seen[column])
+            )
             self._next_id += 1
         return [poses.replace(track_ids=ids)]
 

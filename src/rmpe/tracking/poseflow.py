@@ -1,8 +1,8 @@
 """PoseFlow: flows of poses through the video, built from what the image shows to belong together.
 
-Every frame goes through the same steps, in the order of this file: link it with the frame before by image features,
-look ahead for what each pose is worth (dynamic programming), continue flows, re-link broken ones, begin new ones, and
-suppress flows that follow the same person twice.
+Every frame goes through the same steps, in the order of this file: link it with the frame before by
+image features, look ahead for what each pose is worth (dynamic programming), continue flows,
+re-link broken ones, begin new ones, and suppress flows that follow the same person twice.
 
 Source: Xiu, Li, Wang, Fang, Lu, "Pose Flow: Efficient Online Pose Tracking", BMVC 2018.
 """
@@ -43,9 +43,11 @@ class PoseFlowParameters:
         link: Share of matched features below which two poses are not the same person.
         link_weight: What a link with all features matched is worth, on the scale of s(Q), 0 to 3.
         stop: What a pose must be worth for a flow to go on to it: the stop criterion.
-        birth: What a pose must be worth to begin a flow, itself and, with what follows it, a frame of the look-ahead.
-        sure: Score of the box and joints together that a pose needs to begin a flow or to take up a broken one: one
-            bright joint lifts s(Q) of what is nobody. A weaker pose can only continue a flow.
+        birth: What a pose must be worth to begin a flow, itself and, with what follows it, a frame
+            of the look-ahead.
+        sure: Score of the box and joints together that a pose needs to begin a flow or to take up a
+            broken one: one bright joint lifts s(Q) of what is nobody. A weaker pose can only
+            continue a flow.
         relink: Likeness of place and colours, 0 to 1, at which a broken flow goes on.
         shared: Frames over which two flows are compared by the flow NMS.
         nms: The similarity of two poses, and from when on they are one; the same as in pose NMS.
@@ -64,7 +66,9 @@ class PoseFlowParameters:
 
     def __post_init__(self) -> None:
         if self.lookahead < 0 or self.memory < 1 or self.shared < 1:
-            raise UsageError("PoseFlow: lookahead must not be negative, memory and shared must be at least 1")
+            raise UsageError(
+                "PoseFlow: lookahead must not be negative, memory and shared must be at least 1"
+            )
 
 
 @dataclass
@@ -75,7 +79,8 @@ class _Frame:
         poses: N poses.
         worth: s(Q) of each, ``(N,)``.
         seen: Their places and looks.
-        links: Matched share with the poses of the next frame, ``(N, M)``; not there for the newest frame.
+        links: Matched share with the poses of the next frame, ``(N, M)``; not there for the newest
+            frame.
         flows: After the decision, the flow of each pose.
         similarity: After the decision, intra-frame similarity ``(N, N)``.
     """
@@ -95,9 +100,10 @@ class PoseFlow:
         latency: The look-ahead; with 0 frames it answers at once.
 
     Source: PoseFlow, sections 3.2 (flow building) and 3.3 (pose flow NMS).
-    Differs: people compete for the poses of a frame in one exact assignment, instead of one flow after the other taking
-        its best; the value of a link is added to s(Q), because two people who cross are both close enough to be linked;
-        s(Q) takes the pose score as box score; broken flows are re-linked online, by place, speed and limb colours.
+    Differs: people compete for the poses of a frame in one exact assignment, instead of one flow
+        after the other taking its best; the value of a link is added to s(Q), because two people
+        who cross are both close enough to be linked; s(Q) takes the pose score as box score; broken
+        flows are re-linked online, by place, speed and limb colours.
     """
 
     def __init__(self, parameters: PoseFlowParameters | None = None) -> None:
@@ -115,7 +121,9 @@ class PoseFlow:
     def update(self, image: NDArray[np.uint8], poses: Poses) -> list[Poses]:
         """See `Tracker.update`."""
         picture = shrink(image)
-        newest = self._pending[-1] if self._pending else self._decided[-1] if self._decided else None
+        newest = (
+            self._pending[-1] if self._pending else self._decided[-1] if self._decided else None
+        )
         if newest is not None and self._picture is not None:
             followed = follow(self._picture, picture, joint_features(newest.poses))
             newest.links = matched_share(newest.poses, followed, poses)
@@ -137,7 +145,9 @@ class PoseFlow:
         frame.flows = [None] * len(frame.poses)
         self._continue(frame, ahead)
         self._relink(frame)
-        born = (np.minimum(frame.worth, ahead / frames) >= self.parameters.birth) & self._sure(frame)
+        born = (np.minimum(frame.worth, ahead / frames) >= self.parameters.birth) & self._sure(
+            frame
+        )
         for index, flow in enumerate(frame.flows):
             if flow is None and born[index]:
                 frame.flows[index] = Flow.begin(self._next_id, frame.seen, index)
@@ -154,7 +164,11 @@ class PoseFlow:
             return
         previous = self._decided[-1]
         heads = [(index, flow) for index, flow in enumerate(previous.flows) if flow is not None]
-        links = np.zeros((0, len(frame.poses))) if previous.links is None else previous.links[[i for i, _ in heads]]
+        links = (
+            np.zeros((0, len(frame.poses)))
+            if previous.links is None
+            else previous.links[[i for i, _ in heads]]
+        )
         gain = self.parameters.link_weight * links + ahead
         taken = dict(zip(*match(np.where(links >= self.parameters.link, gain, 0)), strict=True))
         for row, (_, flow) in enumerate(heads):
@@ -167,7 +181,10 @@ class PoseFlow:
     def _relink(self, frame: _Frame) -> None:
         """Broken flows go on in poses that nobody continued in."""
         self._broken = [flow for flow in self._broken if flow.unseen <= self.parameters.memory]
-        free = np.array([index for index in np.flatnonzero(self._sure(frame)) if frame.flows[index] is None], np.int64)
+        free = np.array(
+            [index for index in np.flatnonzero(self._sure(frame)) if frame.flows[index] is None],
+            np.int64,
+        )
         similarity = relink_similarity(self._broken, frame.seen[free])
         linked = {}
         for row, column in zip(*match(similarity - self.parameters.relink), strict=True):
@@ -180,12 +197,20 @@ class PoseFlow:
 
     def _suppress(self, frame: _Frame) -> Poses:
         """Pose flow NMS, merging and confidence unification; the frame's poses as they are given out."""
-        poses, leader = frame.poses, np.arange(len(frame.poses))
+        poses = frame.poses
+        leader = np.arange(len(frame.poses))
         frame.similarity = pose_similarity(poses, poses, self.parameters.nms)
-        close = np.triu(np.maximum(frame.similarity, frame.similarity.T) > self.parameters.nms.eta, 1)
+        close = np.triu(
+            np.maximum(frame.similarity, frame.similarity.T) > self.parameters.nms.eta, 1
+        )
         for a, b in zip(*np.nonzero(close), strict=True):
-            first, second = frame.flows[a], frame.flows[b]
-            if first is None or second is None or self._distance(first, second, frame) <= self.parameters.nms.eta:
+            first = frame.flows[a]
+            second = frame.flows[b]
+            if (
+                first is None
+                or second is None
+                or self._distance(first, second, frame) <= self.parameters.nms.eta
+            ):
                 continue
             stays = first if first.confidence >= second.confidence else second
             winner, loser = (a, b) if stays is first else (b, a)
@@ -199,7 +224,10 @@ class PoseFlow:
             points[kept] = merge_joints(poses.keypoints, poses.keypoint_scores, leader, radius)
         ids = np.array([-1 if flow is None else flow.id for flow in frame.flows], np.int64)
         scores = np.array(
-            [score if flow is None else flow.confidence for score, flow in zip(poses.scores, frame.flows, strict=True)],
+            [
+                score if flow is None else flow.confidence
+                for score, flow in zip(poses.scores, frame.flows, strict=True)
+            ],
             np.float32,
         )
         return poses.replace(keypoints=points, scores=scores, track_ids=ids)[kept]
@@ -209,7 +237,8 @@ class PoseFlow:
         values = []
         for shared in (*self._decided, frame):
             if a in shared.flows and b in shared.flows and shared.similarity is not None:
-                row, column = shared.flows.index(a), shared.flows.index(b)
+                row = shared.flows.index(a)
+                column = shared.flows.index(b)
                 values.append(max(shared.similarity[row, column], shared.similarity[column, row]))
         return float(np.median(values))
 
@@ -223,8 +252,9 @@ def worth(poses: Poses) -> Array:
 def window_values(frames: Iterable[_Frame], parameters: PoseFlowParameters) -> Array:
     """What every pose of the first frame is worth with the best that can follow it, ``(N,)``.
 
-    ``V(Q) = s(Q) - stop + max(0, max over linked P of (link_weight * link(Q, P) + V(P)))``, from the last frame back. A
-    pose counts only for the one that it is linked with best, or a ghost would live on in the person beside it.
+    ``V(Q) = s(Q) - stop + max(0, max over linked P of (link_weight * link(Q, P) + V(P)))``, from
+    the last frame back. A pose counts only for the one that it is linked with best, or a ghost
+    would live on in the person beside it.
     """
     later = np.zeros(0)
     for frame in reversed(list(frames)):

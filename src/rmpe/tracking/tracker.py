@@ -25,8 +25,8 @@ class Tracker(Protocol):
             poses: Its poses; their track ids are ignored.
 
         Returns:
-            One `Poses` per finished frame, in order: none during the first ``latency`` calls, one from then on. Who
-            is not (yet) believed to be a person worth following has track id -1.
+            One `Poses` per finished frame, in order: none during the first ``latency`` calls, one
+            from then on. Who is not (yet) believed to be a person worth following has track id -1.
         """
         ...
 

@@ -41,14 +41,17 @@ class Task(Protocol):
     Attributes:
         net: The net that learns.
         items: How many things (people, photos) an epoch goes through.
-        validation: Figures of a net on a device, in the first process of a run that measures itself.
+        validation: Figures of a net on a device, in the first process of a run that measures
+            itself.
     """
 
     net: nn.Module
     items: int
     validation: Validate | None
 
-    def batch(self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice) -> Any:
+    def batch(
+        self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice
+    ) -> Any:
         """An augmented batch, a dataclass.
 
         Args:
@@ -81,7 +84,8 @@ class RunConfig(ABC):
         optim: How weights move.
         validate: Photos to measure the run on as it goes.
         device: ``cpu``, ``cuda``, or ``auto``.
-        precision: ``bfloat16`` runs the nets in mixed precision; a CPU gains by it if it has AMX or AVX512-BF16.
+        precision: ``bfloat16`` runs the nets in mixed precision; a CPU gains by it if it has AMX or
+            AVX512-BF16.
         threads: CPU threads of a process; 0 = PyTorch's choice.
         seed: Of weights, order and augmentation.
         log_every: Seconds between log lines.
@@ -125,7 +129,8 @@ class Trainer:
     """
 
     def __init__(self, config: RunConfig, log: Log) -> None:
-        self.config, self.worker = config, Worker.join(config.device)
+        self.config = config
+        self.worker = Worker.join(config.device)
         self.log: Log = log if self.worker.rank == 0 else lambda line: None  # noqa: ARG005
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -133,7 +138,9 @@ class Trainer:
         self.share = self.worker.share(config.batch)
         self.task = config.open(self.worker, self.log)
         self.net = self.task.net
-        self.frozen = frozen_modules(self.net, config.freeze) + (norms(self.net) if config.freeze_norms else [])
+        self.frozen = frozen_modules(self.net, config.freeze) + (
+            norms(self.net) if config.freeze_norms else []
+        )
         self.optimizer = make_optimizer(self.net, config.optim)
         self.average = MovingAverage(self.net, config.optim.ema)
         self.replica = DistributedDataParallel(self.net) if self.worker.count > 1 else self.net
@@ -150,7 +157,9 @@ class Trainer:
         if self.worker.rank:
             return self._follow()
         config.run.mkdir(parents=True, exist_ok=True)
-        meter = Meter(config.run, config.steps, config.batch, config.log_every, config.tensorboard, self.log)
+        meter = Meter(
+            config.run, config.steps, config.batch, config.log_every, config.tensorboard, self.log
+        )
         saved = validated = time.monotonic()
         while self.step < config.steps:
             parts = self.update()
@@ -211,7 +220,8 @@ class Trainer:
 
     def batch(self, step: int) -> Any:
         """The batch of a step; depends on nothing but the configuration, so a resumed run sees the same."""
-        config, count = self.config, self.task.items
+        config = self.config
+        count = self.task.items
         places = range(step * config.batch, (step + 1) * config.batch)
         items = np.array([self._order(place // count)[place % count] for place in places])
         generator = np.random.default_rng([config.seed, step])
@@ -231,7 +241,9 @@ class Trainer:
         partial.replace(self.config.run / "state.pt")
         with self.average.applied(self.net) as net:
             training = {"training": json.loads(to_json(self.config)), "steps": self.step}
-            save_checkpoint(self.config.run / "model.safetensors", net, self.task.describe() | training)
+            save_checkpoint(
+                self.config.run / "model.safetensors", net, self.task.describe() | training
+            )
 
     def resume(self) -> None:
         """Go on from the state in the run's folder.
@@ -257,14 +269,18 @@ class Trainer:
         """The order of things in an epoch."""
         if epoch not in self._orders:
             self._orders = {key: order for key, order in self._orders.items() if key == epoch - 1}
-            self._orders[epoch] = np.random.default_rng([self.config.seed, epoch, 1]).permutation(self.task.items)
+            self._orders[epoch] = np.random.default_rng([self.config.seed, epoch, 1]).permutation(
+                self.task.items
+            )
         return self._orders[epoch]
 
     def _stop_on(self, batch: Any, parts: dict[str, Tensor]) -> None:
         path = self.config.run / f"bad_batch_{self.step}.{self.worker.rank}.pt"
         torch.save({"batch": asdict(batch), "net": self.net.state_dict()}, path)
         values = ", ".join(f"{name} {part.item()}" for name, part in parts.items())
-        raise ModelError(f"the loss of step {self.step} is not finite ({values}); batch and weights are in {path}")
+        raise ModelError(
+            f"the loss of step {self.step} is not finite ({values}); batch and weights are in {path}"
+        )
 
 
 def to_json(config: RunConfig) -> str:

@@ -20,9 +20,19 @@ class Meter:
     """
 
     def __init__(
-        self, run: Path, steps: int, batch: int, every: float, tensorboard: bool, log: Callable[[str], None]
+        self,
+        run: Path,
+        steps: int,
+        batch: int,
+        every: float,
+        tensorboard: bool,
+        log: Callable[[str], None],
     ) -> None:
-        self.run, self.steps, self.batch, self.every, self.log = run, steps, batch, every, log
+        self.run = run
+        self.steps = steps
+        self.batch = batch
+        self.every = every
+        self.log = log
         self.last = time.monotonic()
         self.sums: dict[str, float] = {}
         self.count = 0
@@ -41,17 +51,24 @@ class Meter:
         if seconds < self.every and step < self.steps:
             return
         means = {name: value / self.count for name, value in self.sums.items()}
-        rate, left = self.count * self.batch / seconds, (self.steps - step) * seconds / self.count
-        self.log(f"step {step}/{self.steps}  {_text(means)}  {rate:.1f} people/s  {left / 60:.1f} min left")
+        rate = self.count * self.batch / seconds
+        left = (self.steps - step) * seconds / self.count
+        self.log(
+            f"step {step}/{self.steps}  {_text(means)}  {rate:.1f} people/s  {left / 60:.1f} min left"
+        )
         self._write(step, means | {"people_per_second": rate})
-        self.last, self.sums, self.count = time.monotonic(), {}, 0
+        self.last = time.monotonic()
+        self.sums = {}
+        self.count = 0
 
     def measure(self, step: int, figures: dict[str, float]) -> None:
         """Tell the figures of a validation; its time does not count for the rate."""
         if figures:
             self.log(f"step {step}/{self.steps}  validation  {_text(figures)}")
             self._write(step, {f"validation_{name}": value for name, value in figures.items()})
-        self.last, self.sums, self.count = time.monotonic(), {}, 0
+        self.last = time.monotonic()
+        self.sums = {}
+        self.count = 0
 
     def close(self) -> None:
         """Finish TensorBoard's file."""

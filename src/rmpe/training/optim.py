@@ -19,9 +19,12 @@ class OptimConfig:
     Attributes:
         optimizer: ``adamw``, or ``rmsprop`` as in the paper, ``sgd`` with momentum 0.9 as in SSD.
         lr: Peak learning rate.
-        lr_scale: Prefix of parameter names -> factor of the learning rate; the longest prefix counts.
-        weight_decay: Decoupled decay of weights that are matrices (biases and norms are left alone).
-        schedule: ``cosine`` to zero; ``step``: the rate is multiplied by ``drop`` at each of ``drops``.
+        lr_scale: Prefix of parameter names -> factor of the learning rate; the longest prefix
+            counts.
+        weight_decay: Decoupled decay of weights that are matrices (biases and norms are left
+            alone).
+        schedule: ``cosine`` to zero; ``step``: the rate is multiplied by ``drop`` at each of
+            ``drops``.
         drops: Shares of the run at which the rate drops.
         drop: Factor of each drop.
         warmup: Steps of linear warm-up.
@@ -67,7 +70,11 @@ def make_optimizer(net: nn.Module, config: OptimConfig) -> torch.optim.Optimizer
             scale = config.lr_scale[max(prefixes, key=len)] if prefixes else 1.0
             groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
     options: list[dict[str, Any]] = [
-        {"params": parameters, "scale": scale, "weight_decay": config.weight_decay if matrix else 0.0}
+        {
+            "params": parameters,
+            "scale": scale,
+            "weight_decay": config.weight_decay if matrix else 0.0,
+        }
         for (scale, matrix), parameters in groups.items()
     ]
     if config.optimizer == "adamw":
@@ -86,11 +93,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 class MovingAverage:
     """Exponential moving average of a net's floating-point state; the rest is copied.
 
-    The decay grows from 0.1 to ``decay`` over the first steps, so that the random start is soon forgotten.
+    The decay grows from 0.1 to ``decay`` over the first steps, so that the random start is soon
+    forgotten.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
-        self.decay, self.updates = decay, 0
+        self.decay = decay
+        self.updates = 0
         self.state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
 
     @torch.no_grad()
@@ -100,7 +109,9 @@ class MovingAverage:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         new = net.state_dict()
         smooth = [name for name, tensor in self.state.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([self.state[name] for name in smooth], [new[name] for name in smooth], 1 - decay)
+        torch._foreach_lerp_(
+            [self.state[name] for name in smooth], [new[name] for name in smooth], 1 - decay
+        )
         for name in self.state.keys() - set(smooth):
             self.state[name].copy_(new[name])
 
@@ -145,7 +156,9 @@ def frozen_modules(net: nn.Module, prefixes: Iterable[str]) -> list[nn.Module]:
 
 def norms(net: nn.Module) -> list[nn.Module]:
     """All batch norms of a net."""
-    return [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    return [
+        module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
 
 
 def weight_sum(weights: Tensor) -> Tensor:

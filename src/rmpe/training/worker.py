@@ -23,7 +23,8 @@ class Worker:
         Raises:
             UsageError: If CUDA is asked for and not there.
         """
-        rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        rank = int(os.environ.get("RANK", "0"))
+        count = int(os.environ.get("WORLD_SIZE", "1"))
         if device == "cuda" and not torch.cuda.is_available():
             raise UsageError("device = cuda, but PyTorch finds no CUDA device; use device = cpu")
         if device == "auto":

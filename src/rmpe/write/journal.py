@@ -1,8 +1,8 @@
 """The journal: results on disk as they come, so that a stopped run can go on.
 
-A file of JSON Lines. The first line holds the settings of the run, every other line one image that was done, with its
-poses, or one that failed. Only the place of each record is kept in memory; final files are streamed from the journal
-(`Journal.records`) in the order of the image ids.
+A file of JSON Lines. The first line holds the settings of the run, every other line one image that
+was done, with its poses, or one that failed. Only the place of each record is kept in memory; final
+files are streamed from the journal (`Journal.records`) in the order of the image ids.
 """
 
 import json
@@ -58,8 +58,8 @@ class Journal:
 
     Attributes:
         path: The file.
-        failures: The images that failed in this run and have not been done since, by file name; those of an earlier
-            run are tried again, so they do not count.
+        failures: The images that failed in this run and have not been done since, by file name;
+            those of an earlier run are tried again, so they do not count.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False) -> None:
@@ -67,7 +67,8 @@ class Journal:
 
         Args:
             path: The file; its folder is made if need be.
-            settings: All that changes results, as JSON has it; a journal is only resumed under the same.
+            settings: All that changes results, as JSON has it; a journal is only resumed under the
+                same.
             resume: Go on with the journal if there is one. A last line that was cut off is dropped.
 
         Raises:
@@ -81,7 +82,8 @@ class Journal:
         header = {"rmpe_journal": VERSION, "settings": json.loads(json.dumps(settings))}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: a record is either handed to the system or still ours, nothing lies between.
+            # Unbuffered: a record is either handed to the system or still ours, nothing lies
+            # between.
             self._file = path.open("r+b" if resume and path.exists() else "w+b", buffering=0)
         except OSError as error:
             raise OutputError(why_not_written(path, error)) from error
@@ -97,7 +99,10 @@ class Journal:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._file.close()
 
@@ -118,7 +123,8 @@ class Journal:
             DataError: If the journal holds an image that is not among them or has another id now.
         """
         for line in self._lines():
-            image_id, was = line["image_id"], line["file_name"]
+            image_id = line["image_id"]
+            was = line["file_name"]
             if was != (now := file_names.get(image_id)):
                 raise DataError(
                     f"{self.path}: image {image_id} was {was}, now it is {now or 'gone'}; resume with the same sources,"
@@ -159,7 +165,10 @@ class Journal:
 
     def _append(self, lines: list[dict[str, Any]]) -> list[int]:
         """Write lines at the end; where each starts."""
-        encoded = [json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n" for line in lines]
+        encoded = [
+            json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+            for line in lines
+        ]
         try:
             _write_all(self._file.fileno(), b"".join(encoded))
         except OSError as error:
@@ -191,8 +200,11 @@ class Journal:
 
     def _check_header(self, found: Any, header: dict[str, Any]) -> None:
         if not isinstance(found, dict) or found.get("rmpe_journal") != VERSION:
-            raise DataError(f"{self.path}: not a journal of this version of rmpe; start anew without --resume")
-        was, now = found["settings"], header["settings"]
+            raise DataError(
+                f"{self.path}: not a journal of this version of rmpe; start anew without --resume"
+            )
+        was = found["settings"]
+        now = header["settings"]
         changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
         if changed:
             key = changed[0]

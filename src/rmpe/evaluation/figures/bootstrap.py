@@ -31,7 +31,9 @@ class Comparison:
     share_better: float
 
 
-def compare(first: Figure, second: Figure, images: int, samples: int = 1000, seed: int = 0) -> Comparison:
+def compare(
+    first: Figure, second: Figure, images: int, samples: int = 1000, seed: int = 0
+) -> Comparison:
     """Compare two figures by drawing the images with replacement, the same draw for both.
 
     Args:
@@ -44,15 +46,19 @@ def compare(first: Figure, second: Figure, images: int, samples: int = 1000, see
     Returns:
         The figures on all images, and the 2.5 and 97.5 percentiles of their difference.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile interval).
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile
+    interval).
     """
     generator = np.random.default_rng(seed)
     differences = np.empty(samples)
     for index in range(samples):
-        weights = np.bincount(generator.integers(0, images, images), minlength=images).astype(np.float64)
+        weights = np.bincount(generator.integers(0, images, images), minlength=images).astype(
+            np.float64
+        )
         differences[index] = first(weights) - second(weights)
     low, high = np.percentile(differences, [2.5, 97.5])
     every = np.ones(images)
-    one, other = first(every), second(every)
+    one = first(every)
+    other = second(every)
     better = float(np.mean(differences > 0) + np.mean(differences == 0) / 2)
     return Comparison(one, other, one - other, float(low), float(high), better)

@@ -17,18 +17,24 @@ CROWDING = {"alone": (0.0, 0.1), "near": (0.1, 0.3), "crowded": (0.3, np.inf)}
 
 
 def box_recall(people: People, evaluation: CocoEvaluation) -> dict[str, Any]:
-    """Recall at IoU 0.5 and 0.7 of all people, by area of the person and by overlap with other people's boxes.
+    """Recall at IoU 0.5 and 0.7 of all people, by area of the person and by overlap with other
+    people's boxes.
 
     Args:
         people: The annotations.
         evaluation: Of boxes, from `rmpe.evaluation.protocols.coco.evaluate`.
 
     Returns:
-        ``recall50``, ``recall70`` and the same with ``_small`` ... ``_crowded`` appended, -1 where nobody is such, and
-        ``n_all``, ``n_small`` ... ``n_crowded``: how many people that is over. Crowd regions are not counted.
+        ``recall50``, ``recall70`` and the same with ``_small`` ... ``_crowded`` appended, -1 where
+        nobody is such, and ``n_all``, ``n_small`` ... ``n_crowded``: how many people that is over.
+        Crowd regions are not counted.
     """
-    counted = [annotation for annotation in people.annotations if annotation["id"] in evaluation.found]
-    found = np.array([evaluation.found[annotation["id"]] for annotation in counted], bool).reshape(-1, len(THRESHOLDS))
+    counted = [
+        annotation for annotation in people.annotations if annotation["id"] in evaluation.found
+    ]
+    found = np.array([evaluation.found[annotation["id"]] for annotation in counted], bool).reshape(
+        -1, len(THRESHOLDS)
+    )
     boxes = np.array([annotation["bbox"] for annotation in counted], np.float64).reshape(-1, 4)
     areas = np.array([a.get("area", a["bbox"][2] * a["bbox"][3]) for a in counted])
     overlap = highest_overlap(np.array([annotation["image_id"] for annotation in counted]), boxes)

@@ -12,16 +12,20 @@ Floats = NDArray[np.float64]
 IOUS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 TOLERANCE = 0.02
 # Largest shift of the centre (share of the side) and largest factor of both sides.
-SHIFT, SCALE = 0.5, 2.0
-ROUNDS, DRAWS = 200, 64
+SHIFT = 0.5
+SCALE = 2.0
+ROUNDS = 200
+DRAWS = 64
 
 
 def disturbed_boxes(people: People, target: float, seed: int = 0) -> list[Record]:
-    """Every person's true box shifted and scaled at random, redrawn until its IoU with the true box is as wanted.
+    """Every person's true box shifted and scaled at random, redrawn until its IoU with the true box
+    is as wanted.
 
-    The centre moves by up to half a side along each axis, both sides are multiplied by one factor between 1/2 and 2,
-    all of it weakened by an even random number; the box is clipped to the image, as a detector's is, before its IoU is
-    taken. The draws of a person depend on nothing but its annotation id, the target and the seed.
+    The centre moves by up to half a side along each axis, both sides are multiplied by one factor
+    between 1/2 and 2, all of it weakened by an even random number; the box is clipped to the image,
+    as a detector's is, before its IoU is taken. The draws of a person depend on nothing but its
+    annotation id, the target and the seed.
 
     Args:
         people: COCO annotations; crowds and people without a labelled joint are left out.
@@ -41,9 +45,13 @@ def disturbed_boxes(people: People, target: float, seed: int = 0) -> list[Record
             continue
         x, y, width, height = person["bbox"]
         generator = np.random.default_rng([seed, round(100 * target), person["id"]])
-        box = _disturb(np.array([x, y, x + width, y + height]), sizes[person["image_id"]], target, generator)
+        box = _disturb(
+            np.array([x, y, x + width, y + height]), sizes[person["image_id"]], target, generator
+        )
         if box is None:
-            raise DataError(f"annotation {person['id']}: found no box of IoU {target} with {person['bbox']}")
+            raise DataError(
+                f"annotation {person['id']}: found no box of IoU {target} with {person['bbox']}"
+            )
         xywh = [*box[:2], *(box[2:] - box[:2])]
         results.append(
             {
@@ -56,16 +64,22 @@ def disturbed_boxes(people: People, target: float, seed: int = 0) -> list[Record
     return results
 
 
-def _disturb(true: Floats, size: tuple[int, int], target: float, generator: np.random.Generator) -> Floats | None:
+def _disturb(
+    true: Floats, size: tuple[int, int], target: float, generator: np.random.Generator
+) -> Floats | None:
     """The first of many random boxes whose IoU is as wanted; None if there is none."""
-    center, side = (true[:2] + true[2:]) / 2, true[2:] - true[:2]
+    center = (true[:2] + true[2:]) / 2
+    side = true[2:] - true[:2]
     for _ in range(ROUNDS):
         strength = generator.uniform(0, 1, (DRAWS, 1))
         moved = center + strength * SHIFT * generator.uniform(-1, 1, (DRAWS, 2)) * side
         half = SCALE ** (strength * generator.uniform(-1, 1, (DRAWS, 1))) * side / 2
         drawn = np.concatenate([moved - half, moved + half], axis=1)
         drawn = np.clip(drawn, 0, [size[1], size[0], size[1], size[0]])
-        fits = np.abs(iou(drawn.astype(np.float32), true[None].astype(np.float32))[:, 0] - target) <= TOLERANCE
+        fits = (
+            np.abs(iou(drawn.astype(np.float32), true[None].astype(np.float32))[:, 0] - target)
+            <= TOLERANCE
+        )
         if fits.any():
             return drawn[np.argmax(fits)]
     return None

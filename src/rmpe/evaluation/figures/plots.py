@@ -19,18 +19,31 @@ def precision_recall(precision: NDArray[np.float64], path: Path) -> Path:
     figure, axes = _figure("recall", "precision")
     for threshold, row in zip(THRESHOLDS, precision, strict=True):
         defined = row > -1
-        axes.plot(RECALLS[defined], row[defined], label=f"{threshold:.2f}", color=(1 - threshold, 0.3, threshold))
+        axes.plot(
+            RECALLS[defined],
+            row[defined],
+            label=f"{threshold:.2f}",
+            color=(1 - threshold, 0.3, threshold),
+        )
     axes.set(xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall by threshold")
     axes.legend(fontsize=7, ncols=2)
     return _save(figure, path)
 
 
-def bars(values: dict[str, float], title: str, y_label: str, path: Path, notes: dict[str, str] | None = None) -> Path:
+def bars(
+    values: dict[str, float],
+    title: str,
+    y_label: str,
+    path: Path,
+    notes: dict[str, str] | None = None,
+) -> Path:
     """One bar a value; undefined ones (-1) are left empty. ``notes`` are written under the names."""
     figure, axes = _figure("", y_label)
     labels = [f"{name}\n{notes[name]}" if notes else name for name in values]
     drawn = axes.bar(labels, [max(value, 0) for value in values.values()], color=COLORS[0])
-    axes.bar_label(drawn, [f"{value:.3g}" if value > -1 else "none" for value in values.values()], fontsize=8)
+    axes.bar_label(
+        drawn, [f"{value:.3g}" if value > -1 else "none" for value in values.values()], fontsize=8
+    )
     axes.set_title(title)
     axes.tick_params(axis="x", rotation=90 if len(values) > 8 else 0, labelsize=8)
     return _save(figure, path)
@@ -64,11 +77,26 @@ def differences(
     places = np.arange(len(measured))
     axes.axvline(0, color="grey", linewidth=0.8)
     spread = np.maximum([middles - lows, highs - middles], 0)
-    axes.errorbar(middles, places, xerr=spread, fmt="o", color=COLORS[0], capsize=3, label="measured, 95 % interval")
+    axes.errorbar(
+        middles,
+        places,
+        xerr=spread,
+        fmt="o",
+        color=COLORS[0],
+        capsize=3,
+        label="measured, 95 % interval",
+    )
     known = [index for index, name in enumerate(measured) if name in published]
     values = [published[name] for name in measured if name in published]
     if known:
-        axes.plot(values, known, "D", color=COLORS[4], markerfacecolor="none", label=f"published: {published_name}")
+        axes.plot(
+            values,
+            known,
+            "D",
+            color=COLORS[4],
+            markerfacecolor="none",
+            label=f"published: {published_name}",
+        )
     axes.set_yticks(places, list(measured), fontsize=8)
     axes.invert_yaxis()
     axes.set_title(title, fontsize=9)
@@ -76,7 +104,9 @@ def differences(
     return _save(figure, path)
 
 
-def curves(series: dict[str, list[tuple[float, float, float, float]]], y_label: str, path: Path) -> Path:
+def curves(
+    series: dict[str, list[tuple[float, float, float, float]]], y_label: str, path: Path
+) -> Path:
     """A panel for each number that was varied: (value, difference, low, high) of every point."""
     columns = min(len(series), 3)
     rows = -(-len(series) // columns)
@@ -98,7 +128,9 @@ def curves(series: dict[str, list[tuple[float, float, float, float]]], y_label: 
 
 def _empty(size: tuple[float, float]) -> Any:
     try:
-        return import_module("matplotlib.figure").Figure(figsize=size, dpi=120, layout="constrained")
+        return import_module("matplotlib.figure").Figure(
+            figsize=size, dpi=120, layout="constrained"
+        )
     except ImportError as error:
         raise RmpeError("plots need Matplotlib: pip install 'rmpe[eval]'") from error
 

@@ -1,6 +1,7 @@
 """People of video frames or photos, annotated and predicted together, measured by head size.
 
-What MPII multi-person and PoseTrack share. The frames layout is one JSON file that holds both sides.
+What MPII multi-person and PoseTrack share. The frames layout is one JSON file that holds both
+sides.
 """
 
 from dataclasses import dataclass, replace
@@ -54,7 +55,9 @@ class Frame:
         if not regions:
             return self
         truth, points = (_erase(joints, regions) for joints in (self.truth, self.points))
-        people, found = (np.any(np.isfinite(joints).all(axis=2), axis=1) for joints in (truth, points))
+        people, found = (
+            np.any(np.isfinite(joints).all(axis=2), axis=1) for joints in (truth, points)
+        )
         return Frame(
             truth[people],
             self.head_sizes[people],
@@ -69,7 +72,9 @@ class Frame:
     def tracked(self) -> "Frame":
         """The frame without predictions that have no track id."""
         kept = self.point_ids >= 0
-        return replace(self, points=self.points[kept], scores=self.scores[kept], point_ids=self.point_ids[kept])
+        return replace(
+            self, points=self.points[kept], scores=self.scores[kept], point_ids=self.point_ids[kept]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +116,8 @@ def head_size(xyxy: ArrayLike) -> float:
 
 
 def person_area(joints: Floats, head: float, xywh: ArrayLike | None = None) -> float:
-    """Area of a person for OKS: 0.53 of the box (else of the extent of the joints), at least a head squared.
+    """Area of a person for OKS: 0.53 of the box (else of the extent of the joints), at least a head
+    squared.
 
     The floor keeps people of whom one or two joints are annotated from having no area at all.
     """
@@ -124,7 +130,8 @@ def person_area(joints: Floats, head: float, xywh: ArrayLike | None = None) -> f
 
 
 def read_frames(path: Path) -> Footage:
-    """Read the frames layout: ``joint_names`` and ``frames`` or ``sequences``, with ``gt`` and ``pred`` in each frame.
+    """Read the frames layout: ``joint_names`` and ``frames`` or ``sequences``, with ``gt`` and
+    ``pred`` in each frame.
 
     Raises:
         DataError: If the file is not in that layout or a number is not finite.
@@ -134,7 +141,11 @@ def read_frames(path: Path) -> Footage:
 
 def is_frames_layout(data: Any) -> bool:
     """Whether parsed JSON is in the frames layout."""
-    return isinstance(data, dict) and "joint_names" in data and ("frames" in data or "sequences" in data)
+    return (
+        isinstance(data, dict)
+        and "joint_names" in data
+        and ("frames" in data or "sequences" in data)
+    )
 
 
 def frames_layout(data: dict[str, Any], source: str) -> Footage:
@@ -145,7 +156,10 @@ def frames_layout(data: dict[str, Any], source: str) -> Footage:
     for number, sequence in enumerate(raw):
         name = str(sequence.get("name", number))
         regions = sequence.get("ignore_regions", [])
-        frames = [_frame(f, names, f"{source}: {name}: frame {i}") for i, f in enumerate(sequence["frames"])]
+        frames = [
+            _frame(f, names, f"{source}: {name}: frame {i}")
+            for i, f in enumerate(sequence["frames"])
+        ]
         sequences.append(Sequence(name, [frame.outside(regions) for frame in frames]))
     return Footage(names, sequences, [])
 
@@ -154,16 +168,25 @@ def _frame(raw: dict[str, Any], names: tuple[str, ...], where: str) -> Frame:
     if not {"gt", "pred"} <= set(raw):
         raise DataError(f"{where}: needs 'gt' and 'pred'")
     try:
-        truth = joint_array([person["joints"] for person in raw["gt"]], len(names), 2, f"{where}: gt")
-        found = joint_array([person["joints"] for person in raw["pred"]], len(names), 3, f"{where}: pred")
+        truth = joint_array(
+            [person["joints"] for person in raw["gt"]], len(names), 2, f"{where}: gt"
+        )
+        found = joint_array(
+            [person["joints"] for person in raw["pred"]], len(names), 3, f"{where}: pred"
+        )
         heads = np.array([head_size(person["head_box"]) for person in raw["gt"]], np.float64)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where}: people need 'joints', those of gt a 'head_box' of 4 numbers: {error!r}") from error
+        raise DataError(
+            f"{where}: people need 'joints', those of gt a 'head_box' of 4 numbers: {error!r}"
+        ) from error
     areas = [person_area(joints, head) for joints, head in zip(truth, heads, strict=True)]
     ids = [
-        track_ids([person.get("track_id", -1) for person in raw[side]], f"{where}: {side}") for side in ("gt", "pred")
+        track_ids([person.get("track_id", -1) for person in raw[side]], f"{where}: {side}")
+        for side in ("gt", "pred")
     ]
-    return Frame(truth, heads, np.array(areas, np.float64), ids[0], found[..., :2], found[..., 2], ids[1])
+    return Frame(
+        truth, heads, np.array(areas, np.float64), ids[0], found[..., :2], found[..., 2], ids[1]
+    )
 
 
 def joint_array(people: list[list[Any]], joints: int, numbers: int, where: str) -> Floats:
@@ -175,11 +198,15 @@ def joint_array(people: list[list[Any]], joints: int, numbers: int, where: str) 
     result = np.full((len(people), joints, numbers), np.nan)
     for person, points in enumerate(people):
         if len(points) != joints:
-            raise DataError(f"{where}: person {person} has {len(points)} joints, there are {joints}")
+            raise DataError(
+                f"{where}: person {person} has {len(points)} joints, there are {joints}"
+            )
         for joint, point in enumerate(points):
             if point is not None:
                 if len(point) != numbers or not np.isfinite(np.array(point, np.float64)).all():
-                    raise DataError(f"{where}: person {person}, joint {joint}: not {numbers} finite numbers: {point}")
+                    raise DataError(
+                        f"{where}: person {person}, joint {joint}: not {numbers} finite numbers: {point}"
+                    )
                 result[person, joint] = point
     return result
 
@@ -203,10 +230,14 @@ def _erase(joints: Floats, regions: list[Polygon]) -> Floats:
 
 def _inside(points: Floats, polygon: Floats) -> NDArray[np.bool_]:
     """Whether points ``(..., 2)`` lie inside a polygon ``(V, 2)``: an odd number of edges lies to their right."""
-    x, y = points[..., None, 0], points[..., None, 1]
-    start, end = polygon, np.roll(polygon, -1, axis=0)
+    x = points[..., None, 0]
+    y = points[..., None, 1]
+    start = polygon
+    end = np.roll(polygon, -1, axis=0)
     crosses = (start[:, 1] > y) != (end[:, 1] > y)
     with np.errstate(divide="ignore", invalid="ignore"):
-        edge_x = start[:, 0] + (y - start[:, 1]) / (end[:, 1] - start[:, 1]) * (end[:, 0] - start[:, 0])
+        edge_x = start[:, 0] + (y - start[:, 1]) / (end[:, 1] - start[:, 1]) * (
+            end[:, 0] - start[:, 0]
+        )
     result: NDArray[np.bool_] = np.sum(crosses & (x < edge_x), axis=-1) % 2 == 1
     return result

@@ -38,28 +38,38 @@ def read_arrays(path: Path) -> SinglePeople:
     """
     try:
         with np.load(path) as arrays:
-            return SinglePeople(*(arrays[name] for name in ("gt", "pred", "head_size", "annotated")))
+            return SinglePeople(
+                *(arrays[name] for name in ("gt", "pred", "head_size", "annotated"))
+            )
     except (OSError, ValueError, BadZipFile, KeyError) as error:
-        raise DataError(f"{path}: needs arrays gt, pred, head_size and annotated in one .npz: {error}") from error
+        raise DataError(
+            f"{path}: needs arrays gt, pred, head_size and annotated in one .npz: {error}"
+        ) from error
 
 
 def read_annotations(path: Path, results: Path) -> SinglePeople:
-    """People from MPII's JSON (`rmpe.evaluation.protocols.mpii.read_annotations`) and their predictions in the same order.
+    """People from MPII's JSON (`rmpe.evaluation.protocols.mpii.read_annotations`) and their
+    predictions in the same order.
 
     Args:
         path: The annotations; the head size is 25 times ``scale``.
-        results: A list as long, each with ``keypoints``: 16 joints of ``x, y, score``; all of score 0 for a person who
-            was not found.
+        results: A list as long, each with ``keypoints``: 16 joints of ``x, y, score``; all of score
+            0 for a person who was not found.
 
     Raises:
         DataError: If a file is not in its layout or the lists are not equally long.
     """
-    people, answers = read_people(path), read_json(results)
+    people = read_people(path)
+    answers = read_json(results)
     if not isinstance(answers, list) or len(answers) != len(people):
         count = len(answers) if isinstance(answers, list) else "no"
-        raise DataError(f"{results}: PCKh needs one prediction a person in the same order: {count} for {len(people)}")
+        raise DataError(
+            f"{results}: PCKh needs one prediction a person in the same order: {count} for {len(people)}"
+        )
     rows = [answer.get("keypoints", []) for answer in answers]
-    if bad := [index for index, row in enumerate(rows) if len(row) != 48 or not np.isfinite(row).all()]:
+    if bad := [
+        index for index, row in enumerate(rows) if len(row) != 48 or not np.isfinite(row).all()
+    ]:
         raise DataError(f"{results}: prediction {bad[0]} needs 16 joints of 3 finite numbers")
     found = np.array(rows, np.float64).reshape(-1, 16, 3)
     truth = np.array([person.joints for person in people], np.float64).reshape(-1, 16, 3)[..., :2]

@@ -35,13 +35,16 @@ def benchmark_images(protocol: str, annotations: Path, folder: Path) -> dict[Pat
         names = dict.fromkeys(person.image for person in read_people(annotations))
         return {existing_image(folder, name): name for name in names}
     data = read_json(annotations)
-    if not (isinstance(data, dict) and all("file_name" in image for image in data.get("images", [{}]))):
+    if not (
+        isinstance(data, dict) and all("file_name" in image for image in data.get("images", [{}]))
+    ):
         raise DataError(f"{annotations}: --images needs 'images' with a 'file_name' each")
     return {existing_image(folder, image["file_name"]): image["id"] for image in data["images"]}
 
 
 def existing_image(folder: Path, name: str) -> Path:
-    """The file in the folder, by the longest ending of its path that is there: benchmarks put theirs in folders.
+    """The file in the folder, by the longest ending of its path that is there: benchmarks put
+    theirs in folders.
 
     Raises:
         ImageError: If there is none.

@@ -1,6 +1,7 @@
 """Reading annotation and result files in COCO's layout, and finding what is wrong with them.
 
-What the official tool would refuse is an error that says where; what it would pass over is a counted warning.
+What the official tool would refuse is an error that says where; what it would pass over is a
+counted warning.
 """
 
 from collections import Counter
@@ -15,7 +16,8 @@ from rmpe.files import read_json
 
 Record = dict[str, Any]
 
-# Area of a person where a file has none, as a share of its box: what CrowdPose's protocol uses everywhere.
+# Area of a person where a file has none, as a share of its box: what CrowdPose's protocol uses
+# everywhere.
 BOX_SHARE = 0.53
 
 
@@ -51,20 +53,25 @@ def read_people(path: Path) -> People:
 def check_people(data: Any, source: str = "annotations") -> People:
     """Check the contents of a COCO annotation file and keep its people.
 
-    ``iscrowd``, ``num_keypoints`` and ``area`` (0.53 times the box) are filled in where absent; categories other than
-    ``person`` are left out.
+    ``iscrowd``, ``num_keypoints`` and ``area`` (0.53 times the box) are filled in where absent;
+    categories other than ``person`` are left out.
 
     Args:
         data: The parsed file.
         source: What to call it in messages.
 
     Raises:
-        DataError: If lists are missing, ids are double or unknown, joint counts differ, or a number is not finite.
+        DataError: If lists are missing, ids are double or unknown, joint counts differ, or a number
+            is not finite.
     """
     if not (
-        isinstance(data, dict) and isinstance(data.get("images"), list) and isinstance(data.get("annotations"), list)
+        isinstance(data, dict)
+        and isinstance(data.get("images"), list)
+        and isinstance(data.get("annotations"), list)
     ):
-        raise DataError(f"{source}: not COCO annotations: lists 'images' and 'annotations' are needed")
+        raise DataError(
+            f"{source}: not COCO annotations: lists 'images' and 'annotations' are needed"
+        )
     person = next((c["id"] for c in data.get("categories", []) if c.get("name") == "person"), 1)
     if missing := [image for image in data["images"] if "id" not in image]:
         raise DataError(f"{source}: {len(missing)} images have no id")
@@ -74,7 +81,9 @@ def check_people(data: Any, source: str = "annotations") -> People:
     annotations = [dict(a) for a in data["annotations"] if a.get("category_id", person) == person]
     for annotation in annotations:
         if missing_keys := {"id", "image_id", "bbox"} - set(annotation):
-            raise DataError(f"{source}: annotation {annotation.get('id', '?')} has no {sorted(missing_keys)[0]!r}")
+            raise DataError(
+                f"{source}: annotation {annotation.get('id', '?')} has no {sorted(missing_keys)[0]!r}"
+            )
         annotation.setdefault("category_id", person)
         annotation["iscrowd"] = int(annotation.get("iscrowd", 0))
         if "keypoints" in annotation and "num_keypoints" not in annotation:
@@ -91,7 +100,9 @@ def check_people(data: Any, source: str = "annotations") -> People:
         annotation.setdefault("area", BOX_SHARE * annotation["bbox"][2] * annotation["bbox"][3])
     lengths = Counter(len(a["keypoints"]) for a in annotations if "keypoints" in a)
     if len(lengths) > 1 or any(length % 3 for length in lengths):
-        raise DataError(f"{source}: 'keypoints' must all be as long, 3 numbers a joint; lengths {sorted(lengths)}")
+        raise DataError(
+            f"{source}: 'keypoints' must all be as long, 3 numbers a joint; lengths {sorted(lengths)}"
+        )
     return People(data["images"], annotations, person, next(iter(lengths), 0) // 3)
 
 
@@ -106,8 +117,8 @@ def check_results(
     """Check a COCO results list against the annotations it answers.
 
     Args:
-        results: The parsed file: one dict a detection with ``image_id`` (or the image's file name in its place),
-            ``score`` and ``keypoints`` or ``bbox``.
+        results: The parsed file: one dict a detection with ``image_id`` (or the image's file name
+            in its place), ``score`` and ``keypoints`` or ``bbox``.
         people: The annotations.
         field_name: ``keypoints`` or ``bbox``: what is measured.
         source: What to call the list in messages.
@@ -117,7 +128,8 @@ def check_results(
         without a detection, detections of other categories, detections that are there twice.
 
     Raises:
-        DataError: If it is not such a list, an image id is unknown, a number is not finite, or the joint count differs.
+        DataError: If it is not such a list, an image id is unknown, a number is not finite, or the
+            joint count differs.
     """
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
         raise DataError(f"{source}: COCO results are a list with one dict a detection")
@@ -126,16 +138,27 @@ def check_results(
             raise DataError(f"{source}: detection {index} has no {sorted(missing)[0]!r}")
     image_ids = {image["id"] for image in people.images}
     names = {image["file_name"]: image["id"] for image in people.images if "file_name" in image}
-    results = [result | {"image_id": names.get(result["image_id"], result["image_id"])} for result in results]
+    results = [
+        result | {"image_id": names.get(result["image_id"], result["image_id"])}
+        for result in results
+    ]
     if unknown := [result["image_id"] for result in results if result["image_id"] not in image_ids]:
-        raise DataError(f"{source}: image id {unknown[0]!r} is not in the annotations ({len(unknown)} such detections)")
+        raise DataError(
+            f"{source}: image id {unknown[0]!r} is not in the annotations ({len(unknown)} such detections)"
+        )
     length = 3 * people.joints if field_name == "keypoints" else 4
     for index, result in enumerate(results):
         if not isinstance(result[field_name], list) or len(result[field_name]) != length:
             given = len(result[field_name]) if isinstance(result[field_name], list) else "no list"
-            raise DataError(f"{source}: detection {index}: {field_name!r} must be {length} numbers, got {given}")
+            raise DataError(
+                f"{source}: detection {index}: {field_name!r} must be {length} numbers, got {given}"
+            )
     _check_numbers(results, (field_name, "score"), source)
-    persons = [result for result in results if result.get("category_id", people.category_id) == people.category_id]
+    persons = [
+        result
+        for result in results
+        if result.get("category_id", people.category_id) == people.category_id
+    ]
     persons = [result | {"category_id": people.category_id} for result in persons]
     return persons, _warnings(results, persons, image_ids, field_name, source)
 
@@ -144,18 +167,24 @@ def _warnings(
     results: list[Record], persons: list[Record], image_ids: set[Any], field_name: str, source: str
 ) -> list[str]:
     empty = len(image_ids - {result["image_id"] for result in persons})
-    seen = Counter((result["image_id"], result["score"], tuple(result[field_name])) for result in persons)
+    seen = Counter(
+        (result["image_id"], result["score"], tuple(result[field_name])) for result in persons
+    )
     counts = {
         f"of {len(image_ids)} images have no detection": empty,
         "detections of other categories than person were left out": len(results) - len(persons),
-        "detections are there twice or more; each counts": sum(count - 1 for count in seen.values()),
+        "detections are there twice or more; each counts": sum(
+            count - 1 for count in seen.values()
+        ),
     }
     return [f"{source}: {count} {what}" for what, count in counts.items() if count]
 
 
 def _unique(ids: list[Any], what: str, source: str) -> set[Any]:
     if doubles := [value for value, count in Counter(ids).items() if count > 1]:
-        raise DataError(f"{source}: {what} id {doubles[0]} is there more than once ({len(doubles)} such ids)")
+        raise DataError(
+            f"{source}: {what} id {doubles[0]} is there more than once ({len(doubles)} such ids)"
+        )
     return set(ids)
 
 
@@ -163,9 +192,13 @@ def _check_numbers(records: list[Record], fields: tuple[str, ...], source: str) 
     for name in fields:
         rows = [(index, record[name]) for index, record in enumerate(records) if name in record]
         try:
-            values = np.array([number for _, row in rows for number in np.atleast_1d(row)], np.float64)
+            values = np.array(
+                [number for _, row in rows for number in np.atleast_1d(row)], np.float64
+            )
         except (TypeError, ValueError) as error:
             raise DataError(f"{source}: {name!r} must hold numbers only: {error}") from error
         if not np.isfinite(values).all():
-            bad = next(index for index, row in rows if not np.isfinite(np.array(row, np.float64)).all())
+            bad = next(
+                index for index, row in rows if not np.isfinite(np.array(row, np.float64)).all()
+            )
             raise DataError(f"{source}: record {bad}: {name!r} has a number that is not finite")

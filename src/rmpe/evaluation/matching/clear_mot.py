@@ -1,6 +1,7 @@
 """CLEAR MOT of joints: every joint is an object that is tracked, as PoseTrack measures it.
 
-Source: Bernardin and Stiefelhagen, CLEAR MOT metrics (2008); Andriluka et al., PoseTrack (CVPR 2018), section 4.
+Source: Bernardin and Stiefelhagen, CLEAR MOT metrics (2008); Andriluka et al., PoseTrack (CVPR
+2018), section 4.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from rmpe.errors import RmpeError
 from rmpe.evaluation.files.frames import Floats, Frame
 from rmpe.evaluation.matching.joint_ap import THRESHOLD
 
-# Larger than the summed distance of all possible pairs of a frame: the most pairs come first, then their distance.
+# Larger than the summed distance of all possible pairs of a frame: the most pairs come first, then
+# their distance.
 IMPOSSIBLE = 1e6
 
 
@@ -34,7 +36,9 @@ class MotCounts:
         return cls(*(np.zeros(joints) for _ in range(5)))
 
     def __add__(self, other: "MotCounts") -> "MotCounts":
-        return MotCounts(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+        return MotCounts(
+            *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
+        )
 
     def __mul__(self, weight: float) -> "MotCounts":
         return MotCounts(*(getattr(self, name) * weight for name in self.__dataclass_fields__))
@@ -46,7 +50,8 @@ class MotCounts:
 
     def figures(self) -> dict[str, Any]:
         """MOTA, MOTP, precision and recall of every joint in percent, their means, and the counts."""
-        objects, found = np.maximum(self.objects, 1), np.maximum(self.detections, 1)
+        objects = np.maximum(self.objects, 1)
+        found = np.maximum(self.detections, 1)
         answered = np.maximum(self.detections + self.false_positives, 1)
         percent = {
             "MOTA": 100 * (1 - (self.misses + self.switches + self.false_positives) / objects),
@@ -57,17 +62,22 @@ class MotCounts:
         counts = ("misses", "switches", "false_positives", "objects", "detections")
         figures: dict[str, Any] = {name: values.tolist() for name, values in percent.items()}
         figures |= {f"{name}_mean": float(values.mean()) for name, values in percent.items()}
-        return figures | {f"num_{name}": getattr(self, name).astype(int).tolist() for name in counts}
+        return figures | {
+            f"num_{name}": getattr(self, name).astype(int).tolist() for name in counts
+        }
 
 
-def count(frames: list[Frame], joints: int, empty_as_one: bool = False, threshold: float = THRESHOLD) -> MotCounts:
-    """Count one sequence. Frames without annotated people are left out together with their predictions.
+def count(
+    frames: list[Frame], joints: int, empty_as_one: bool = False, threshold: float = THRESHOLD
+) -> MotCounts:
+    """Count one sequence. Frames without annotated people are left out together with their
+    predictions.
 
     Args:
         frames: The sequence in order.
         joints: Number of joints.
-        empty_as_one: Count a frame without predictions as the released poseval does: one object, one miss and one
-            false positive a joint, instead of all its people as misses.
+        empty_as_one: Count a frame without predictions as the released poseval does: one object,
+            one miss and one false positive a joint, instead of all its people as misses.
         threshold: Farthest distance of a match in head sizes.
     """
     last: list[dict[int, int]] = [{} for _ in range(joints)]
@@ -85,7 +95,9 @@ def count(frames: list[Frame], joints: int, empty_as_one: bool = False, threshol
         total["misses"] += np.isfinite(frame.truth).all(axis=2).sum(axis=0)
         for joint in range(joints):
             rows, columns = _pairs(distances[..., joint], frame, last[joint], threshold)
-            pairs = zip(frame.truth_ids[rows].tolist(), frame.point_ids[columns].tolist(), strict=True)
+            pairs = zip(
+                frame.truth_ids[rows].tolist(), frame.point_ids[columns].tolist(), strict=True
+            )
             for person, track in pairs:
                 total["switches"][joint] += last[joint].get(person, track) != track
                 last[joint][person] = track

@@ -1,6 +1,7 @@
 """HOTA of whole poses with OKS as the similarity.
 
-Source: Luiten et al., HOTA (IJCV 2021), equations 1-15. PoseTrack 2021 takes HOTA over joints; here it is over people.
+Source: Luiten et al., HOTA (IJCV 2021), equations 1-15. PoseTrack 2021 takes HOTA over joints; here
+it is over people.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ class HotaCounts:
         return cls(*(np.zeros(len(ALPHAS)) for _ in range(4)))
 
     def __add__(self, other: "HotaCounts") -> "HotaCounts":
-        return HotaCounts(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+        return HotaCounts(
+            *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
+        )
 
     def figures(self) -> dict[str, Any]:
         """HOTA, DetA and AssA in percent, means over the thresholds."""
@@ -46,12 +49,16 @@ def count(frames: list[Frame], sigmas: tuple[float, ...]) -> HotaCounts:
     similarities = [oks(frame.truth, frame.points, frame.areas, sigmas) for frame in frames]
     people, rows = numbered([frame.truth_ids for frame in frames])
     tracks, columns = numbered([frame.point_ids for frame in frames])
-    seen, given, shared = np.zeros(people), np.zeros(tracks), np.zeros((people, tracks))
+    seen = np.zeros(people)
+    given = np.zeros(tracks)
+    shared = np.zeros((people, tracks))
     for row, column, similarity in zip(rows, columns, similarities, strict=True):
         seen[row] += 1
         given[column] += 1
         union = similarity.sum(axis=0)[None] + similarity.sum(axis=1)[:, None] - similarity
-        shared[np.ix_(row, column)] += np.divide(similarity, union, out=np.zeros_like(union), where=union > 0)
+        shared[np.ix_(row, column)] += np.divide(
+            similarity, union, out=np.zeros_like(union), where=union > 0
+        )
     alignment = shared / np.maximum(seen[:, None] + given[None] - shared, np.spacing(1))
 
     matches = np.zeros((len(ALPHAS), people, tracks))
@@ -61,7 +68,9 @@ def count(frames: list[Frame], sigmas: tuple[float, ...]) -> HotaCounts:
         matches[:, row[first], column[second]] += close
     found = matches.sum(axis=(1, 2))
     jaccard = matches / np.maximum(seen[:, None] + given[None] - matches, 1)
-    return HotaCounts(found, seen.sum() - found, given.sum() - found, (matches * jaccard).sum(axis=(1, 2)))
+    return HotaCounts(
+        found, seen.sum() - found, given.sum() - found, (matches * jaccard).sum(axis=(1, 2))
+    )
 
 
 def numbered(ids: list[Any]) -> tuple[int, list[Any]]:

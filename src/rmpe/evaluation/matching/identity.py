@@ -2,7 +2,8 @@
 
 `rmpe.evaluation.matching.clear_mot` counts joints, as PoseTrack does; here a person is the object.
 
-Source: Bernardin and Stiefelhagen, CLEAR MOT metrics (2008); Ristani et al., IDF1 (ECCV workshops 2016).
+Source: Bernardin and Stiefelhagen, CLEAR MOT metrics (2008); Ristani et al., IDF1 (ECCV workshops
+2016).
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class PeopleCounts:
         switches: People found under another id than when last found.
         objects: Annotated people, summed over frames.
         answers: Predicted poses, summed over frames.
-        same: Poses that carry the one id that is best for their person over the whole sequence (IDTP).
+        same: Poses that carry the one id that is best for their person over the whole sequence
+            (IDTP).
         tracks: Different predicted ids.
         people: Different annotated ids.
     """
@@ -43,7 +45,9 @@ class PeopleCounts:
     people: int = 0
 
     def __add__(self, other: "PeopleCounts") -> "PeopleCounts":
-        return PeopleCounts(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+        return PeopleCounts(
+            *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
+        )
 
     def figures(self) -> dict[str, Any]:
         """MOTA and IDF1 in percent, and the counts."""
@@ -54,7 +58,9 @@ class PeopleCounts:
         } | {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def count(frames: list[Frame], sigmas: tuple[float, ...], threshold: float = THRESHOLD) -> PeopleCounts:
+def count(
+    frames: list[Frame], sigmas: tuple[float, ...], threshold: float = THRESHOLD
+) -> PeopleCounts:
     """Count one sequence, whose frames are in order; every person and pose must have an id."""
     last: dict[int, int] = {}
     together: dict[tuple[int, int], int] = {}
@@ -87,11 +93,26 @@ def count(frames: list[Frame], sigmas: tuple[float, ...], threshold: float = THR
     )
 
 
-def _matches(similarity: Floats, frame: Frame, last: dict[int, int], threshold: float) -> list[tuple[int, int]]:
+def _matches(
+    similarity: Floats, frame: Frame, last: dict[int, int], threshold: float
+) -> list[tuple[int, int]]:
     """Ids (person, track) found in one frame: who can keep the id keeps it, the rest goes to the most similar."""
-    keeps = np.array([last.get(person, -1) for person in frame.truth_ids.tolist()])[:, None] == frame.point_ids[None]
+    keeps = (
+        np.array([last.get(person, -1) for person in frame.truth_ids.tolist()])[:, None]
+        == frame.point_ids[None]
+    )
     # Keeping an id outweighs any similarities; pairs below the threshold weigh nothing.
-    weight = np.where(similarity >= threshold, similarity + keeps.reshape(similarity.shape) * 2 * len(frame.truth), 0)
+    weight = np.where(
+        similarity >= threshold,
+        similarity + keeps.reshape(similarity.shape) * 2 * len(frame.truth),
+        0,
+    )
     rows, columns = hungarian(-weight)
     kept = weight[rows, columns] > 0
-    return list(zip(frame.truth_ids[rows[kept]].tolist(), frame.point_ids[columns[kept]].tolist(), strict=True))
+    return list(
+        zip(
+            frame.truth_ids[rows[kept]].tolist(),
+            frame.point_ids[columns[kept]].tolist(),
+            strict=True,
+        )
+    )

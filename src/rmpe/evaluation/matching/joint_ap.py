@@ -1,6 +1,7 @@
 """AP per joint with people matched by PCKh, the measure of MPII multi-person and PoseTrack.
 
-Source: Pishchulin et al., DeepCut (CVPR 2016), as the released poseval computes it (``docs/evaluation.md``).
+Source: Pishchulin et al., DeepCut (CVPR 2016), as the released poseval computes it
+(``docs/evaluation.md``).
 """
 
 from typing import Any
@@ -18,11 +19,14 @@ THRESHOLD = 0.5
 def match_by_pckh(frame: Frame, threshold: float = THRESHOLD) -> NDArray[np.bool_]:
     """Which predicted joints are right, ``(P, K)``.
 
-    PCKh of a pair is the share of the annotated joints that are within the threshold. A prediction keeps its best
-    person (the first on a tie), a person takes the prediction that fits it best (again the first, whatever the
-    scores); a joint is right if it belongs to such a pair and is within the threshold.
+    PCKh of a pair is the share of the annotated joints that are within the threshold. A prediction
+    keeps its best person (the first on a tie), a person takes the prediction that fits it best
+    (again the first, whatever the scores); a joint is right if it belongs to such a pair and is
+    within the threshold.
     """
-    people, found, joints = len(frame.truth), len(frame.points), frame.truth.shape[1]
+    people = len(frame.truth)
+    found = len(frame.points)
+    joints = frame.truth.shape[1]
     right = np.zeros((found, joints), bool)
     if not (people and found):
         return right
@@ -40,17 +44,27 @@ def match_by_pckh(frame: Frame, threshold: float = THRESHOLD) -> NDArray[np.bool
 
 def rank_joints(frames: list[Frame], joints: int, threshold: float = THRESHOLD) -> list[Ranked]:
     """Match lists, one a joint, with frames as the units."""
-    right = np.concatenate([match_by_pckh(frame, threshold) for frame in frames] or [np.zeros((0, joints), bool)])
+    right = np.concatenate(
+        [match_by_pckh(frame, threshold) for frame in frames] or [np.zeros((0, joints), bool)]
+    )
     missing = [np.isnan(frame.points).any(axis=2) for frame in frames]
-    scores = [np.where(gone, np.nan, frame.scores) for gone, frame in zip(missing, frames, strict=True)]
+    scores = [
+        np.where(gone, np.nan, frame.scores) for gone, frame in zip(missing, frames, strict=True)
+    ]
     all_scores = np.concatenate(scores or [np.zeros((0, joints))])
     unit = np.repeat(np.arange(len(frames)), [len(frame.points) for frame in frames])
-    truths = np.array([np.isfinite(frame.truth).all(axis=2).sum(axis=0) for frame in frames]).reshape(-1, joints)
+    truths = np.array(
+        [np.isfinite(frame.truth).all(axis=2).sum(axis=0) for frame in frames]
+    ).reshape(-1, joints)
     ranked = []
     for joint in range(joints):
         there = np.isfinite(all_scores[:, joint])
         hits = right[there, joint][None]
-        ranked.append(Ranked.sort(all_scores[there, joint], unit[there], hits, np.ones_like(hits), truths[:, joint]))
+        ranked.append(
+            Ranked.sort(
+                all_scores[there, joint], unit[there], hits, np.ones_like(hits), truths[:, joint]
+            )
+        )
     return ranked
 
 
@@ -66,8 +80,12 @@ def joint_figures(ranked: list[Ranked]) -> dict[str, list[Any]]:
     annotated = [int(joint.truths.sum()) for joint in ranked]
     return {
         "AP": [float(joint.area_under_curve()[0] * 100) for joint in ranked],
-        "precision_last": [100 * hits / max(count, 1) for hits, count in zip(found, predicted, strict=True)],
-        "recall_last": [100 * hits / max(count, 1) for hits, count in zip(found, annotated, strict=True)],
+        "precision_last": [
+            100 * hits / max(count, 1) for hits, count in zip(found, predicted, strict=True)
+        ],
+        "recall_last": [
+            100 * hits / max(count, 1) for hits, count in zip(found, annotated, strict=True)
+        ],
         "n_gt": annotated,
         "n_pred": predicted,
         "n_true_positive": found,
@@ -77,4 +95,8 @@ def joint_figures(ranked: list[Ranked]) -> dict[str, list[Any]]:
 def group_means(footage: Footage, values: list[float]) -> dict[str, float]:
     """Means of a figure over the joints of head, shoulder ... ankle."""
     groups = footage.groups()
-    return {group: float(np.mean([values[i] for i in members])) for group, members in groups.items() if members}
+    return {
+        group: float(np.mean([values[i] for i in members]))
+        for group, members in groups.items()
+        if members
+    }

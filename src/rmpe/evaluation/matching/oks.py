@@ -6,7 +6,9 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
-def keypoint_similarity(truth: ArrayLike, points: ArrayLike, areas: ArrayLike, sigmas: ArrayLike) -> Floats:
+def keypoint_similarity(
+    truth: ArrayLike, points: ArrayLike, areas: ArrayLike, sigmas: ArrayLike
+) -> Floats:
     """Similarity of each joint, ``exp(-d^2 / (2 area (2 sigma)^2))``.
 
     Args:
@@ -16,11 +18,13 @@ def keypoint_similarity(truth: ArrayLike, points: ArrayLike, areas: ArrayLike, s
         sigmas: ``(K,)`` constants of the joints.
 
     Returns:
-        ``(G, P, K)`` in [0, 1]; NaN where the joint is not annotated, 0 where only the prediction lacks it.
+        ``(G, P, K)`` in [0, 1]; NaN where the joint is not annotated, 0 where only the prediction
+        lacks it.
 
     Source: COCO keypoint evaluation.
     """
-    truth, points = np.asarray(truth, np.float64), np.asarray(points, np.float64)
+    truth = np.asarray(truth, np.float64)
+    points = np.asarray(points, np.float64)
     squared = np.sum((truth[:, None] - points[None]) ** 2, axis=3)
     spread = 2 * np.asarray(areas, np.float64)[:, None] * (2 * np.asarray(sigmas, np.float64)) ** 2
     similarity = np.exp(-squared / (spread[:, None] + np.spacing(1)))
@@ -33,5 +37,7 @@ def oks(truth: ArrayLike, points: ArrayLike, areas: ArrayLike, sigmas: ArrayLike
     """Mean similarity ``(G, P)`` over the annotated joints; 0 for a person without any."""
     similarity = keypoint_similarity(truth, points, areas, sigmas)
     annotated = np.isfinite(similarity)
-    result: Floats = np.where(annotated, similarity, 0).sum(axis=2) / np.maximum(annotated.sum(axis=2), 1)
+    result: Floats = np.where(annotated, similarity, 0).sum(axis=2) / np.maximum(
+        annotated.sum(axis=2), 1
+    )
     return result

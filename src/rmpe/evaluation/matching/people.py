@@ -50,18 +50,24 @@ def match_people(
     Returns:
         One match an image, in the order of ``people.image_ids``.
 
-    Source: Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation (ICCV 2017).
+    Source: Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation
+    (ICCV 2017).
     """
-    annotations, detections = defaultdict(list), defaultdict(list)
+    annotations = defaultdict(list)
+    detections = defaultdict(list)
     for annotation in people.annotations:
         annotations[annotation["image_id"]].append(annotation)
     for result in results:
         if result["score"] >= min_score:
             detections[result["image_id"]].append(result)
-    return [_match(image, annotations[image], detections[image], sigmas) for image in people.image_ids]
+    return [
+        _match(image, annotations[image], detections[image], sigmas) for image in people.image_ids
+    ]
 
 
-def _match(image_id: int, annotations: list[Record], found: list[Record], sigmas: tuple[float, ...]) -> ImageMatch:
+def _match(
+    image_id: int, annotations: list[Record], found: list[Record], sigmas: tuple[float, ...]
+) -> ImageMatch:
     counts = [not a["iscrowd"] and a.get("num_keypoints", 0) > 0 for a in annotations]
     truth = [a for a, counted in zip(annotations, counts, strict=True) if counted]
     ignored = [a for a, counted in zip(annotations, counts, strict=True) if not counted]

@@ -1,7 +1,9 @@
-"""Average precision from match lists: detections matched once, ranked by score, weighted by image at will.
+"""Average precision from match lists: detections matched once, ranked by score, weighted by image
+at will.
 
-An image of weight 2 counts as if it were there twice, one of weight 0 as if it were missing. So the figure of a
-bootstrap sample, or of the crowded images only, costs one cumulative sum and no new matching.
+An image of weight 2 counts as if it were there twice, one of weight 0 as if it were missing. So the
+figure of a bootstrap sample, or of the crowded images only, costs one cumulative sum and no new
+matching.
 """
 
 from dataclasses import dataclass
@@ -35,7 +37,12 @@ class Ranked:
 
     @classmethod
     def sort(
-        cls, scores: ArrayLike, image: ArrayLike, hits: ArrayLike, counted: ArrayLike, truths: ArrayLike
+        cls,
+        scores: ArrayLike,
+        image: ArrayLike,
+        hits: ArrayLike,
+        counted: ArrayLike,
+        truths: ArrayLike,
     ) -> "Ranked":
         """Rank unsorted detections; equal scores keep their order, as COCO's own stable sort does."""
         values = np.asarray(scores, np.float64)
@@ -50,7 +57,9 @@ class Ranked:
 
     def curve(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
         """Recall and precision ``(T, D)`` after every detection; ``weights`` is one number an image ``(I,)``."""
-        image_weight = np.ones(len(self.truths)) if weights is None else np.asarray(weights, np.float64)
+        image_weight = (
+            np.ones(len(self.truths)) if weights is None else np.asarray(weights, np.float64)
+        )
         weight = image_weight[self.image] * self.counted
         found = np.cumsum(weight * self.hits, axis=1)
         total = np.cumsum(weight, axis=1)
@@ -70,8 +79,14 @@ class Ranked:
 
     def coco_ap(self, weights: ArrayLike | None = None) -> float:
         """COCO's AP, the mean over thresholds and 101 recalls; -1 where there is nobody to be found."""
-        image_weight = np.ones(len(self.truths)) if weights is None else np.asarray(weights, np.float64)
-        return float(self.interpolated_precision(weights).mean()) if self.truths @ image_weight > 0 else -1.0
+        image_weight = (
+            np.ones(len(self.truths)) if weights is None else np.asarray(weights, np.float64)
+        )
+        return (
+            float(self.interpolated_precision(weights).mean())
+            if self.truths @ image_weight > 0
+            else -1.0
+        )
 
     def area_under_curve(self, weights: ArrayLike | None = None) -> Floats:
         """AP ``(T,)`` as PASCAL VOC 2010 has it: the area under the precision envelope at every recall step."""

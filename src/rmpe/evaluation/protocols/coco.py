@@ -1,6 +1,8 @@
-"""COCO keypoints and person boxes, evaluated by hotcoco (or pycocotools where that is not installed).
+"""COCO keypoints and person boxes, evaluated by hotcoco (or pycocotools where that is not
+installed).
 
-The library matches; we read its match lists, so that subsets and bootstrap samples need no second matching.
+The library matches; we read its match lists, so that subsets and bootstrap samples need no second
+matching.
 """
 
 import contextlib
@@ -42,7 +44,11 @@ class CocoEvaluation:
 
     def ap_of(self, image_ids: list[int]) -> float:
         """AP over some of the images; -1 where nobody is to be found in them."""
-        return _mean(np.asarray(self.run_on(image_ids).eval["precision"])[..., 0, 0, -1]) if image_ids else -1.0
+        return (
+            _mean(np.asarray(self.run_on(image_ids).eval["precision"])[..., 0, 0, -1])
+            if image_ids
+            else -1.0
+        )
 
     @cached_property
     def ranked(self) -> dict[str, Ranked]:
@@ -53,20 +59,30 @@ class CocoEvaluation:
     def found(self) -> dict[int, NDArray[np.bool_]]:
         """For every counted person's annotation id, at which of the 10 thresholds it was found ``(10,)``."""
         annotations = self.people.annotations
-        return {annotations[number - 1]["id"]: found for number, found in _found(self._by_size["all"]).items()}
+        return {
+            annotations[number - 1]["id"]: found
+            for number, found in _found(self._by_size["all"]).items()
+        }
 
     @cached_property
     def _by_size(self) -> dict[str, list[dict[str, Any] | None]]:
-        """Match records a size, in the order of the images; None where an image has neither people nor detections.
+        """Match records a size, in the order of the images; None where an image has neither people
+        nor detections.
 
-        Slow with hotcoco, which has to turn its records into Python's: so they are only read when asked for.
+        Slow with hotcoco, which has to turn its records into Python's: so they are only read when
+        asked for.
         """
         images = self.people.image_ids
         run = self.run_on(images)
-        # The two libraries order their records differently, so each is found by what it says of itself.
-        found = {(tuple(record["aRng"]), record["image_id"]): record for record in run.evalImgs if record}
+        # The two libraries order their records differently, so each is found by what it says of
+        # itself.
+        found = {
+            (tuple(record["aRng"]), record["image_id"]): record for record in run.evalImgs if record
+        }
         ranges = zip(run.params.areaRngLbl, run.params.areaRng, strict=True)
-        return {size: [found.get((tuple(limits), image)) for image in images] for size, limits in ranges}
+        return {
+            size: [found.get((tuple(limits), image)) for image in images] for size, limits in ranges
+        }
 
 
 def evaluate(
@@ -95,7 +111,8 @@ def evaluate(
     def run_on(image_ids: list[int]) -> Any:
         with _silence():
             run = evaluation_class(*datasets, kind)
-            run.params.catIds, run.params.imgIds = [people.category_id], image_ids
+            run.params.catIds = [people.category_id]
+            run.params.imgIds = image_ids
             if sigmas is not None:
                 run.params.kpt_oks_sigmas = np.array(sigmas, np.float64)
             run.evaluate()
@@ -116,23 +133,33 @@ def _silence() -> contextlib.AbstractContextManager[Any]:
 
 def _library(engine: Engine | None) -> tuple[Any, Any]:
     """The classes ``COCO`` and ``COCOeval``; hotcoco has both names of pycocotools."""
-    modules = {"hotcoco": ("hotcoco", "hotcoco"), "pycocotools": ("pycocotools.coco", "pycocotools.cocoeval")}
+    modules = {
+        "hotcoco": ("hotcoco", "hotcoco"),
+        "pycocotools": ("pycocotools.coco", "pycocotools.cocoeval"),
+    }
     for name in (engine,) if engine else tuple(modules):
         with contextlib.suppress(ImportError):
             dataset, evaluation = (import_module(module) for module in modules[name])
             return dataset.COCO, evaluation.COCOeval
-    raise RmpeError(f"COCO evaluation needs {engine or 'hotcoco or pycocotools'}: pip install 'rmpe[eval]'")
+    raise RmpeError(
+        f"COCO evaluation needs {engine or 'hotcoco or pycocotools'}: pip install 'rmpe[eval]'"
+    )
 
 
 def _bare(results: list[Record], kind: Kind) -> list[Record]:
     """Only what is measured: pycocotools takes a pose's area from its ``bbox`` if it has one, which moves AP_medium."""
-    return [{key: result[key] for key in ("image_id", "category_id", "score", kind)} for result in results]
+    return [
+        {key: result[key] for key in ("image_id", "category_id", "score", kind)}
+        for result in results
+    ]
 
 
 def _datasets(dataset_class: Any, people: People, results: list[Record]) -> tuple[Any, Any]:
     """Annotations and detections as the library's own objects; it writes into its records, so they are copies."""
     # Numbered from 1, because pycocotools takes a match with annotation 0 for no match.
-    annotations = [annotation | {"id": number} for number, annotation in enumerate(people.annotations, 1)]
+    annotations = [
+        annotation | {"id": number} for number, annotation in enumerate(people.annotations, 1)
+    ]
     dataset = {
         "images": [dict(image) for image in people.images],
         "annotations": annotations,
@@ -150,7 +177,10 @@ def _datasets(dataset_class: Any, people: People, results: list[Record]) -> tupl
 
 
 def _ranked(records: list[dict[str, Any] | None]) -> Ranked:
-    scores, image, hits, counted = [np.zeros(0)], [np.zeros(0, int)], [np.zeros((10, 0))], [np.zeros((10, 0), bool)]
+    scores = [np.zeros(0)]
+    image = [np.zeros(0, int)]
+    hits = [np.zeros((10, 0))]
+    counted = [np.zeros((10, 0), bool)]
     truths = np.zeros(len(records), np.int64)
     for index, record in enumerate(records):
         if record is None:
@@ -162,14 +192,22 @@ def _ranked(records: list[dict[str, Any] | None]) -> Ranked:
         counted.append(~np.asarray(record["dtIgnore"], bool).reshape(10, -1))
         truths[index] = np.sum(~np.asarray(record["gtIgnore"], bool))
     matched = np.concatenate(hits, axis=1) > 0
-    return Ranked.sort(np.concatenate(scores), np.concatenate(image), matched, np.concatenate(counted, axis=1), truths)
+    return Ranked.sort(
+        np.concatenate(scores),
+        np.concatenate(image),
+        matched,
+        np.concatenate(counted, axis=1),
+        truths,
+    )
 
 
 def _found(records: list[dict[str, Any] | None]) -> dict[int, NDArray[np.bool_]]:
     found = {}
     for record in filter(None, records):
         matches = np.asarray(record["gtMatches"]).reshape(10, -1) > 0
-        for column, (identity, ignored) in enumerate(zip(record["gtIds"], record["gtIgnore"], strict=True)):
+        for column, (identity, ignored) in enumerate(
+            zip(record["gtIds"], record["gtIgnore"], strict=True)
+        ):
             if not ignored:
                 found[identity] = matches[:, column]
     return found
@@ -182,7 +220,8 @@ def _mean(table: NDArray[np.float64]) -> float:
 
 
 def _per_threshold(tables: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
-    precision, recall = tables["precision"][:, :, 0, -1], tables["recall"][:, 0, -1]
+    precision = tables["precision"][:, :, 0, -1]
+    recall = tables["recall"][:, 0, -1]
     return {
         "thresholds": THRESHOLDS.tolist(),
         "AP_per_threshold": [_mean(row) for row in precision],
@@ -198,14 +237,29 @@ def _keypoint_figures(tables: dict[str, NDArray[np.float64]], sizes: list[str]) 
             f"{name}50": _mean(table[0, ..., 0]),
             f"{name}75": _mean(table[5, ..., 0]),
         }
-        figures |= {f"{name}_{size}": _mean(table[..., sizes.index(size)]) for size in ("medium", "large")}
+        figures |= {
+            f"{name}_{size}": _mean(table[..., sizes.index(size)]) for size in ("medium", "large")
+        }
     return figures | _per_threshold(tables)
 
 
 def _box_figures(tables: dict[str, NDArray[np.float64]], sizes: list[str]) -> dict[str, Any]:
-    precision, recall = tables["precision"][..., -1], tables["recall"]
-    figures = {"AP": _mean(precision[..., 0]), "AP50": _mean(precision[0, :, 0]), "AP75": _mean(precision[5, :, 0])}
-    figures |= {f"AP_{size}": _mean(precision[..., sizes.index(size)]) for size in ("small", "medium", "large")}
-    figures |= {f"AR_max{most}": _mean(recall[:, 0, index]) for index, most in enumerate((1, 10, 100))}
-    figures |= {f"AR_{size}": _mean(recall[:, sizes.index(size), -1]) for size in ("small", "medium", "large")}
+    precision = tables["precision"][..., -1]
+    recall = tables["recall"]
+    figures = {
+        "AP": _mean(precision[..., 0]),
+        "AP50": _mean(precision[0, :, 0]),
+        "AP75": _mean(precision[5, :, 0]),
+    }
+    figures |= {
+        f"AP_{size}": _mean(precision[..., sizes.index(size)])
+        for size in ("small", "medium", "large")
+    }
+    figures |= {
+        f"AR_max{most}": _mean(recall[:, 0, index]) for index, most in enumerate((1, 10, 100))
+    }
+    figures |= {
+        f"AR_{size}": _mean(recall[:, sizes.index(size), -1])
+        for size in ("small", "medium", "large")
+    }
     return figures | _per_threshold(tables)

@@ -19,22 +19,31 @@ def crowd_index(people: list[Record]) -> float:
     """Mean over the people of an image of (others' joints inside my box) / (my joints).
 
     Args:
-        people: COCO annotations of one image; crowd regions and people without labelled joints are passed over.
+        people: COCO annotations of one image; crowd regions and people without labelled joints are
+            passed over.
 
     Returns:
         The index, 0 for an image without overlaps and without people.
 
-    Source: Li et al. (2019), the crowd index. Differs: not capped at 1, as the released values are not.
+    Source: Li et al. (2019), the crowd index. Differs: not capped at 1, as the released values are
+    not.
     """
-    counted = [person for person in people if not person["iscrowd"] and person.get("num_keypoints", 0) > 0]
+    counted = [
+        person for person in people if not person["iscrowd"] and person.get("num_keypoints", 0) > 0
+    ]
     if not counted:
         return 0.0
-    joints = np.array([person["keypoints"] for person in counted], np.float64).reshape(len(counted), -1, 3)
+    joints = np.array([person["keypoints"] for person in counted], np.float64).reshape(
+        len(counted), -1, 3
+    )
     labelled = joints[..., 2] > 0
     boxes = np.array([person["bbox"] for person in counted], np.float64)
-    start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    start = boxes[:, :2]
+    end = boxes[:, :2] + boxes[:, 2:]
     points = joints[None, ..., :2]
-    inside = np.all((points >= start[:, None, None]) & (points <= end[:, None, None]), axis=3) & labelled
+    inside = (
+        np.all((points >= start[:, None, None]) & (points <= end[:, None, None]), axis=3) & labelled
+    )
     per_person = inside.sum(axis=2)  # (box, whose joints)
     others = per_person.sum(axis=1) - np.diagonal(per_person)
     return float(np.mean(others / labelled.sum(axis=1)))
@@ -47,7 +56,10 @@ def image_crowding(people: People) -> NDArray[np.float64]:
     for annotation in people.annotations:
         by_image[annotation["image_id"]].append(annotation)
     return np.array(
-        [crowd_index(by_image[image]) if given[image] is None else given[image] for image in people.image_ids]
+        [
+            crowd_index(by_image[image]) if given[image] is None else given[image]
+            for image in people.image_ids
+        ]
     )
 
 
@@ -59,4 +71,6 @@ def levels(crowding: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
 def ap_by_crowding(evaluation: CocoEvaluation, crowding: NDArray[np.float64]) -> dict[str, float]:
     """AP over the easy, the medium and the hard images only; -1 where a level has nobody."""
     images = np.array(evaluation.people.image_ids)
-    return {name: evaluation.ap_of(images[chosen].tolist()) for name, chosen in levels(crowding).items()}
+    return {
+        name: evaluation.ap_of(images[chosen].tolist()) for name, chosen in levels(crowding).items()
+    }

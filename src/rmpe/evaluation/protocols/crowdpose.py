@@ -1,6 +1,7 @@
 """CrowdPose: OKS with its own constants and areas, and AP by crowding.
 
-Source: Li et al., CrowdPose (CVPR 2019); the rules of its released evaluation as ``docs/evaluation.md`` lists them.
+Source: Li et al., CrowdPose (CVPR 2019); the rules of its released evaluation as
+``docs/evaluation.md`` lists them.
 """
 
 from dataclasses import replace
@@ -18,22 +19,28 @@ def evaluate(
 ) -> tuple[dict[str, Any], coco.CocoEvaluation]:
     """Evaluate checked results by CrowdPose's protocol.
 
-    A person's area is 0.53 times the box, whatever the file says; sizes are not told apart. Images without
-    ``crowdIndex`` get it computed.
+    A person's area is 0.53 times the box, whatever the file says; sizes are not told apart. Images
+    without ``crowdIndex`` get it computed.
 
     Returns:
-        CrowdPose's figures (fractions, unrounded, and the levels rounded to four digits as the released tool reports
-        them), and the evaluation they came from.
+        CrowdPose's figures (fractions, unrounded, and the levels rounded to four digits as the
+        released tool reports them), and the evaluation they came from.
 
     Raises:
         DataError: If the people do not have CrowdPose's 14 joints.
     """
     skeleton = load_skeleton("crowdpose14")
     if people.joints != len(skeleton):
-        raise DataError(f"CrowdPose annotations have {len(skeleton)} joints, these have {people.joints}")
-    evaluation = coco.evaluate(with_box_areas(people), results, "keypoints", skeleton.sigmas, engine)
+        raise DataError(
+            f"CrowdPose annotations have {len(skeleton)} joints, these have {people.joints}"
+        )
+    evaluation = coco.evaluate(
+        with_box_areas(people), results, "keypoints", skeleton.sigmas, engine
+    )
     crowding = image_crowding(people)
-    figures = {name: evaluation.figures[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
+    figures = {
+        name: evaluation.figures[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
+    }
     by_level = {f"AP_{name}": value for name, value in ap_by_crowding(evaluation, crowding).items()}
     figures |= by_level | {f"{name}_rounded4": round(value, 4) for name, value in by_level.items()}
     figures |= {name: evaluation.figures[name] for name in ("AP_per_threshold", "AR_per_threshold")}
@@ -44,6 +51,9 @@ def evaluate(
 
 def with_box_areas(people: People) -> People:
     """The same people with CrowdPose's areas: 0.53 times the box."""
-    areas = [BOX_SHARE * annotation["bbox"][2] * annotation["bbox"][3] for annotation in people.annotations]
+    areas = [
+        BOX_SHARE * annotation["bbox"][2] * annotation["bbox"][3]
+        for annotation in people.annotations
+    ]
     annotations = [a | {"area": area} for a, area in zip(people.annotations, areas, strict=True)]
     return replace(people, annotations=annotations)

@@ -15,7 +15,11 @@ LEFT_OUT = ("pelvis", "thorax")
 
 
 def evaluate(
-    truth: ArrayLike, points: ArrayLike, head_sizes: ArrayLike, annotated: ArrayLike, skeleton: Skeleton
+    truth: ArrayLike,
+    points: ArrayLike,
+    head_sizes: ArrayLike,
+    annotated: ArrayLike,
+    skeleton: Skeleton,
 ) -> dict[str, Any]:
     """PCKh in percent.
 
@@ -27,14 +31,16 @@ def evaluate(
         skeleton: What the joints are.
 
     Returns:
-        ``pckh50_plain`` and ``n_annotated`` a joint, ``pckh_curve`` a joint and threshold, means over joints
-        (``mean14_of_joints``) and over pooled joints (``pooled14``, ``pooled16``, ``group_pooled``).
+        ``pckh50_plain`` and ``n_annotated`` a joint, ``pckh_curve`` a joint and threshold, means
+        over joints (``mean14_of_joints``) and over pooled joints (``pooled14``, ``pooled16``,
+        ``group_pooled``).
 
     Raises:
-        DataError: If the shapes do not fit together or an annotated joint or head size is not usable.
+        DataError: If the shapes do not fit together or an annotated joint or head size is not
+            usable.
 
-    Source: Andriluka et al., MPII (CVPR 2014). Differs: a joint whose error is exactly 0 counts, which the released
-        MATLAB code leaves out.
+    Source: Andriluka et al., MPII (CVPR 2014). Differs: a joint whose error is exactly 0 counts,
+        which the released MATLAB code leaves out.
     """
     close, counted = hits(truth, points, head_sizes, annotated)
     if counted.shape[1] != len(skeleton):
@@ -42,7 +48,9 @@ def evaluate(
     at_half = close[-1]
     per_joint = at_half.sum(axis=0), counted.sum(axis=0)
     reported = [i for i, name in enumerate(skeleton.joints) if name not in LEFT_OUT]
-    groups = [[i for i, name in enumerate(skeleton.joints) if _group(name) == group] for group in GROUPS]
+    groups = [
+        [i for i, name in enumerate(skeleton.joints) if _group(name) == group] for group in GROUPS
+    ]
     plain = _percent(*per_joint)
     return {
         "joint_names": list(skeleton.joints),
@@ -54,7 +62,9 @@ def evaluate(
         "pooled14": float(_percent(per_joint[0][reported].sum(), per_joint[1][reported].sum())),
         "pooled16": float(_percent(per_joint[0].sum(), per_joint[1].sum())),
         "groups": list(GROUPS),
-        "group_pooled": [float(_percent(per_joint[0][g].sum(), per_joint[1][g].sum())) for g in groups],
+        "group_pooled": [
+            float(_percent(per_joint[0][g].sum(), per_joint[1][g].sum())) for g in groups
+        ],
     }
 
 
@@ -66,7 +76,9 @@ def hits(
     counted = np.asarray(annotated, bool)
     people, joints = counted.shape
     if [array.shape for array in arrays] != [(people, joints, 2), (people, joints, 2), (people,)]:
-        raise DataError(f"PCKh: shapes do not fit together: {[array.shape for array in arrays]} and {counted.shape}")
+        raise DataError(
+            f"PCKh: shapes do not fit together: {[array.shape for array in arrays]} and {counted.shape}"
+        )
     if not (np.all(arrays[2] > 0) and np.isfinite(arrays[0][counted]).all()):
         raise DataError("PCKh: head sizes must be positive and annotated joints finite")
     distance = np.linalg.norm(arrays[0] - arrays[1], axis=2) / arrays[2][:, None]

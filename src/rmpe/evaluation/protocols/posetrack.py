@@ -1,8 +1,9 @@
 """PoseTrack: AP per joint, CLEAR MOT per joint, and HOTA over people.
 
-Two counts of the same tracks are given: as the released poseval counts (it leaves out the last frame of every sequence,
-and takes a frame without predictions for one missed person), so that figures compare with published ones, and with all
-frames counted properly, under ``clean_all_frames``.
+Two counts of the same tracks are given: as the released poseval counts (it leaves out the last
+frame of every sequence, and takes a frame without predictions for one missed person), so that
+figures compare with published ones, and with all frames counted properly, under
+``clean_all_frames``.
 """
 
 from typing import Any
@@ -20,8 +21,8 @@ from rmpe.skeletons import load_skeleton
 def evaluate(footage: Footage) -> dict[str, Any]:
     """PoseTrack's figures in percent, lists in the order of the joints.
 
-    Predictions without track ids take no part in tracking; that is said in ``footage.warnings``. Where none has one,
-    the tracking figures are left out.
+    Predictions without track ids take no part in tracking; that is said in ``footage.warnings``.
+    Where none has one, the tracking figures are left out.
     """
     joints = len(footage.joint_names)
     # As in poseval, frames without annotated people are left out together with their predictions.
@@ -36,19 +37,31 @@ def evaluate(footage: Footage) -> dict[str, Any]:
     }
     ids = np.concatenate([np.zeros(0, np.int64), *(frame.point_ids for frame in footage.frames)])
     if without := int(np.sum(ids < 0)):
-        footage.warnings.append(f"{without} of {len(ids)} predictions have no track id: left out of tracking")
+        footage.warnings.append(
+            f"{without} of {len(ids)} predictions have no track id: left out of tracking"
+        )
     return figures if without == len(ids) > 0 else figures | _tracking(footage, joints)
 
 
 def _tracking(footage: Footage, joints: int) -> dict[str, Any]:
-    videos = {sequence.name: [frame.tracked for frame in sequence.frames] for sequence in footage.sequences}
-    reference = {name: clear_mot.count(frames[:-1], joints, empty_as_one=True) for name, frames in videos.items()}
+    videos = {
+        sequence.name: [frame.tracked for frame in sequence.frames]
+        for sequence in footage.sequences
+    }
+    reference = {
+        name: clear_mot.count(frames[:-1], joints, empty_as_one=True)
+        for name, frames in videos.items()
+    }
     clean = [clear_mot.count(frames, joints) for frames in videos.values()]
     people = [hota.count(frames, sigmas_of(footage)) for frames in videos.values()]
     per_sequence = {name: counts.figures() for name, counts in reference.items()}
     return (
         sum(reference.values(), MotCounts.zero(joints)).figures()
-        | {"MOTA_per_sequence": {name: [*f["MOTA"], f["MOTA_mean"]] for name, f in per_sequence.items()}}
+        | {
+            "MOTA_per_sequence": {
+                name: [*f["MOTA"], f["MOTA_mean"]] for name, f in per_sequence.items()
+            }
+        }
         | sum(people, HotaCounts.zero()).figures()
         | {"clean_all_frames": sum(clean, MotCounts.zero(joints)).figures()}
     )
@@ -58,4 +71,6 @@ def sigmas_of(footage: Footage) -> tuple[float, ...]:
     """OKS constants of the joints; PoseTrack's ``neck`` and ``head_bottom`` are the upper neck."""
     skeleton = load_skeleton("posetrack15")
     same = {"neck": "upper_neck", "head_bottom": "upper_neck"}
-    return tuple(skeleton.sigmas[skeleton.joints.index(same.get(name, name))] for name in footage.joint_names)
+    return tuple(
+        skeleton.sigmas[skeleton.joints.index(same.get(name, name))] for name in footage.joint_names
+    )

@@ -1,10 +1,13 @@
-"""A small anchor-free person detector: EfficientNet-Lite backbone, feature pyramid, decoupled heads.
+"""A small anchor-free person detector: EfficientNet-Lite backbone, feature pyramid, decoupled
+heads.
 
-Every cell of three grids (strides 8, 16, 32) says how surely a person's box belongs to it and where that box lies. No
-cell is tied to one person's middle, so people who overlap are answered for by different cells.
+Every cell of three grids (strides 8, 16, 32) says how surely a person's box belongs to it and where
+that box lies. No cell is tied to one person's middle, so people who overlap are answered for by
+different cells.
 
-Source: backbone EfficientNet-Lite0 (Tan and Le, ICML 2019); pyramid with a way back up (Liu et al., "Path
-aggregation network", CVPR 2018); boxes and heads like YOLOX (Ge et al., 2021) with one score instead of two.
+Source: backbone EfficientNet-Lite0 (Tan and Le, ICML 2019); pyramid with a way back up (Liu et al.,
+"Path aggregation network", CVPR 2018); boxes and heads like YOLOX (Ge et al., 2021) with one score
+instead of two.
 """
 
 import math
@@ -23,7 +26,8 @@ STRIDES: Final = (8, 16, 32)
 # Where training starts: a score of 1 in 100, and a standing person of about 3 x 6 strides.
 PRIOR: Final = 0.01
 START_SIDES: Final = (3.0, 6.0)
-# Of the backbone's blocks these are left out: each is a skip plus a correction, so what follows still fits.
+# Of the backbone's blocks these are left out: each is a skip plus a correction, so what follows
+# still fits.
 LEFT_OUT: Final = (7, 10)
 # exp() of a box side stays finite in float16.
 LARGEST_SIDE: Final = 8.0
@@ -57,23 +61,35 @@ class PersonDetector(nn.Module):
         self.down = nn.ModuleList(separable(width) for _ in STRIDES[1:])
         self.up = nn.ModuleList(separable(width, stride=2) for _ in STRIDES[1:])
         self.merge = nn.ModuleList(separable(width) for _ in STRIDES[1:])
-        self.score_heads = nn.ModuleList(head(width, depth, torch.tensor([-math.log(1 / PRIOR - 1)])) for _ in STRIDES)
+        self.score_heads = nn.ModuleList(
+            head(width, depth, torch.tensor([-math.log(1 / PRIOR - 1)])) for _ in STRIDES
+        )
         start = torch.tensor([0.0, 0.0, *map(math.log, START_SIDES)])
         self.box_heads = nn.ModuleList(head(width, depth, start) for _ in STRIDES)
 
     def forward(self, images: Tensor) -> Detections:
         """Boxes and logits of all cells."""
-        features = [lateral(level) for lateral, level in zip(self.lateral, self.backbone(images), strict=True)]
+        features = [
+            lateral(level)
+            for lateral, level in zip(self.lateral, self.backbone(images), strict=True)
+        ]
         for fine in (1, 0):
             coarse = F.interpolate(features[fine + 1], scale_factor=2.0, mode="nearest")
             features[fine] = self.down[fine](features[fine] + coarse)
         for coarse_level in (1, 2):
             finer = self.up[coarse_level - 1](features[coarse_level - 1])
             features[coarse_level] = self.merge[coarse_level - 1](features[coarse_level] + finer)
-        scores = [head(level).flatten(2) for head, level in zip(self.score_heads, features, strict=True)]
-        raw = torch.cat([head(level).flatten(2) for head, level in zip(self.box_heads, features, strict=True)], dim=2)
+        scores = [
+            head(level).flatten(2) for head, level in zip(self.score_heads, features, strict=True)
+        ]
+        raw = torch.cat(
+            [head(level).flatten(2) for head, level in zip(self.box_heads, features, strict=True)],
+            dim=2,
+        )
         centers, strides = cells(images.shape[-2:], images.device)
-        return Detections(decode(raw.transpose(1, 2), centers, strides), torch.cat(scores, dim=2)[:, 0])
+        return Detections(
+            decode(raw.transpose(1, 2), centers, strides), torch.cat(scores, dim=2)[:, 0]
+        )
 
     def detect(self, images: Tensor) -> Detections:
         """What `Ssd512` calls so: the answer as boxes and logits."""
@@ -82,9 +98,11 @@ class PersonDetector(nn.Module):
 
 
 class FoldedBackbone(nn.Module):
-    """EfficientNet-Lite0 down to stride 32, batch norms folded into the convolutions: features at strides 8, 16, 32.
+    """EfficientNet-Lite0 down to stride 32, batch norms folded into the convolutions: features at
+    strides 8, 16, 32.
 
-    With few images a step, ImageNet's statistics are better than the batch's; folded they cost nothing.
+    With few images a step, ImageNet's statistics are better than the batch's; folded they cost
+    nothing.
 
     Args:
         left_out: Indices of the residual blocks to leave out.
@@ -95,9 +113,17 @@ class FoldedBackbone(nn.Module):
         super().__init__()
         whole = EfficientNetLite0(13, pretrained).eval()
         ends = whole.ends[1:]
-        stages = [range(ends[0] + 1), range(ends[0] + 1, ends[1] + 1), range(ends[1] + 1, ends[2] + 1)]
-        blocks = [[whole.blocks[index] for index in stage if index not in left_out] for stage in stages]
-        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in ([whole.stem, *blocks[0]], blocks[1], blocks[2]))
+        stages = [
+            range(ends[0] + 1),
+            range(ends[0] + 1, ends[1] + 1),
+            range(ends[1] + 1, ends[2] + 1),
+        ]
+        blocks = [
+            [whole.blocks[index] for index in stage if index not in left_out] for stage in stages
+        ]
+        self.stages = nn.ModuleList(
+            nn.Sequential(*stage) for stage in ([whole.stem, *blocks[0]], blocks[1], blocks[2])
+        )
         self.channels = whole.channels[1:]
         for module in [*self.modules()]:
             if isinstance(module, nn.Sequential):
@@ -116,10 +142,13 @@ def fold_batch_norms(layers: nn.Sequential) -> None:
     """Fold every batch norm that follows a convolution into it, in place."""
     for index, (layer, following) in enumerate(pairwise(layers)):
         if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
-            layers[index], layers[index + 1] = fuse_conv_bn_eval(layer, following), nn.Identity()
+            layers[index] = fuse_conv_bn_eval(layer, following)
+            layers[index + 1] = nn.Identity()
 
 
-def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def conv(
+    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
     return nn.Sequential(
         Conv(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
@@ -143,7 +172,8 @@ def head(width: int, depth: int, start: Tensor) -> nn.Sequential:
 
 def cells(size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Middles ``(A, 2)`` (x, y) in input pixels and strides ``(A, 1)`` of all cells of an input of ``size`` (h, w)."""
-    centers, strides = [], []
+    centers = []
+    strides = []
     for stride in STRIDES:
         y = torch.arange(size[0] // stride, device=device, dtype=torch.float32)
         x = torch.arange(size[1] // stride, device=device, dtype=torch.float32)

@@ -1,10 +1,11 @@
 """SSD-512 with one class, person: the detector of the RMPE paper.
 
-Net, default boxes, matching, loss and sampling crops, in the order of SSD's paper. `rmpe.nets.detectors.ssd512_weights` reads
-published weights.
+Net, default boxes, matching, loss and sampling crops, in the order of SSD's paper.
+`rmpe.nets.detectors.ssd512_weights` reads published weights.
 
-Source: RMPE, section 4 (a VGG-based SSD-512); SSD: Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016,
-    sections 2.1 (net, default boxes), 2.2 (matching, loss, mining, crops), 3.1 (fc6/fc7, L2 norm).
+Source: RMPE, section 4 (a VGG-based SSD-512); SSD: Liu et al., "SSD: Single Shot MultiBox
+    Detector", ECCV 2016, sections 2.1 (net, default boxes), 2.2 (matching, loss, mining, crops),
+    3.1 (fc6/fc7, L2 norm).
 """
 
 from collections.abc import Sequence
@@ -18,14 +19,16 @@ from rmpe.nets.detectors.person_detector import Detections
 
 SIZE: Final = 512
 MAPS: Final = (64, 32, 16, 8, 4, 2, 1)
-# Sides of the square default boxes as shares of the input, as published for COCO; the last only bounds the seventh map.
+# Sides of the square default boxes as shares of the input, as published for COCO; the last only
+# bounds the seventh map.
 SCALES: Final = (0.04, 0.10, 0.26, 0.42, 0.58, 0.74, 0.90, 1.06)
 ASPECTS: Final = ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,))
 VARIANCES: Final = (0.1, 0.1, 0.2, 0.2)
 # Channels of VGG-16's convolutions, stage by stage.
 VGG: Final = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 FC: Final = 1024
-# Of each extra stage: channels of the 1x1 convolution, channels, kernel, stride and padding of the next.
+# Of each extra stage: channels of the 1x1 convolution, channels, kernel, stride and padding of the
+# next.
 EXTRAS: Final = (
     (256, 512, 3, 2, 1),
     (128, 256, 3, 2, 1),
@@ -36,7 +39,8 @@ EXTRAS: Final = (
 NORM_SCALE: Final = 20.0
 MATCH: Final = 0.5
 NEGATIVES: Final = 3
-BACKGROUND, PERSON = 0, 1
+BACKGROUND = 0
+PERSON = 1
 
 
 class SsdOutput(NamedTuple):
@@ -83,10 +87,14 @@ class Ssd512(nn.Module):
         for narrow, outputs, kernel, stride, padding in EXTRAS:
             squeeze = nn.Conv2d(channels[-1], scaled(narrow), 1)
             grow = nn.Conv2d(scaled(narrow), scaled(outputs), kernel, stride, padding)
-            self.extras.append(nn.Sequential(squeeze, nn.ReLU(inplace=True), grow, nn.ReLU(inplace=True)))
+            self.extras.append(
+                nn.Sequential(squeeze, nn.ReLU(inplace=True), grow, nn.ReLU(inplace=True))
+            )
             channels.append(scaled(outputs))
         counts = [2 + 2 * len(aspects) for aspects in ASPECTS]
-        self.box_heads = nn.ModuleList(nn.Conv2d(c, n * 4, 3, padding=1) for c, n in zip(channels, counts, strict=True))
+        self.box_heads = nn.ModuleList(
+            nn.Conv2d(c, n * 4, 3, padding=1) for c, n in zip(channels, counts, strict=True)
+        )
         self.class_heads = nn.ModuleList(
             nn.Conv2d(c, n * 2, 3, padding=1) for c, n in zip(channels, counts, strict=True)
         )
@@ -95,8 +103,11 @@ class Ssd512(nn.Module):
         heads = {*self.box_heads, *self.class_heads}
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                # Xavier as published where a linear output follows; it would fade out in a random trunk of rectifiers.
-                (nn.init.xavier_uniform_ if module in heads else nn.init.kaiming_normal_)(module.weight)
+                # Xavier as published where a linear output follows; it would fade out in a random
+                # trunk of rectifiers.
+                (nn.init.xavier_uniform_ if module in heads else nn.init.kaiming_normal_)(
+                    module.weight
+                )
                 module.bias = nn.Parameter(torch.zeros(module.out_channels))
 
     def forward(self, images: Tensor) -> SsdOutput:
@@ -111,7 +122,9 @@ class Ssd512(nn.Module):
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         offsets = [_rows(head(level), 4) for head, level in zip(self.box_heads, maps, strict=True)]
-        classes = [_rows(head(level), 2) for head, level in zip(self.class_heads, maps, strict=True)]
+        classes = [
+            _rows(head(level), 2) for head, level in zip(self.class_heads, maps, strict=True)
+        ]
         return SsdOutput(torch.cat(offsets, dim=1), torch.cat(classes, dim=1))
 
     def detect(self, images: Tensor) -> Detections:
@@ -144,8 +157,8 @@ def _rows(prediction: Tensor, values: int) -> Tensor:
 def default_boxes() -> Tensor:
     """Middle and sides ``(24564, 4)`` of the default boxes as shares of the input.
 
-    Of each cell: the square of this map's scale, the larger square between this scale and the next, then two boxes for
-    each aspect ratio.
+    Of each cell: the square of this map's scale, the larger square between this scale and the next,
+    then two boxes for each aspect ratio.
 
     Source: SSD, section 2.2, "Choosing scales and aspect ratios".
     """
@@ -153,28 +166,39 @@ def default_boxes() -> Tensor:
     for cells, aspects, scale, larger in zip(MAPS, ASPECTS, SCALES, SCALES[1:], strict=False):
         sides = [(scale, scale), ((scale * larger) ** 0.5,) * 2]
         for aspect in aspects:
-            long, short = scale * aspect**0.5, scale / aspect**0.5
+            long = scale * aspect**0.5
+            short = scale / aspect**0.5
             sides += [(long, short), (short, long)]
         middle = (torch.arange(cells) + 0.5) / cells
         y, x = torch.meshgrid(middle, middle, indexing="ij")
         centers = torch.stack([x, y], dim=-1)[:, :, None].expand(-1, -1, len(sides), -1)
-        boxes.append(torch.cat([centers, torch.tensor(sides).expand(cells, cells, -1, -1)], dim=-1).reshape(-1, 4))
+        boxes.append(
+            torch.cat([centers, torch.tensor(sides).expand(cells, cells, -1, -1)], dim=-1).reshape(
+                -1, 4
+            )
+        )
     return torch.cat(boxes)
 
 
 def corners(boxes: Tensor) -> Tensor:
     """Boxes ``(..., 4)`` given as middle and sides to xyxy."""
-    return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], dim=-1)
+    return torch.cat(
+        [boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], dim=-1
+    )
 
 
 def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
-    """Offsets ``(..., 4)`` of boxes (xyxy, shares of the input) from default boxes (middle, sides), over the variances.
+    """Offsets ``(..., 4)`` of boxes (xyxy, shares of the input) from default boxes (middle, sides),
+    over the variances.
 
     Source: SSD, equation 2; the variances are the authors' code's.
     """
-    middle, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    sides = boxes[..., 2:] - boxes[..., :2]
     moved = (middle - defaults[..., :2]) / defaults[..., 2:]
-    return torch.cat([moved, (sides / defaults[..., 2:]).log()], dim=-1) / torch.tensor(VARIANCES, device=boxes.device)
+    return torch.cat([moved, (sides / defaults[..., 2:]).log()], dim=-1) / torch.tensor(
+        VARIANCES, device=boxes.device
+    )
 
 
 def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
@@ -186,17 +210,21 @@ def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
 
 def overlaps(a: Tensor, b: Tensor) -> Tensor:
     """IoU of boxes ``(N, 4)`` with boxes ``(M, 4)``, xyxy: ``(N, M)``."""
-    inner = (torch.minimum(a[:, None, 2:], b[None, :, 2:]) - torch.maximum(a[:, None, :2], b[None, :, :2])).clamp(min=0)
+    inner = (
+        torch.minimum(a[:, None, 2:], b[None, :, 2:])
+        - torch.maximum(a[:, None, :2], b[None, :, :2])
+    ).clamp(min=0)
     shared = inner.prod(dim=-1)
-    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(dim=-1), (b[:, 2:] - b[:, :2]).prod(dim=-1)
+    area_a = (a[:, 2:] - a[:, :2]).prod(dim=-1)
+    area_b = (b[:, 2:] - b[:, :2]).prod(dim=-1)
     return shared / (area_a[:, None] + area_b[None] - shared).clamp(min=1e-9)
 
 
 def match(people: Tensor, defaults: Tensor) -> Tensor:
     """Which person each default box learns to find.
 
-    Every person gets the default box that fits best; then every default box with an IoU above one half gets the person
-    it fits best.
+    Every person gets the default box that fits best; then every default box with an IoU above one
+    half gets the person it fits best.
 
     Args:
         people: ``(M, 4)`` xyxy, shares of the input.
@@ -213,10 +241,13 @@ def match(people: Tensor, defaults: Tensor) -> Tensor:
     best, person = iou.max(dim=0)
     person = torch.where(best > MATCH, person, -1)
     free = iou.clone()
-    for _ in range(len(people)):  # the best pair first, so that two people never share their only box
+    for _ in range(
+        len(people)
+    ):  # the best pair first, so that two people never share their only box
         row, column = divmod(int(free.argmax()), len(defaults))
         person[column] = row
-        free[row], free[:, column] = -1, -1
+        free[row] = -1
+        free[:, column] = -1
     return person
 
 
@@ -229,11 +260,12 @@ def ssd_loss(
         output: The net's answer.
         defaults: ``(A, 4)`` middle and sides.
         people: One ``(M, 4)`` an image, xyxy, shares of the input.
-        ignored: One ``(R, 4)`` an image, regions; background boxes whose middle lies in one are never negatives.
+        ignored: One ``(R, 4)`` an image, regions; background boxes whose middle lies in one are
+            never negatives.
 
     Source: SSD, equations 1 and 2, and section 2.2, "Hard negative mining".
-    Differs: an image with nobody in it gives as many negatives as one with a single matched box; in the paper it would
-        teach nothing.
+    Differs: an image with nobody in it gives as many negatives as one with a single matched box; in
+        the paper it would teach nothing.
     """
     person = torch.stack([match(boxes, defaults) for boxes in people])
     matched = person >= 0
@@ -245,7 +277,9 @@ def ssd_loss(
     counted = matched | ((rank < quota) & ~silent)
     goal = torch.stack(
         [
-            encode(boxes[index.clamp(min=0)], defaults) if len(boxes) else torch.zeros_like(defaults)
+            encode(boxes[index.clamp(min=0)], defaults)
+            if len(boxes)
+            else torch.zeros_like(defaults)
             for boxes, index in zip(people, person, strict=True)
         ]
     )
@@ -258,17 +292,21 @@ def ssd_loss(
 
 def _covered(defaults: Tensor, regions: Tensor) -> Tensor:
     middle = defaults[:, None, :2]
-    return ((middle > regions[None, :, :2]) & (middle < regions[None, :, 2:])).all(dim=-1).any(dim=-1)
+    return (
+        ((middle > regions[None, :, :2]) & (middle < regions[None, :, 2:])).all(dim=-1).any(dim=-1)
+    )
 
 
-# Least overlaps that a sampled patch may be asked to have with a person; None = the whole photo, 0 = any patch.
+# Least overlaps that a sampled patch may be asked to have with a person; None = the whole photo, 0
+# = any patch.
 PATCHES: Final = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 PATCH_SIDE: Final = (0.3, 1.0)
 TRIES: Final = 50
 
 
 def sample_patch(people: Tensor, generator: torch.Generator) -> Tensor:
-    """A part of a photo to train on: all of it, or one that overlaps somebody by at least a drawn IoU.
+    """A part of a photo to train on: all of it, or one that overlaps somebody by at least a drawn
+    IoU.
 
     Args:
         people: ``(M, 4)`` xyxy, shares of the photo.
@@ -277,7 +315,8 @@ def sample_patch(people: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         The patch ``(4,)`` xyxy, shares of the photo; all of it if no try fits.
 
-    Source: SSD, section 2.2, "Data augmentation"; the smallest side is 0.3 as in the authors' code (paper: 0.1).
+    Source: SSD, section 2.2, "Data augmentation"; the smallest side is 0.3 as in the authors' code
+    (paper: 0.1).
     """
     whole = torch.tensor([0.0, 0.0, 1.0, 1.0])
     least = PATCHES[int(torch.randint(len(PATCHES), (), generator=generator))]
@@ -287,12 +326,16 @@ def sample_patch(people: Tensor, generator: torch.Generator) -> Tensor:
     scale = low + (high - low) * torch.rand(TRIES, generator=generator)
     # Aspect ratios from 1/2 to 2, as far as the patch stays inside the photo.
     root = torch.maximum(torch.tensor(0.5), scale**2)
-    aspect = root + (torch.minimum(torch.tensor(2.0), scale**-2) - root) * torch.rand(TRIES, generator=generator)
+    aspect = root + (torch.minimum(torch.tensor(2.0), scale**-2) - root) * torch.rand(
+        TRIES, generator=generator
+    )
     sides = torch.stack([scale * aspect.sqrt(), scale / aspect.sqrt()], dim=1)
     start = (1 - sides) * torch.rand(TRIES, 2, generator=generator)
     patches = torch.cat([start, start + sides], dim=1)
     fits = overlaps(patches, people).amax(dim=1) >= least
     middle = (people[:, :2] + people[:, 2:]) / 2
-    holds = ((middle > patches[:, None, :2]) & (middle < patches[:, None, 2:])).all(dim=-1).any(dim=1)
+    holds = (
+        ((middle > patches[:, None, :2]) & (middle < patches[:, None, 2:])).all(dim=-1).any(dim=1)
+    )
     good = torch.nonzero(fits & holds)
     return patches[good[0, 0]] if len(good) else whole

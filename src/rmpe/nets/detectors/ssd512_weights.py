@@ -34,36 +34,66 @@ class LoadReport:
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{self.layout} weights: {len(self.loaded)} tensors loaded, {len(self.missing)} of ours left random"]
+        lines = [
+            f"{self.layout} weights: {len(self.loaded)} tensors loaded, {len(self.missing)} of ours left random"
+        ]
         lines += [f"  left random: {name}" for name in self.missing]
         return "\n".join([*lines, *(f"  unused: {name}" for name in self.unused)])
 
 
 def _layouts() -> dict[str, dict[str, str]]:
     """Layout -> our module -> theirs; looked through in this order."""
-    vgg = [f"stages.{stage}.{2 * layer}" for stage, layers in enumerate(VGG) for layer in range(len(layers))]
+    vgg = [
+        f"stages.{stage}.{2 * layer}"
+        for stage, layers in enumerate(VGG)
+        for layer in range(len(layers))
+    ]
     extras = [f"extras.{stage}.{layer}" for stage in range(len(EXTRAS)) for layer in (0, 2)]
-    places = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of the convolutions among VGG-16's layers
+    places = (
+        0,
+        2,
+        5,
+        7,
+        10,
+        12,
+        14,
+        17,
+        19,
+        21,
+        24,
+        26,
+        28,
+    )  # of the convolutions among VGG-16's layers
     numbered = [*places, 31, 33]
     base = [*vgg, "fc.0", "fc.2"]
-    rest, heads = (
-        ["norm", *extras],
-        [f"{kind}_heads.{level}" for kind in ("box", "class") for level in range(len(MAPS))],
-    )
-    names = [f"conv{stage + 1}_{layer + 1}" for stage, layers in enumerate(VGG) for layer in range(len(layers))]
+    rest = ["norm", *extras]
+    heads = [f"{kind}_heads.{level}" for kind in ("box", "class") for level in range(len(MAPS))]
+    names = [
+        f"conv{stage + 1}_{layer + 1}"
+        for stage, layers in enumerate(VGG)
+        for layer in range(len(layers))
+    ]
     grown = [f"conv{6 + stage}_{layer}" for stage in range(len(EXTRAS)) for layer in (1, 2)]
     sources = ["conv4_3_norm", "fc7", *grown[1::2]]
     caffe_heads = [f"{source}_mbox_{kind}" for kind in ("loc", "conf") for source in sources]
 
     def published(trunk: str, norm: str, extra: str, boxes: str, classes: str) -> dict[str, str]:
-        theirs = [f"{trunk}.{n}" for n in numbered] + [norm] + [f"{extra}.{n}" for n in range(len(extras))]
+        theirs = (
+            [f"{trunk}.{n}" for n in numbered]
+            + [norm]
+            + [f"{extra}.{n}" for n in range(len(extras))]
+        )
         theirs += [f"{kind}.{level}" for kind in (boxes, classes) for level in range(len(MAPS))]
         return dict(zip([*base, *rest, *heads], theirs, strict=True))
 
     predictor = "box_head.predictor"
     return {
         "Caffe SSD": dict(
-            zip([*base, *rest, *heads], [*names, "fc6", "fc7", "conv4_3_norm", *grown, *caffe_heads], strict=True)
+            zip(
+                [*base, *rest, *heads],
+                [*names, "fc6", "fc7", "conv4_3_norm", *grown, *caffe_heads],
+                strict=True,
+            )
         ),
         "ssd.pytorch": published("vgg", "L2Norm", "extras", "loc", "conf"),
         "lufficc SSD": published(
@@ -74,7 +104,11 @@ def _layouts() -> dict[str, dict[str, str]]:
             f"{predictor}.cls_headers",
         ),
         "torchvision VGG-16": dict(
-            zip(base, [*(f"features.{n}" for n in places), "classifier.0", "classifier.3"], strict=True)
+            zip(
+                base,
+                [*(f"features.{n}" for n in places), "classifier.0", "classifier.3"],
+                strict=True,
+            )
         ),
         "reduced VGG-16": {our: str(n) for our, n in zip(base, numbered, strict=True)},
     }
@@ -83,14 +117,16 @@ def _layouts() -> dict[str, dict[str, str]]:
 def load_published(net: Ssd512, state: Mapping[str, Tensor], person: int = 1) -> LoadReport:
     """Fill the full-width net with VGG-16 or SSD-512 weights, whoever named them.
 
-    Fully connected fc6 and fc7 are thinned out to convolutions, heads of many classes are cut down to background and
-    person, and the first convolution is made to expect our pixels: Caffe's weights expect BGR on the 0..255 scale,
-    torchvision's RGB divided by ImageNet's deviation, the others RGB on the 0..255 scale.
+    Fully connected fc6 and fc7 are thinned out to convolutions, heads of many classes are cut down
+    to background and person, and the first convolution is made to expect our pixels: Caffe's
+    weights expect BGR on the 0..255 scale, torchvision's RGB divided by ImageNet's deviation, the
+    others RGB on the 0..255 scale.
 
     Args:
         net: To fill, in place.
         state: The file's tensors.
-        person: Number of the person class in the file's heads, counting background as 0: 1 for COCO, 15 for VOC.
+        person: Number of the person class in the file's heads, counting background as 0: 1 for
+            COCO, 15 for VOC.
 
     Raises:
         ModelError: If the names are of no known layout or a tensor does not fit.
@@ -98,9 +134,11 @@ def load_published(net: Ssd512, state: Mapping[str, Tensor], person: int = 1) ->
     Source: SSD, section 3.1: fc6 and fc7 are subsampled.
     """
     layout, theirs = max(
-        _layouts().items(), key=lambda item: sum(f"{name}.weight" in state for name in item[1].values())
+        _layouts().items(),
+        key=lambda item: sum(f"{name}.weight" in state for name in item[1].values()),
     )
-    own, loaded = net.state_dict(), []
+    own = net.state_dict()
+    loaded = []
     for module, name in theirs.items():
         for kind in ("weight", "bias"):
             if f"{module}.{kind}" not in own or f"{name}.{kind}" not in state:
@@ -120,7 +158,9 @@ def load_published(net: Ssd512, state: Mapping[str, Tensor], person: int = 1) ->
     _to_our_pixels(own, layout)
     missing = tuple(name for name in own if name not in loaded)
     used = {f"{name}.{kind}" for name in theirs.values() for kind in ("weight", "bias")}
-    return LoadReport(layout, tuple(loaded), missing, tuple(name for name in state if name not in used))
+    return LoadReport(
+        layout, tuple(loaded), missing, tuple(name for name in state if name not in used)
+    )
 
 
 def _converted(module: str, tensor: Tensor, person: int) -> Tensor:
@@ -141,10 +181,13 @@ def _converted(module: str, tensor: Tensor, person: int) -> Tensor:
 
 def _to_our_pixels(own: dict[str, Tensor], layout: str) -> None:
     """Let the first convolution see (pixel - PIXEL_MEAN) / PIXEL_SD, RGB, and answer as it did to its own pixels."""
-    weight, bias = own["stages.0.0.weight"], own["stages.0.0.bias"]
-    mean, deviation = torch.tensor(CAFFE_MEAN), torch.ones(3)
+    weight = own["stages.0.0.weight"]
+    bias = own["stages.0.0.bias"]
+    mean = torch.tensor(CAFFE_MEAN)
+    deviation = torch.ones(3)
     if layout == "torchvision VGG-16":
-        mean, deviation = torch.tensor(TORCHVISION_MEAN), torch.tensor(TORCHVISION_SD)
+        mean = torch.tensor(TORCHVISION_MEAN)
+        deviation = torch.tensor(TORCHVISION_SD)
     if layout == "Caffe SSD":
         weight.copy_(weight.flip(1))
     weight /= deviation[:, None, None]

@@ -1,7 +1,8 @@
 """Task-aligned assignment: which cells of a dense detector answer for which person.
 
-Source: Feng et al., "TOOD: Task-aligned One-stage Object Detection", ICCV 2021, section 3.3: the cells whose score and
-box already agree best with a person learn to find it, and their target score is how well they do.
+Source: Feng et al., "TOOD: Task-aligned One-stage Object Detection", ICCV 2021, section 3.3: the
+cells whose score and box already agree best with a person learn to find it, and their target score
+is how well they do.
 """
 
 from typing import Final, NamedTuple
@@ -32,7 +33,9 @@ class Assignment(NamedTuple):
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU of boxes ``(B, N, 4)`` with boxes ``(B, M, 4)``, xyxy: ``(B, N, M)``."""
-    overlap = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:]) - torch.maximum(a[:, :, None, :2], b[:, None, :, :2])
+    overlap = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:]) - torch.maximum(
+        a[:, :, None, :2], b[:, None, :, :2]
+    )
     intersection = overlap.clamp(min=0).prod(dim=-1)
     area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(dim=-1)
     area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(dim=-1)
@@ -41,13 +44,16 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
 
 def inside(centers: Tensor, boxes: Tensor, least: Tensor | float = 0.0) -> Tensor:
     """Whether cell middles ``(A, 2)`` lie in boxes ``(B, M, 4)`` of sides at least ``least``: ``(B, M, A)`` bool."""
-    middle, half = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]) / 2
+    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2
     reach = torch.maximum(half[:, :, None], torch.as_tensor(least, device=boxes.device) / 2)
     return ((centers - middle[:, :, None]).abs() < reach).all(dim=-1)
 
 
 @torch.no_grad()
-def assign(boxes: Tensor, scores: Tensor, centers: Tensor, strides: Tensor, people: Tensor, real: Tensor) -> Assignment:
+def assign(
+    boxes: Tensor, scores: Tensor, centers: Tensor, strides: Tensor, people: Tensor, real: Tensor
+) -> Assignment:
     """Assign cells to people.
 
     Args:
@@ -59,7 +65,8 @@ def assign(boxes: Tensor, scores: Tensor, centers: Tensor, strides: Tensor, peop
         real: ``(B, M)`` bool, which rows of ``people`` are people.
 
     Returns:
-        At most ``CELLS_A_PERSON`` cells a person; a cell wanted by several goes to the one its box fits best.
+        At most ``CELLS_A_PERSON`` cells a person; a cell wanted by several goes to the one its box
+        fits best.
     """
     overlaps = pairwise_iou(people, boxes)
     allowed = inside(centers, people, strides * SMALLEST) & real[..., None]
@@ -68,9 +75,12 @@ def assign(boxes: Tensor, scores: Tensor, centers: Tensor, strides: Tensor, peop
     chosen = torch.zeros_like(allowed).scatter_(-1, index, best > EPSILON**2) & allowed
     owner = torch.where(chosen, overlaps, -1.0).argmax(dim=1, keepdim=True)
     chosen &= torch.zeros_like(chosen).scatter_(1, owner, True)
-    alignment, overlaps = alignment * chosen, overlaps * chosen
+    alignment = alignment * chosen
+    overlaps = overlaps * chosen
     # The best cell of a person is asked for the IoU it reaches, the others for their share of that.
     quality = (
-        alignment / alignment.amax(dim=-1, keepdim=True).clamp(min=EPSILON**2) * overlaps.amax(dim=-1, keepdim=True)
+        alignment
+        / alignment.amax(dim=-1, keepdim=True).clamp(min=EPSILON**2)
+        * overlaps.amax(dim=-1, keepdim=True)
     )
     return Assignment(owner[:, 0], quality.amax(dim=1))

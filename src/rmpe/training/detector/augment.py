@@ -13,7 +13,8 @@ from rmpe.training.detector.losses import DetectionTargets
 from rmpe.training.detector.photos import IGNORED, NOTHING, PERSON
 
 GREY: Final = 114.0
-# A person cut by the border teaches only if this much of it is left; thinner ones than this many pixels never do.
+# A person cut by the border teaches only if this much of it is left; thinner ones than this many
+# pixels never do.
 VISIBLE_SHARE: Final = 0.3
 THINNEST: Final = 3.0
 # Where the middle of a mosaic may lie, as shares of the input.
@@ -97,13 +98,18 @@ def draw_patches(
         generator: Source of randomness, on the CPU.
 
     Source: SSD, section 2.2; see `rmpe.nets.detectors.ssd512.sample_patch`.
-    Differs: who is cut off too much is ignored, by the rule of `draw_inputs`, instead of whoever's middle is outside.
+    Differs: who is cut off too much is ignored, by the rule of `draw_inputs`, instead of whoever's
+    middle is outside.
     """
     device = photos.canvases.device
     extent = photos.sizes.flip(1)
     shares = (photos.boxes / extent.repeat(1, 2)[:, None]).cpu()
-    people = [boxes[kinds == PERSON] for boxes, kinds in zip(shares, photos.kinds.cpu(), strict=True)]
-    patches = torch.stack([sample_patch(boxes, generator) for boxes in people]).to(device) * extent.repeat(1, 2)
+    people = [
+        boxes[kinds == PERSON] for boxes, kinds in zip(shares, photos.kinds.cpu(), strict=True)
+    ]
+    patches = torch.stack([sample_patch(boxes, generator) for boxes in people]).to(
+        device
+    ) * extent.repeat(1, 2)
     target = extent.new_tensor(how.size[::-1])
     slope = target / (patches[:, 2:] - patches[:, :2])
     offset = -patches[:, :2] * slope
@@ -120,13 +126,17 @@ def _mosaic(photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generat
     height, width = how.size
     low, high = MIDDLE
     split = torch.rand(2, generator=generator) * (high - low) + low
-    row, column = int(split[0] * height), int(split[1] * width)
+    row = int(split[0] * height)
+    column = int(split[1] * width)
     quarters = []
     for part, (top, left) in enumerate(((0, 0), (0, column), (row, 0), (row, column))):
         rectangle = (height - row if top else row, width - column if left else column)
         images, boxes, kinds = _place(photos.every(4, part), how, rectangle, generator)
         quarters.append(Placed(images, boxes + boxes.new_tensor([left, top, left, top]), kinds))
-    rows = [torch.cat([quarter.images for quarter in quarters[start : start + 2]], dim=3) for start in (0, 2)]
+    rows = [
+        torch.cat([quarter.images for quarter in quarters[start : start + 2]], dim=3)
+        for start in (0, 2)
+    ]
     boxes, kinds = (torch.cat([quarter[field] for quarter in quarters], dim=1) for field in (1, 2))
     return Placed(torch.cat(rows, dim=2), *_packed(boxes, kinds))
 
@@ -140,22 +150,28 @@ def _packed(boxes: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _place(
-    photos: PhotoBatch, how: PhotoAugmentation, rectangle: tuple[int, int], generator: torch.Generator
+    photos: PhotoBatch,
+    how: PhotoAugmentation,
+    rectangle: tuple[int, int],
+    generator: torch.Generator,
 ) -> Placed:
     """Photos, scaled, flipped and shifted, on rectangles of ``rectangle`` (height, width)."""
-    count, device = len(photos.canvases), photos.canvases.device
+    count = len(photos.canvases)
+    device = photos.canvases.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return (torch.rand(*shape, generator=generator) * (high - low) + low).to(device)
 
     smallest, largest = map(math.log, how.scale)
-    size, stretch = uniform(smallest, largest, count), uniform(-0.5, 0.5, count) * math.log(how.aspect)
+    size = uniform(smallest, largest, count)
+    stretch = uniform(-0.5, 0.5, count) * math.log(how.aspect)
     scale = torch.stack([size + stretch, size - stretch], dim=1).exp()
     extent = photos.sizes.flip(1) * scale  # width, height of the photo as placed
     shift = (extent.new_tensor(rectangle[::-1]) - extent) * uniform(0, 1, count, 2)
     # canvas x to rectangle x: slope x + offset; a flipped photo runs backwards from its right edge.
     flipped = uniform(0, 1, count) < 0.5
-    slope, offset = scale.clone(), shift.clone()
+    slope = scale.clone()
+    offset = shift.clone()
     slope[flipped, 0] *= -1
     offset[flipped, 0] += extent[flipped, 0]
     return _move(photos, slope, offset, rectangle)
@@ -191,14 +207,24 @@ def warp(canvases: Tensor, slope: Tensor, offset: Tensor, rectangle: tuple[int, 
         source = (pixel - offset[:, axis, None]) / slope[:, axis, None]
         grids.append(source * 2 / side - 1)
     x, y = grids
-    grid = torch.stack([x[:, None].expand(-1, rectangle[0], -1), y[:, :, None].expand(-1, -1, rectangle[1])], dim=-1)
+    grid = torch.stack(
+        [x[:, None].expand(-1, rectangle[0], -1), y[:, :, None].expand(-1, -1, rectangle[1])],
+        dim=-1,
+    )
     centred = canvases.permute(0, 3, 1, 2).to(torch.float32) - GREY
-    return F.grid_sample(centred, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + GREY
+    return (
+        F.grid_sample(centred, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        + GREY
+    )
 
 
 def _color(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Brightness, contrast and saturation changed by up to ``strength``, a different change for every image."""
-    gain = 1 + (torch.rand(3, len(images), 1, 1, 1, generator=generator) * 2 - 1).to(images.device) * strength
+    gain = (
+        1
+        + (torch.rand(3, len(images), 1, 1, 1, generator=generator) * 2 - 1).to(images.device)
+        * strength
+    )
     brightness, contrast, saturation = gain
     images = images * brightness
     mean = images.mean(dim=(1, 2, 3), keepdim=True)

@@ -18,7 +18,12 @@ from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.detectors.ssd512_weights import load_published
 from rmpe.training.detector.augment import PhotoAugmentation, PhotoBatch, draw_inputs, draw_patches
-from rmpe.training.detector.losses import DetectionTargets, detection_loss, distillation_loss, ssd_objective
+from rmpe.training.detector.losses import (
+    DetectionTargets,
+    detection_loss,
+    distillation_loss,
+    ssd_objective,
+)
 from rmpe.training.detector.photos import PackedPhotos, PhotoDataConfig, open_photos
 from rmpe.training.detector.teacher import YoloxTeacher
 from rmpe.training.detector.validate import BoxValidation
@@ -36,10 +41,12 @@ class DetectorConfig(RunConfig):
     Attributes:
         photos: Which photos to train on.
         model: ``person_detector`` or ``ssd512`` and its arguments, see `rmpe.nets.checkpoint.NETS`.
-        start: Checkpoint of a detector to go on from; its net is the one that ``model`` names, with its own arguments.
+        start: Checkpoint of a detector to go on from; its net is the one that ``model`` names, with
+            its own arguments.
         weights: SSD-512: published VGG-16 or SSD-512 weights to start from (a PyTorch state dict).
         augment: How inputs are drawn.
-        last: How inputs are drawn at the end of the run; its ``size`` is the one that the net is made for.
+        last: How inputs are drawn at the end of the run; its ``size`` is the one that the net is
+            made for.
         last_share: Share of the steps that ``last`` counts for.
         teacher: YOLOX model to learn from as well, for ``person_detector``.
         score_threshold: Into the card: boxes below it are noise.
@@ -47,11 +54,15 @@ class DetectorConfig(RunConfig):
     """
 
     photos: PhotoDataConfig
-    model: dict[str, Any] = field(default_factory=lambda: {"name": "person_detector", "pretrained": True})
+    model: dict[str, Any] = field(
+        default_factory=lambda: {"name": "person_detector", "pretrained": True}
+    )
     start: Path | None = None
     weights: Path | None = None
     augment: PhotoAugmentation = field(default_factory=lambda: PhotoAugmentation((416, 416)))
-    last: PhotoAugmentation = field(default_factory=lambda: PhotoAugmentation((416, 416), (0.75, 1.25), mosaic=0.0))
+    last: PhotoAugmentation = field(
+        default_factory=lambda: PhotoAugmentation((416, 416), (0.75, 1.25), mosaic=0.0)
+    )
     last_share: float = 0.25
     teacher: Path | None = None
     score_threshold: float = 0.05
@@ -60,7 +71,9 @@ class DetectorConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.teacher and self.model["name"] != "person_detector":
-            raise ValueError("a teacher answers on the cells of person_detector; no other net can learn from it")
+            raise ValueError(
+                "a teacher answers on the cells of person_detector; no other net can learn from it"
+            )
         if self.weights and self.model["name"] != "ssd512":
             raise ValueError("weights = FILE is for ssd512; person_detector has pretrained = true")
 
@@ -85,7 +98,8 @@ class DetectorTask:
     """
 
     def __init__(self, config: DetectorConfig, worker: Worker, log: Log) -> None:
-        self.config, self.device = config, worker.device
+        self.config = config
+        self.device = worker.device
         labeller = load_detector(config.photos.labeller) if config.photos.labeller else None
         self.packed = open_photos(config.photos, labeller, log)
         self.items = len(self.packed)
@@ -118,12 +132,16 @@ class DetectorTask:
     def losses(self, net: nn.Module, batch: DetectorBatch) -> Parts:
         """Against the annotations and, with a teacher, against its answer to the same inputs."""
         size = (batch.images.shape[2], batch.images.shape[3])
-        images = ((batch.images - PIXEL_MEAN) / PIXEL_SD).contiguous(memory_format=torch.channels_last)
+        images = ((batch.images - PIXEL_MEAN) / PIXEL_SD).contiguous(
+            memory_format=torch.channels_last
+        )
         found = net(images)
         if isinstance(self.net, Ssd512):
             return ssd_objective(found, self.net.defaults, size, batch.targets)
         parts = detection_loss(found, size, batch.targets)
-        return parts | distillation_loss(found, *self.teacher(batch.images)) if self.teacher else parts
+        return (
+            parts | distillation_loss(found, *self.teacher(batch.images)) if self.teacher else parts
+        )
 
     def describe(self) -> dict[str, Any]:
         """What the checkpoint says about the net."""
@@ -135,7 +153,9 @@ class DetectorTask:
         kinds = self.packed.kinds[items]
         most = max(1, int((kinds > 0).sum(axis=1).max()))  # the padding that this batch needs
         rows = (self.packed.sizes[items], self.packed.boxes[items, :most], kinds[:, :most])
-        return PhotoBatch(self._canvases(items), *(torch.from_numpy(row).to(self.device) for row in rows))
+        return PhotoBatch(
+            self._canvases(items), *(torch.from_numpy(row).to(self.device) for row in rows)
+        )
 
 
 def _on_device(packed: PackedPhotos, device: str) -> Callable[[NDArray[np.int64]], Tensor]:
@@ -152,9 +172,12 @@ def _net(config: DetectorConfig, log: Log) -> tuple[nn.Module, dict[str, Any]]:
         net, saved = load_checkpoint(config.start)
         model = saved["model"]
         if model["name"] != config.model["name"]:
-            raise ModelError(f"{config.start}: its net is {model['name']}, not {config.model['name']}")
+            raise ModelError(
+                f"{config.start}: its net is {model['name']}, not {config.model['name']}"
+            )
     else:
-        net, model = build_net(config.model), config.model
+        net = build_net(config.model)
+        model = config.model
     if not isinstance(net, PersonDetector | Ssd512):
         raise ModelError(f"{model['name']} is no detector; use person_detector or ssd512")
     if isinstance(net, Ssd512) and config.weights is not None:

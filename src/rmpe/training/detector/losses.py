@@ -29,7 +29,9 @@ class DetectionTargets(NamedTuple):
     ignored: Tensor
 
 
-def detection_loss(found: Detections, size: tuple[int, int], targets: DetectionTargets) -> dict[str, Tensor]:
+def detection_loss(
+    found: Detections, size: tuple[int, int], targets: DetectionTargets
+) -> dict[str, Tensor]:
     """Score and box loss against annotated people.
 
     Args:
@@ -38,13 +40,17 @@ def detection_loss(found: Detections, size: tuple[int, int], targets: DetectionT
         targets: What is in them.
 
     Returns:
-        ``score``: cross entropy with the assigned quality; cells in ignored regions count only if they are assigned.
-        ``box``: 1 - GIoU of the assigned cells, weighted by their quality. Both are sums over the sum of qualities.
+        ``score``: cross entropy with the assigned quality; cells in ignored regions count only if
+            they are assigned.
+        ``box``: 1 - GIoU of the assigned cells, weighted by their quality. Both are sums over the
+            sum of qualities.
 
     Source: TOOD (Feng et al., ICCV 2021), section 3.3; GIoU: Rezatofighi et al., CVPR 2019.
     """
     centers, strides = cells(size, found.boxes.device)
-    assignment = assign(found.boxes, found.logits.sigmoid(), centers, strides, targets.people, targets.real)
+    assignment = assign(
+        found.boxes, found.logits.sigmoid(), centers, strides, targets.people, targets.real
+    )
     positive = assignment.quality > 0
     region = torch.where(targets.ignored[..., None], targets.people, 0.0)
     silent = inside(centers, region).any(dim=1) & ~positive
@@ -58,7 +64,9 @@ def detection_loss(found: Detections, size: tuple[int, int], targets: DetectionT
     }
 
 
-def distillation_loss(found: Detections, teacher_boxes: Tensor, teacher_scores: Tensor) -> dict[str, Tensor]:
+def distillation_loss(
+    found: Detections, teacher_boxes: Tensor, teacher_scores: Tensor
+) -> dict[str, Tensor]:
     """Score and box loss against a teacher that answered the same inputs on the same cells.
 
     Args:
@@ -70,7 +78,10 @@ def distillation_loss(found: Detections, teacher_boxes: Tensor, teacher_scores: 
     entropy = F.binary_cross_entropy_with_logits(found.logits, teacher_scores, reduction="sum")
     seen = teacher_scores > TEACHER_BOX
     fit = 1 - paired_giou(found.boxes[seen], teacher_boxes[seen])
-    return {"teacher_score": entropy / total, "teacher_box": BOX_WEIGHT * (fit * teacher_scores[seen]).sum() / total}
+    return {
+        "teacher_score": entropy / total,
+        "teacher_box": BOX_WEIGHT * (fit * teacher_scores[seen]).sum() / total,
+    }
 
 
 def ssd_objective(
@@ -86,7 +97,15 @@ def ssd_objective(
 
 def paired_giou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU of boxes ``(N, 4)`` with boxes ``(N, 4)``, xyxy: ``(N,)`` in [-1, 1]."""
-    overlap = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=-1)
-    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=-1)
+    overlap = (
+        (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2]))
+        .clamp(min=0)
+        .prod(dim=-1)
+    )
+    hull = (
+        (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2]))
+        .clamp(min=0)
+        .prod(dim=-1)
+    )
     union = (a[:, 2:] - a[:, :2]).prod(dim=-1) + (b[:, 2:] - b[:, :2]).prod(dim=-1) - overlap
     return overlap / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)

@@ -1,7 +1,8 @@
-"""Whole photos with the boxes of people in them, kept as uint8 canvases in one memory-mapped file, to train detectors.
+"""Whole photos with the boxes of people in them, kept as uint8 canvases in one memory-mapped file,
+to train detectors.
 
-What is not sure to be a person, nor sure to be none, is an ignored region: a detector is neither taught to find it nor
-to leave it out.
+What is not sure to be a person, nor sure to be none, is an ignored region: a detector is neither
+taught to find it nor to leave it out.
 """
 
 import hashlib
@@ -27,7 +28,9 @@ from rmpe.runtime import sha256_of
 # Part of the cache key: raise it when the stored bytes would differ for the same photos.
 FORMAT = 1
 # What a stored box is; unused rows of the padded arrays are NOTHING.
-NOTHING, PERSON, IGNORED = 0, 1, 2
+NOTHING = 0
+PERSON = 1
+IGNORED = 2
 # Side in pixels up to which a box that may be a crowd is believed to be one small person.
 SMALL = 40.0
 # What the field ``annotation`` of a photo's entry says if only people with keypoints are listed.
@@ -77,13 +80,16 @@ class Photo:
     crowds: NDArray[np.float32]
 
 
-def read_photos(annotations: Path, images: Path, complete: bool, without: Collection[str] = ()) -> list[Photo]:
+def read_photos(
+    annotations: Path, images: Path, complete: bool, without: Collection[str] = ()
+) -> list[Photo]:
     """Read photos from COCO JSON.
 
     Args:
         annotations: COCO JSON.
         images: Folder with the image files.
-        complete: Whether the photos list everybody in them; those whose entry says that they do not are left out.
+        complete: Whether the photos list everybody in them; those whose entry says that they do not
+            are left out.
         without: File names to leave out.
 
     Raises:
@@ -91,7 +97,9 @@ def read_photos(annotations: Path, images: Path, complete: bool, without: Collec
     """
     data = read_json(annotations)
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
-        raise DataError(f"{annotations}: not COCO JSON: it needs the lists 'images' and 'annotations'")
+        raise DataError(
+            f"{annotations}: not COCO JSON: it needs the lists 'images' and 'annotations'"
+        )
     rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in data["images"]}
     for row in data["annotations"]:
         if row["image_id"] in rows:
@@ -99,7 +107,8 @@ def read_photos(annotations: Path, images: Path, complete: bool, without: Collec
     photos = [
         _photo(images / image["file_name"], complete, found)
         for image, found in zip(data["images"], rows.values(), strict=True)
-        if image["file_name"] not in without and not (complete and image.get("annotation") == PARTIAL)
+        if image["file_name"] not in without
+        and not (complete and image.get("annotation") == PARTIAL)
     ]
     if not photos:
         raise DataError(f"{annotations}: no photos to train from")
@@ -117,8 +126,9 @@ def _photo(path: Path, complete: bool, rows: list[dict[str, Any]]) -> Photo:
 def label(photo: Photo, teacher: Boxes) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Boxes to learn from and what each is.
 
-    A large box that may be a crowd is a person only if the teacher sees one there. Where not everybody is listed, the
-    teacher's sure boxes (`SURE`) are people and its unsure ones are ignored.
+    A large box that may be a crowd is a person only if the teacher sees one there. Where not
+    everybody is listed, the teacher's sure boxes (`SURE`) are people and its unsure ones are
+    ignored.
 
     Args:
         photo: Annotation.
@@ -130,10 +140,8 @@ def label(photo: Photo, teacher: Boxes) -> tuple[NDArray[np.float32], NDArray[np
     matches = iou(photo.people, teacher.xyxy) >= SAME
     large = np.sqrt(Boxes(photo.people).areas) > SMALL
     doubtful = photo.maybe_crowds & large & ~matches.any(axis=1)
-    boxes, kinds = (
-        [photo.people, photo.crowds],
-        [np.where(doubtful, IGNORED, PERSON), np.full(len(photo.crowds), IGNORED)],
-    )
+    boxes = [photo.people, photo.crowds]
+    kinds = [np.where(doubtful, IGNORED, PERSON), np.full(len(photo.crowds), IGNORED)]
     if not photo.complete:
         new = ~matches.any(axis=0)
         boxes.append(teacher.xyxy[new])
@@ -181,7 +189,9 @@ class PhotoDataConfig:
             )
 
 
-def open_photos(config: PhotoDataConfig, labeller: Labeller | None, log: Callable[[str], None]) -> PackedPhotos:
+def open_photos(
+    config: PhotoDataConfig, labeller: Labeller | None, log: Callable[[str], None]
+) -> PackedPhotos:
     """Read all sets and pack their photos.
 
     Without a labeller, boxes that may be crowds are taken for what they are called: people.
@@ -195,7 +205,9 @@ def open_photos(config: PhotoDataConfig, labeller: Labeller | None, log: Callabl
     for one in config.sets:
         photos += read_photos(one.annotations, one.images, one.complete, without)
     if labeller is None:
-        photos = [replace(photo, maybe_crowds=np.zeros_like(photo.maybe_crowds)) for photo in photos]
+        photos = [
+            replace(photo, maybe_crowds=np.zeros_like(photo.maybe_crowds)) for photo in photos
+        ]
     asked = sha256_of(config.labeller) if config.labeller else ""
     packed = pack_photos(photos, labeller or _sees_nobody, config.side, config.cache, asked)
     people, ignored = ((packed.kinds == kind).sum() for kind in (PERSON, IGNORED))
@@ -207,14 +219,18 @@ def _sees_nobody(image: NDArray[np.uint8]) -> Boxes:  # noqa: ARG001
     return Boxes.empty()
 
 
-def pack_photos(photos: list[Photo], labeller: Labeller, side: int, cache: Path, asked: str = "") -> PackedPhotos:
+def pack_photos(
+    photos: list[Photo], labeller: Labeller, side: int, cache: Path, asked: str = ""
+) -> PackedPhotos:
     """Store photos and their labels, or find them already stored.
 
-    The folder's name is a hash of photos, annotations and what decides their labels, so a stale cache is never read.
+    The folder's name is a hash of photos, annotations and what decides their labels, so a stale
+    cache is never read.
 
     Args:
         photos: What to store.
-        labeller: Another detector; it is asked only about photos whose annotation leaves something open.
+        labeller: Another detector; it is asked only about photos whose annotation leaves something
+            open.
         side: Side of the square canvases.
         cache: Folder of caches; these photos get a sub-folder of their own.
         asked: Says which labeller it is.
@@ -241,7 +257,9 @@ def _fingerprint(photos: list[Photo], side: int, asked: str) -> str:
     digest = hashlib.sha256(f"{FORMAT} {side} {SURE} {SAME} {SMALL} {asked}".encode())
     for photo in photos:
         stat = photo.path.stat()
-        digest.update(f"{photo.path.name} {stat.st_size} {stat.st_mtime_ns} {photo.complete}".encode())
+        digest.update(
+            f"{photo.path.name} {stat.st_size} {stat.st_mtime_ns} {photo.complete}".encode()
+        )
         for array in (photo.people, photo.maybe_crowds, photo.crowds):
             digest.update(array.tobytes())
     return digest.hexdigest()[:16]
@@ -249,8 +267,11 @@ def _fingerprint(photos: list[Photo], side: int, asked: str) -> str:
 
 def _write(photos: list[Photo], labeller: Labeller, side: int, folder: Path) -> None:
     shape = (len(photos), side, side, 3)
-    canvases = np.lib.format.open_memmap(folder / "canvases.npy", mode="w+", dtype=np.uint8, shape=shape)
-    sizes, labels = np.zeros((len(photos), 2), np.float32), []
+    canvases = np.lib.format.open_memmap(
+        folder / "canvases.npy", mode="w+", dtype=np.uint8, shape=shape
+    )
+    sizes = np.zeros((len(photos), 2), np.float32)
+    labels = []
     for index, photo in enumerate(photos):
         image = read_rgb(photo.path)
         open_questions = not photo.complete or photo.maybe_crowds.any()
@@ -259,8 +280,10 @@ def _write(photos: list[Photo], labeller: Labeller, side: int, folder: Path) -> 
         sizes[index] = np.array(image.shape[:2], np.float32) * np.float32(scale)
         labels.append((boxes * np.float32(scale), kinds))
     most = max(1, *(len(kinds) for _, kinds in labels))
-    all_boxes, all_kinds = np.zeros((len(photos), most, 4), np.float32), np.full((len(photos), most), NOTHING, np.uint8)
+    all_boxes = np.zeros((len(photos), most, 4), np.float32)
+    all_kinds = np.full((len(photos), most), NOTHING, np.uint8)
     for index, (boxes, kinds) in enumerate(labels):
-        all_boxes[index, : len(boxes)], all_kinds[index, : len(kinds)] = boxes, kinds
+        all_boxes[index, : len(boxes)] = boxes
+        all_kinds[index, : len(kinds)] = kinds
     canvases.flush()
     np.savez(folder / "labels.npz", sizes=sizes, boxes=all_boxes, kinds=all_kinds)

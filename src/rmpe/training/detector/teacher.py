@@ -16,7 +16,8 @@ PERSON = 0  # COCO's first class
 class YoloxTeacher:
     """A YOLOX export with raw heads, whatever batch and input size it was exported for.
 
-    It answers while the student trains instead of once beforehand: an answer cannot be moved along with a mosaic.
+    It answers while the student trains instead of once beforehand: an answer cannot be moved along
+    with a mosaic.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
@@ -49,7 +50,9 @@ class YoloxTeacher:
         bgr = np.ascontiguousarray(images.flip(1).cpu().numpy(), np.float32)
         rows = torch.from_numpy(self._session.run(None, {self._input: bgr})[0]).to(images.device)
         centers, strides = cells(images.shape[-2:], images.device)
-        boxes = decode(rows[..., :4], centers - strides / 2, strides)  # YOLOX counts from the cell's corner
+        boxes = decode(
+            rows[..., :4], centers - strides / 2, strides
+        )  # YOLOX counts from the cell's corner
         return boxes, rows[..., 4] * rows[..., 5 + PERSON]
 
 

@@ -30,11 +30,14 @@ class BoxValidation:
     """
 
     def __init__(self, config: ValidateConfig, size: tuple[int, int], nms: float) -> None:
-        self.people, self.nms = validation_people(config), nms
+        self.people = validation_people(config)
+        self.nms = nms
         self.canvases = np.empty((len(self.people.images), *size, 3), np.uint8)
         self.scales = np.empty(len(self.canvases), np.float32)
         for index, image in enumerate(self.people.images):
-            self.canvases[index], self.scales[index] = letterbox(read_rgb(config.images / image["file_name"]), size)
+            self.canvases[index], self.scales[index] = letterbox(
+                read_rgb(config.images / image["file_name"]), size
+            )
 
     @torch.inference_mode()
     def __call__(self, net: nn.Module, device: str) -> dict[str, float]:
@@ -42,9 +45,15 @@ class BoxValidation:
         net.eval()
         results: list[Record] = []
         for start in range(0, len(self.canvases), BATCH):
-            images = torch.from_numpy(self.canvases[start : start + BATCH]).to(device).permute(0, 3, 1, 2).float()
+            images = (
+                torch.from_numpy(self.canvases[start : start + BATCH])
+                .to(device)
+                .permute(0, 3, 1, 2)
+                .float()
+            )
             found = net.detect((images - PIXEL_MEAN) / PIXEL_SD)  # type: ignore[operator] # both detectors have it
-            scores, boxes = found.logits.float().sigmoid().cpu().numpy(), found.boxes.float().cpu().numpy()
+            scores = found.logits.float().sigmoid().cpu().numpy()
+            boxes = found.boxes.float().cpu().numpy()
             for offset, (one, xyxy) in enumerate(zip(scores, boxes, strict=True)):
                 best = np.argsort(-one, kind="stable")[:CANDIDATES]
                 best = best[one[best] >= LEAST]
@@ -55,5 +64,11 @@ class BoxValidation:
     def _records(self, index: int, boxes: Boxes) -> list[Record]:
         kept = boxes[box_nms(boxes, self.nms)]
         xywh = np.concatenate([kept.xyxy[:, :2], kept.sides], axis=1) / self.scales[index]
-        record = {"image_id": self.people.images[index]["id"], "category_id": self.people.category_id}
-        return [record | {"bbox": b, "score": s} for b, s in zip(xywh.tolist(), kept.scores.tolist(), strict=True)]
+        record = {
+            "image_id": self.people.images[index]["id"],
+            "category_id": self.people.category_id,
+        }
+        return [
+            record | {"bbox": b, "score": s}
+            for b, s in zip(xywh.tolist(), kept.scores.tolist(), strict=True)
+        ]

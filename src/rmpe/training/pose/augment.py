@@ -1,8 +1,9 @@
 """Augmentation: from stored people to a training batch with one affine map and one ``grid_sample``.
 
-Frames: *stored* (pixels of the packed crop), *centred* (the crop of the true box, turned, scaled and mirrored),
-*disturbed* (the crop of a proposal, moved likewise). The picture is turned first and the proposal is an upright box in
-the turned picture, as it would be around a leaning person; mirroring comes last.
+Frames: *stored* (pixels of the packed crop), *centred* (the crop of the true box, turned, scaled
+and mirrored), *disturbed* (the crop of a proposal, moved likewise). The picture is turned first and
+the proposal is an upright box in the turned picture, as it would be around a leaning person;
+mirroring comes last.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ from rmpe.training.pose.distill import PseudoLabels, TeacherHeatmaps, TeacherVie
 from rmpe.training.pose.source import Source
 
 LOWER_BODY = ("hip", "knee", "ankle", "foot", "toe", "heel", "pelvis")
-# A half body is cut out only where this many joints say where it is; its box is their extent times this.
-HALF_BODY_JOINTS, HALF_BODY_GROWTH = 4, 1.5
+# A half body is cut out only where this many joints say where it is; its box is their extent times
+# this.
+HALF_BODY_JOINTS = 4
+HALF_BODY_GROWTH = 1.5
 # The paper calls a third of its samples random sub-patches of the person and gives no sizes.
 SUB_PATCH_SIDES = (0.6, 1.0)
 OCCLUSION_SIDES = (0.1, 0.4)
@@ -58,7 +61,15 @@ class AugmentConfig:
     color: float = 0.4
 
     def __post_init__(self) -> None:
-        for name in ("undisturbed", "sub_patch", "flip", "rotate", "half_body", "occlusion", "color"):
+        for name in (
+            "undisturbed",
+            "sub_patch",
+            "flip",
+            "rotate",
+            "half_body",
+            "occlusion",
+            "color",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
 
@@ -74,8 +85,8 @@ class Batch:
         theta: ``(B, 2, 3)`` float32, true map centred_to_disturbed, normalised coordinates.
         centred_keypoints: ``(B, K, 2)`` float32, pixels of the undisturbed crop.
         centred_visible: ``(B, K)`` float32.
-        source: What the crops were sampled from, or None if not asked for; ``source(theta, (H, W))`` are the crops of
-            the undisturbed boxes.
+        source: What the crops were sampled from, or None if not asked for; ``source(theta, (H,
+            W))`` are the crops of the undisturbed boxes.
         teacher: A teacher's heatmaps, or None without one.
     """
 
@@ -92,8 +103,8 @@ class Batch:
 class Augmenter:
     """Draws batches from packed people.
 
-    All randomness comes from the generator that is passed in, in one order, so the same generator gives the same
-    batch on every device and however many processes share it.
+    All randomness comes from the generator that is passed in, in one order, so the same generator
+    gives the same batch on every device and however many processes share it.
 
     Args:
         packed: The people.
@@ -115,20 +126,32 @@ class Augmenter:
         teacher: TeacherHeatmaps | None = None,
         device: str = "cpu",
     ) -> None:
-        self.packed, self.config, self.growth, self.device = packed, config, growth, torch.device(device)
+        self.packed = packed
+        self.config = config
+        self.growth = growth
+        self.device = torch.device(device)
         self.teacher = teacher
         skeleton = packed.people.skeleton
         policy = load_policy(config.policy)
-        self.policy: BoxPolicy = policy.to_joints(skeleton.joints) if isinstance(policy, Pgpg) else policy
+        self.policy: BoxPolicy = (
+            policy.to_joints(skeleton.joints) if isinstance(policy, Pgpg) else policy
+        )
         self.atoms = self.policy.atoms_of(packed.keypoints, packed.visibility > 0)
         self.flip_order = skeleton.flip_order
-        self.lower = np.array([any(word in joint for word in LOWER_BODY) for joint in skeleton.joints])
+        self.lower = np.array(
+            [any(word in joint for word in LOWER_BODY) for joint in skeleton.joints]
+        )
         self.keypoints = packed.keypoints.astype(np.float64)
         self.weights = (packed.visibility > 0).astype(np.float32)
         if pseudo is not None:
             missing = (packed.visibility == 0) & (pseudo.scores >= minimum_score)
-            self.keypoints[missing], self.weights[missing] = pseudo.keypoints[missing], pseudo.scores[missing]
-        self.crops = torch.from_numpy(np.asarray(packed.crops)).to(self.device) if self.device.type != "cpu" else None
+            self.keypoints[missing] = pseudo.keypoints[missing]
+            self.weights[missing] = pseudo.scores[missing]
+        self.crops = (
+            torch.from_numpy(np.asarray(packed.crops)).to(self.device)
+            if self.device.type != "cpu"
+            else None
+        )
         self._normalise_stored = affine.pixels_to_normalised(packed.spec.stored_size)
         self._identity = torch.eye(2, 3, device=self.device)[None]
 
@@ -150,49 +173,70 @@ class Augmenter:
             share: The part of the batch that this process needs; draws are made for all.
             source: Whether the batch is to be sampled from again, through another map.
         """
-        config, count = self.config, len(people)
+        config = self.config
+        count = len(people)
         boxes = self._boxes(people, generator)
         proposals = disturb(boxes, self._offsets(people, generator))
         scene, flipped = self._scene(count, size, generator)
         gains = generator.uniform(1 - config.color, 1 + config.color, (count, 3))
-        patches, colors = self._patches(count, generator), generator.uniform(0, 255, (count, 3))
+        patches = self._patches(count, generator)
+        colors = generator.uniform(0, 255, (count, 3))
 
         stored_to_centred = self._crop_maps(boxes, size)
         upright = affine.compose(self._crop_maps(proposals, size), affine.invert(stored_to_centred))
         mirror = affine.scale_translate(
-            np.where(flipped[:, None], [-1.0, 1.0], 1.0), np.where(flipped[:, None], [size[1] - 1.0, 0.0], 0.0)
+            np.where(flipped[:, None], [-1.0, 1.0], 1.0),
+            np.where(flipped[:, None], [size[1] - 1.0, 0.0], 0.0),
         )
         stored_to_scene = affine.compose(scene, stored_to_centred)
-        stored_to_disturbed = affine.compose(mirror, affine.compose(upright, stored_to_scene))[share]
+        stored_to_disturbed = affine.compose(mirror, affine.compose(upright, stored_to_scene))[
+            share
+        ]
         stored_to_centred = affine.compose(mirror, stored_to_scene)[share]
-        centred_to_disturbed = affine.compose(mirror, affine.compose(upright, mirror))[share]  # a mirror is its inverse
+        centred_to_disturbed = affine.compose(mirror, affine.compose(upright, mirror))[
+            share
+        ]  # a mirror is its inverse
 
-        people, flipped = people[share], flipped[share]
-        points, weights = self.keypoints[people], self.weights[people]
-        points[flipped], weights[flipped] = points[flipped][:, self.flip_order], weights[flipped][:, self.flip_order]
-        normalise, pixels = affine.pixels_to_normalised(size), affine.normalised_to_pixels(size)
+        people = people[share]
+        flipped = flipped[share]
+        points = self.keypoints[people]
+        weights = self.weights[people]
+        points[flipped] = points[flipped][:, self.flip_order]
+        weights[flipped] = weights[flipped][:, self.flip_order]
+        normalise = affine.pixels_to_normalised(size)
+        pixels = affine.normalised_to_pixels(size)
         disturbed_to_stored = affine.compose(affine.invert(stored_to_disturbed), pixels)
         sampled = Source(
             stored=self._stored(people),
-            disturbed_to_stored=self._tensor(affine.compose(self._normalise_stored, disturbed_to_stored)),
+            disturbed_to_stored=self._tensor(
+                affine.compose(self._normalise_stored, disturbed_to_stored)
+            ),
             gains=self._tensor(gains[share]),
             patches=self._tensor(2 * patches[share] - 1),
             colors=self._tensor(colors[share]),
         )
-        disturbed_points, visible = _in_crop(affine.apply(stored_to_disturbed, points), weights, size)
-        centred_points, centred_visible = _in_crop(affine.apply(stored_to_centred, points), weights, size)
+        disturbed_points, visible = _in_crop(
+            affine.apply(stored_to_disturbed, points), weights, size
+        )
+        centred_points, centred_visible = _in_crop(
+            affine.apply(stored_to_centred, points), weights, size
+        )
         return Batch(
             images=sampled(self._identity, size),
             keypoints=self._tensor(disturbed_points),
             visible=self._tensor(visible),
-            theta=self._tensor(affine.compose(normalise, affine.compose(centred_to_disturbed, pixels))),
+            theta=self._tensor(
+                affine.compose(normalise, affine.compose(centred_to_disturbed, pixels))
+            ),
             centred_keypoints=self._tensor(centred_points),
             centred_visible=self._tensor(centred_visible),
             source=sampled if source else None,
             teacher=self._teacher(people, flipped, affine.invert(stored_to_disturbed), size),
         )
 
-    def _boxes(self, people: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.float64]:
+    def _boxes(
+        self, people: NDArray[np.int64], generator: np.random.Generator
+    ) -> NDArray[np.float64]:
         """True boxes ``(B, 4)``, some of them of half a body."""
         boxes = self.packed.boxes[people].astype(np.float64)
         chosen = generator.random(len(people)) < self.config.half_body
@@ -207,14 +251,17 @@ class Augmenter:
         boxes[enough] = halves.xyxy
         return boxes
 
-    def _offsets(self, people: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.float64]:
+    def _offsets(
+        self, people: NDArray[np.int64], generator: np.random.Generator
+    ) -> NDArray[np.float64]:
         """Proposals' offsets ``(B, 4)`` as shares of the true sides."""
         offsets = self.policy.sample(self.atoms[people], 1, generator)[:, 0]
         sides = generator.uniform(*SUB_PATCH_SIDES, (len(people), 2))
         start = generator.random((len(people), 2)) * (1 - sides)
         patch = np.concatenate([start, start + sides - 1], axis=1)
         kind = generator.random((len(people), 1))
-        keep, part = self.config.undisturbed, self.config.sub_patch * (1 - self.config.undisturbed)
+        keep = self.config.undisturbed
+        part = self.config.sub_patch * (1 - self.config.undisturbed)
         return np.where(kind < keep, 0.0, np.where(kind < keep + part, patch, offsets))
 
     def _scene(
@@ -225,7 +272,8 @@ class Augmenter:
         angles *= generator.random(count) < self.config.rotate
         scales = (1 + self.config.scale) ** generator.uniform(-1, 1, count)
         flipped = generator.random(count) < self.config.flip
-        cosine, sine = scales * np.cos(angles), scales * np.sin(angles)
+        cosine = scales * np.cos(angles)
+        sine = scales * np.sin(angles)
         linear = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
         center = (np.array(size[::-1]) - 1) / 2
         return np.concatenate([linear, (center - linear @ center)[..., None]], axis=2), flipped
@@ -238,7 +286,9 @@ class Augmenter:
         return np.concatenate([start, start + sides], axis=1)
 
     def _crop_maps(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> affine.Matrix:
-        return affine.boxes_to_crops(grow_proposals(boxes.astype(np.float32), self.growth), size, "center")
+        return affine.boxes_to_crops(
+            grow_proposals(boxes.astype(np.float32), self.growth), size, "center"
+        )
 
     def _stored(self, people: NDArray[np.int64]) -> Tensor:
         """Stored crops ``(B, 3, H, W)`` float32 0..255, channels last in memory."""
@@ -262,7 +312,9 @@ class Augmenter:
         to_cells = affine.compose(self.teacher.stored_to_cells[people], crop_to_stored)
         to_cells = affine.compose(to_cells, affine.normalised_to_pixels(size))
         crop_to_maps = affine.compose(affine.pixels_to_normalised(maps.shape[2:]), to_cells)
-        return TeacherView(self._tensor(maps / np.float32(255)), self._tensor(crop_to_maps), self.teacher.sigma)
+        return TeacherView(
+            self._tensor(maps / np.float32(255)), self._tensor(crop_to_maps), self.teacher.sigma
+        )
 
     def _tensor(self, array: NDArray[np.float64] | NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).to(self.device, non_blocking=True)
@@ -272,5 +324,7 @@ def _in_crop(
     points: NDArray[np.float64], weights: NDArray[np.float32], size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Points without NaN, and weights that are 0 for joints that lie outside the crop."""
-    inside = np.all((points >= -0.5) & (points < np.array(size[::-1]) - 0.5), axis=2)  # false for NaN
+    inside = np.all(
+        (points >= -0.5) & (points < np.array(size[::-1]) - 0.5), axis=2
+    )  # false for NaN
     return np.where(inside[..., None], points, 0.0), np.where(inside, weights, 0).astype(np.float32)

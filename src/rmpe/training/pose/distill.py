@@ -1,10 +1,11 @@
 """Distillation: what a published pose model says about the stored people, kept as pseudo-labels.
 
-The teacher looks once at every stored person, in a true box, and its answers are kept beside the crops. In training
-they stand in for joints that nobody labelled (faces in LSPET, every joint of an unlabelled person), weighted by the
-teacher's own confidence. A label by hand is never overruled.
+The teacher looks once at every stored person, in a true box, and its answers are kept beside the
+crops. In training they stand in for joints that nobody labelled (faces in LSPET, every joint of an
+unlabelled person), weighted by the teacher's own confidence. A label by hand is never overruled.
 
-Its whole heatmaps can be kept too and teach every joint: they also say where else a joint might be, and how surely.
+Its whole heatmaps can be kept too and teach every joint: they also say where else a joint might be,
+and how surely.
 """
 
 import tempfile
@@ -32,7 +33,8 @@ class PseudoLabels:
     """A teacher's answers.
 
     Attributes:
-        keypoints: ``(N, K, 2)`` float32, stored pixels; NaN for joints that the teacher does not know.
+        keypoints: ``(N, K, 2)`` float32, stored pixels; NaN for joints that the teacher does not
+            know.
         scores: ``(N, K)`` float32 in [0, 1].
     """
 
@@ -45,7 +47,8 @@ class TeacherHeatmaps:
     """A teacher's heatmaps of all stored people.
 
     Attributes:
-        maps: ``(N, K, h, w)`` uint8, 255 = 1, memory-mapped; empty for joints that the teacher does not know.
+        maps: ``(N, K, h, w)`` uint8, 255 = 1, memory-mapped; empty for joints that the teacher does
+            not know.
         stored_to_cells: ``(N, 2, 3)`` float64, stored pixels to cells of the heatmaps.
         sigma: Standard deviation of the Gaussians that the teacher was taught, cells.
     """
@@ -60,7 +63,8 @@ class TeacherView:
     """A teacher's heatmaps of a batch, to be looked at in the frame of the student's crops.
 
     Attributes:
-        maps: ``(B, K, h, w)`` float32 in [0, 1], in the teacher's crops; left and right as in the student's crops.
+        maps: ``(B, K, h, w)`` float32 in [0, 1], in the teacher's crops; left and right as in the
+            student's crops.
         crop_to_maps: ``(B, 2, 3)`` normalised coordinates, student's crops to ``maps``.
         sigma: Of the teacher's Gaussians, cells of ``maps``.
     """
@@ -72,10 +76,13 @@ class TeacherView:
     def __call__(self, size: Size, sigma: float) -> Tensor:
         """Heatmaps ``(B, K, *size)`` as the student should give them.
 
-        Gaussians narrower than the student's ``sigma`` (cells) are blurred to it at equal height; wider ones are left.
+        Gaussians narrower than the student's ``sigma`` (cells) are blurred to it at equal height;
+        wider ones are left.
         """
-        (rows, columns), (height, width) = self.maps.shape[2:], size
-        (a, b), (c, d) = self.crop_to_maps[:, 0, :2].unbind(-1), self.crop_to_maps[:, 1, :2].unbind(-1)
+        (rows, columns) = self.maps.shape[2:]
+        (height, width) = size
+        (a, b) = self.crop_to_maps[:, 0, :2].unbind(-1)
+        (c, d) = self.crop_to_maps[:, 1, :2].unbind(-1)
         shrunk = (
             (a * d - b * c).abs() * (rows * columns) / (height * width)
         )  # area of a student's cell in the teacher's
@@ -113,7 +120,9 @@ def pseudo_labels(
     file = packed.folder / f"teacher-{sha256_of(teacher)[:16]}.npz"
     if not file.is_file():
         keypoints, scores = _ask(packed, teacher, progress)
-        with tempfile.NamedTemporaryFile(dir=packed.folder, suffix=".npz", delete=False) as temporary:
+        with tempfile.NamedTemporaryFile(
+            dir=packed.folder, suffix=".npz", delete=False
+        ) as temporary:
             np.savez(temporary, keypoints=keypoints, scores=scores)
         Path(temporary.name).rename(file)
     with np.load(file) as saved:
@@ -121,7 +130,10 @@ def pseudo_labels(
 
 
 def teacher_heatmaps(
-    packed: PackedCrops, teacher: Path, sigma: float, progress: Callable[[int, int], None] | None = None
+    packed: PackedCrops,
+    teacher: Path,
+    sigma: float,
+    progress: Callable[[int, int], None] | None = None,
 ) -> TeacherHeatmaps:
     """The teacher's heatmaps of all stored people, computed once and kept in the cache folder.
 
@@ -138,7 +150,9 @@ def teacher_heatmaps(
     file = packed.folder / f"teacher-{sha256_of(teacher)[:16]}.npy"
     if not file.is_file():
         source = model.skeleton.correspondence(packed.people.skeleton)
-        with tempfile.NamedTemporaryFile(dir=packed.folder, suffix=".npy", delete=False) as temporary:
+        with tempfile.NamedTemporaryFile(
+            dir=packed.folder, suffix=".npy", delete=False
+        ) as temporary:
             pass
         maps = None
         for start, crops, _ in _looks(packed, model, progress):
@@ -146,7 +160,9 @@ def teacher_heatmaps(
             heatmaps[:, source < 0] = 0
             if maps is None:
                 shape = (len(packed), *heatmaps.shape[1:])
-                maps = np.lib.format.open_memmap(temporary.name, mode="w+", dtype=np.uint8, shape=shape)
+                maps = np.lib.format.open_memmap(
+                    temporary.name, mode="w+", dtype=np.uint8, shape=shape
+                )
             maps[start : start + len(crops)] = np.rint(255 * heatmaps.clip(0, 1))
         Path(temporary.name).rename(file)
     maps = np.load(file, mmap_mode="r")
@@ -160,7 +176,8 @@ def _looks(
     """Some people at a time as the teacher sees them: the first one's index, crops, maps from stored crops."""
     stored_to_crop = model.crop_maps(packed.boxes)
     for start in range(0, len(packed), BATCH):
-        maps, images = stored_to_crop[start : start + BATCH], packed.crops[start : start + BATCH]
+        maps = stored_to_crop[start : start + BATCH]
+        images = packed.crops[start : start + BATCH]
         crops = [cut(image, one[None], model.size) for image, one in zip(images, maps, strict=True)]
         yield start, np.concatenate(crops), maps
         if progress:
@@ -179,5 +196,6 @@ def _ask(
         points, answers = model(crops)
         keypoints[some] = affine.apply(affine.invert(maps), points)[:, source]
         scores[some] = answers[:, source]
-    keypoints[:, source < 0], scores[:, source < 0] = np.nan, 0
+    keypoints[:, source < 0] = np.nan
+    scores[:, source < 0] = 0
     return keypoints, scores

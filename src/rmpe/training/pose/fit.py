@@ -16,7 +16,13 @@ from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.training.loop import Log, RunConfig, Trainer, Validate
 from rmpe.training.pose.augment import AugmentConfig, Augmenter, Batch
 from rmpe.training.pose.distill import pseudo_labels, teacher_heatmaps
-from rmpe.training.pose.objectives import Parts, SstnConfig, sppe_objective, sstn_objective, stn_objective
+from rmpe.training.pose.objectives import (
+    Parts,
+    SstnConfig,
+    sppe_objective,
+    sstn_objective,
+    stn_objective,
+)
 from rmpe.training.pose.validate import Validation
 from rmpe.training.worker import Worker
 
@@ -31,14 +37,18 @@ class TrainConfig(RunConfig):
 
     Attributes:
         data: Whom to train on.
-        stage: 1 = pose estimator alone; 2 = SSTN and pose estimator joined; ``stn`` = a localisation net alone, taught
-            by the true transform, which can then stand before any pose model.
-        model: Stage 1: name of the net in `rmpe.nets.checkpoint.NETS` and its arguments (``joints`` is filled in).
-        start: Checkpoint of a pose estimator to start from; stage 2 needs it, ``stn`` if its early blocks are used.
+        stage: 1 = pose estimator alone; 2 = SSTN and pose estimator joined; ``stn`` = a
+            localisation net alone, taught by the true transform, which can then stand before any
+            pose model.
+        model: Stage 1: name of the net in `rmpe.nets.checkpoint.NETS` and its arguments (``joints``
+            is filled in).
+        start: Checkpoint of a pose estimator to start from; stage 2 needs it, ``stn`` if its early
+            blocks are used.
         small_size: Crop (height, width) in the first part of the run; cheaper steps first.
         small_share: Share of the steps at ``small_size``.
         sigma: Standard deviation of the target Gaussians, heatmap cells.
-        distill: Stage 1 with ``data.teacher``: weight of the teacher's heatmaps in the loss, for all joints.
+        distill: Stage 1 with ``data.teacher``: weight of the teacher's heatmaps in the loss, for
+            all joints.
         augment: How people are changed.
         sstn: Stage 2 only.
     """
@@ -78,7 +88,9 @@ class PoseTask:
     """
 
     def __init__(self, config: TrainConfig, worker: Worker, log: Log) -> None:
-        self.config, self.worker, self.log = config, worker, log
+        self.config = config
+        self.worker = worker
+        self.log = log
         self.packed = open_data(config.data, log)
         self.items = len(self.packed)
         self.augmenter = self._augmenter()
@@ -86,7 +98,9 @@ class PoseTask:
         self.net, self.parallel = self._nets()
         self.validation: Validate | None = self._validation()
 
-    def batch(self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice) -> Batch:
+    def batch(
+        self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice
+    ) -> Batch:
         """Augmented people."""
         size = self.config.small_size if done < self.config.small_share else self.config.data.size
         composed = self.config.stage == 2 and self.config.sstn.sampling == "composed"
@@ -112,7 +126,9 @@ class PoseTask:
         }
 
     def _augmenter(self) -> Augmenter:
-        data, pseudo, heatmaps = self.config.data, None, None
+        data = self.config.data
+        pseudo = None
+        heatmaps = None
 
         def progress(done: int, total: int) -> None:
             self.log(f"teacher: person {done} of {total}")
@@ -123,23 +139,33 @@ class PoseTask:
             heatmaps = teacher_heatmaps(self.packed, data.teacher, data.teacher_sigma, progress)
         device = self.worker.device
         return Augmenter(
-            self.packed, self.config.augment, data.growth, pseudo, data.teacher_score, heatmaps, device=device
+            self.packed,
+            self.config.augment,
+            data.growth,
+            pseudo,
+            data.teacher_score,
+            heatmaps,
+            device=device,
         )
 
     def _validation(self) -> Validation | None:
-        config, data = self.config.validate, self.config.data
+        config = self.config.validate
+        data = self.config.data
         if config is None or self.worker.rank:
             return None
         return Validation(config, self.packed.people.skeleton, data.size, data.growth)
 
     def _nets(self) -> tuple[nn.Module, ParallelSppe | None]:
         """The net that learns, and the frozen one beside it in stage 2."""
-        config, parallel = self.config, None
+        config = self.config
+        parallel = None
         self.model_config = {"joints": len(self.packed.people.skeleton), **config.model}
         if config.start is not None:
             net, saved = load_checkpoint(config.start)
             if saved["skeleton"] != config.data.skeleton:
-                raise ModelError(f"{config.start}: its skeleton is {saved['skeleton']}, not {config.data.skeleton}")
+                raise ModelError(
+                    f"{config.start}: its skeleton is {saved['skeleton']}, not {config.data.skeleton}"
+                )
             self.model_config = saved["model"]
         else:
             net = build_net(self.model_config)
@@ -154,9 +180,14 @@ class PoseTask:
             if config.sstn.parallel:
                 parallel = ParallelSppe(net)
             net = SstnSppe(net, transformer)
-            self.model_config = {"name": "sstn_sppe", "sppe": self.model_config, "localisation": localisation}
+            self.model_config = {
+                "name": "sstn_sppe",
+                "sppe": self.model_config,
+                "localisation": localisation,
+            }
         if config.stage == "stn":
-            net, self.model_config = transformer, localisation
+            net = transformer
+            self.model_config = localisation
         for one in (net, parallel):
             if one is not None:
                 one.to(self.worker.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -23,7 +23,8 @@ def gaussian_targets(
     Source: section 4.1 by way of Newell et al. 2016.
     """
     to_cells = affine.crop_to_heatmap(crop_size, heatmap_size, "center")
-    scale, offset = keypoints.new_tensor(to_cells[[0, 1], [0, 1]]), keypoints.new_tensor(to_cells[:, 2])
+    scale = keypoints.new_tensor(to_cells[[0, 1], [0, 1]])
+    offset = keypoints.new_tensor(to_cells[:, 2])
     cells = keypoints * scale + offset
     height, width = heatmap_size
     x = torch.arange(width, dtype=cells.dtype, device=cells.device) - cells[..., :1]
@@ -32,18 +33,21 @@ def gaussian_targets(
     return (falloff * y**2).exp()[..., :, None] * (falloff * x**2).exp()[..., None, :]
 
 
-def heatmap_loss(heatmaps: list[Tensor], targets: Tensor, weights: Tensor, sigma: float, total: Tensor) -> Tensor:
+def heatmap_loss(
+    heatmaps: list[Tensor], targets: Tensor, weights: Tensor, sigma: float, total: Tensor
+) -> Tensor:
     """Squared error of every stack's heatmaps, only where a joint is known.
 
-    The error of a joint is divided by that of an empty answer (the energy of the Gaussian, pi sigma^2), so 1 means
-    that nothing was learnt yet, at every resolution.
+    The error of a joint is divided by that of an empty answer (the energy of the Gaussian, pi
+    sigma^2), so 1 means that nothing was learnt yet, at every resolution.
 
     Args:
         heatmaps: One ``(B, K, h, w)`` a stack.
         targets: ``(B, K, h, w)``.
         weights: ``(B, K)``, 0 where a joint is not known.
         sigma: Of the targets, cells.
-        total: Scalar to divide the weighted sum by: the weights' sum over the whole batch, in all processes.
+        total: Scalar to divide the weighted sum by: the weights' sum over the whole batch, in all
+            processes.
 
     Returns:
         Scalar, summed over stacks.
@@ -52,4 +56,6 @@ def heatmap_loss(heatmaps: list[Tensor], targets: Tensor, weights: Tensor, sigma
     """
     energy = torch.pi * sigma**2
     errors = [((maps.float() - targets) ** 2).sum(dim=(2, 3)) for maps in heatmaps]
-    return sum(((error * weights).sum() for error in errors), start=targets.new_zeros(())) / (energy * total)
+    return sum(((error * weights).sum() for error in errors), start=targets.new_zeros(())) / (
+        energy * total
+    )

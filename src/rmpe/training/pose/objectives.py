@@ -19,22 +19,27 @@ class SstnConfig:
     """Stage 2: SSTN, and what teaches it.
 
     Attributes:
-        localisation: Name of the localisation net in `rmpe.nets.checkpoint.NETS`, and its arguments.
-        parallel: Weight of the parallel SPPE's loss; the paper gives none, the authors' code adds the two. 0 = none.
+        localisation: Name of the localisation net in `rmpe.nets.checkpoint.NETS`, and its
+            arguments.
+        parallel: Weight of the parallel SPPE's loss; the paper gives none, the authors' code adds
+            the two. 0 = none.
         theta: Weight of direct supervision by the true transform; not in the paper. 0 = none.
-        sampling: What the pose estimator sees: ``crop`` = pixels sampled from the proposal's crop (the paper);
-            ``composed`` = pixels sampled once from the image, through theta composed with the crop's own map. Train
-            as the net will run: `rmpe export --way`.
+        sampling: What the pose estimator sees: ``crop`` = pixels sampled from the proposal's crop
+            (the paper); ``composed`` = pixels sampled once from the image, through theta composed
+            with the crop's own map. Train as the net will run: `rmpe export --way`.
     """
 
-    localisation: dict[str, Any] = field(default_factory=lambda: {"name": "early_localisation", "motion": "zoom"})
+    localisation: dict[str, Any] = field(
+        default_factory=lambda: {"name": "early_localisation", "motion": "zoom"}
+    )
     parallel: float = 1.0
     theta: float = 0.0
     sampling: Literal["crop", "composed"] = "crop"
 
 
 def sppe_objective(net: nn.Module, batch: Batch, sigma: float, distill: float = 0.0) -> Parts:
-    """Stage 1: the pose estimator alone, on proposals; with weight ``distill`` also as the teacher answers.
+    """Stage 1: the pose estimator alone, on proposals; with weight ``distill`` also as the teacher
+    answers.
 
     Differs: ``distill``. A joint counts as much as the teacher is sure of it.
     """
@@ -43,17 +48,20 @@ def sppe_objective(net: nn.Module, batch: Batch, sigma: float, distill: float = 
     if batch.teacher is not None:
         targets = batch.teacher((heatmaps[-1].shape[2], heatmaps[-1].shape[3]), sigma)
         weights = targets.amax(dim=(2, 3)).clamp(max=1)
-        parts["teacher"] = distill * heatmap_loss(heatmaps, targets, weights, sigma, weight_sum(weights))
+        parts["teacher"] = distill * heatmap_loss(
+            heatmaps, targets, weights, sigma, weight_sum(weights)
+        )
     return parts
 
 
 def sstn_objective(
     net: nn.Module, parallel: ParallelSppe | None, batch: Batch, sigma: float, config: SstnConfig
 ) -> Parts:
-    """Stage 2: SSTN and pose estimator joined; the parallel SPPE and the true transform teach the STN.
+    """Stage 2: SSTN and pose estimator joined; the parallel SPPE and the true transform teach the
+    STN.
 
-    Source: section 3.1: the main branch is compared after the SDTN, the parallel branch before it, in the crop of the
-        undisturbed true box.
+    Source: section 3.1: the main branch is compared after the SDTN, the parallel branch before it,
+        in the crop of the undisturbed true box.
     Differs: ``theta``; and a batch that brings its source is sampled from there, once.
     """
     output = net(batch.images, batch.source)
@@ -68,7 +76,8 @@ def sstn_objective(
 
 
 def stn_objective(net: nn.Module, batch: Batch) -> Parts:
-    """A localisation net alone, taught by the true transform; no pose estimator takes part, so a step is cheap.
+    """A localisation net alone, taught by the true transform; no pose estimator takes part, so a
+    step is cheap.
 
     Differs: not in the paper.
     """
@@ -80,7 +89,9 @@ def _theta_loss(theta: Tensor, batch: Batch) -> Tensor:
     return theta_loss(theta, batch.theta) * (len(theta) / weight_sum(theta.new_ones(len(theta))))
 
 
-def _pose_loss(heatmaps: list[Tensor], keypoints: Tensor, visible: Tensor, batch: Batch, sigma: float) -> Tensor:
+def _pose_loss(
+    heatmaps: list[Tensor], keypoints: Tensor, visible: Tensor, batch: Batch, sigma: float
+) -> Tensor:
     height, width = batch.images.shape[2:]
     cells = (heatmaps[-1].shape[2], heatmaps[-1].shape[3])
     targets = gaussian_targets(keypoints, (height, width), cells, sigma)

@@ -14,14 +14,15 @@ from rmpe.nets.sstn import Size, sampling_grid, transform_points
 class Source:
     """Stored crops and where the proposals' (disturbed) crops lie in them; B people.
 
-    Called with a theta it shows what an STN on the disturbed crop would show, but sampled once, from the stored pixels:
-    at full sharpness, and with the limbs that the disturbed crop cut off.
+    Called with a theta it shows what an STN on the disturbed crop would show, but sampled once,
+    from the stored pixels: at full sharpness, and with the limbs that the disturbed crop cut off.
 
     Attributes:
         stored: ``(B, 3, h, w)`` float32, 0..255.
         disturbed_to_stored: ``(B, 2, 3)`` float32, normalised coordinates.
         gains: ``(B, 3)`` factor of each channel.
-        patches: ``(B, 4)`` xyxy, a plain rectangle in front of the person, normalised in the disturbed crop.
+        patches: ``(B, 4)`` xyxy, a plain rectangle in front of the person, normalised in the
+            disturbed crop.
         colors: ``(B, 3)`` of the rectangles, 0..255.
 
     Differs: the paper samples the transformed crop from the crop.
@@ -37,7 +38,8 @@ class Source:
         """Sample through the composed map; gradients reach theta.
 
         Args:
-            theta: ``(B, 2, 3)`` centred_to_disturbed, or ``(1, 2, 3)`` for all; the identity gives the disturbed crops.
+            theta: ``(B, 2, 3)`` centred_to_disturbed, or ``(1, 2, 3)`` for all; the identity gives
+                the disturbed crops.
             size: (height, width) of the output.
 
         Returns:
@@ -45,9 +47,14 @@ class Source:
         """
         disturbed = sampling_grid(theta, size)
         stored = transform_points(self.disturbed_to_stored, disturbed)
-        images = F.grid_sample(self.stored, stored, mode="bilinear", padding_mode="zeros", align_corners=False)
+        images = F.grid_sample(
+            self.stored, stored, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
         images = (images * self.gains[:, :, None, None]).clamp(0, 255)
-        low, high = self.patches[:, None, None, :2], self.patches[:, None, None, 2:]
+        low = self.patches[:, None, None, :2]
+        high = self.patches[:, None, None, 2:]
         covered = ((disturbed >= low) & (disturbed < high)).all(dim=-1)[:, None]
-        images = (torch.where(covered, self.colors[:, :, None, None], images) - PIXEL_MEAN) / PIXEL_SD
+        images = (
+            torch.where(covered, self.colors[:, :, None, None], images) - PIXEL_MEAN
+        ) / PIXEL_SD
         return images.contiguous(memory_format=torch.channels_last)

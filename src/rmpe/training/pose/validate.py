@@ -56,7 +56,9 @@ class Validation:
         RmpeError: If annotations or photos cannot be read.
     """
 
-    def __init__(self, config: ValidateConfig, skeleton: Skeleton, size: tuple[int, int], growth: float) -> None:
+    def __init__(
+        self, config: ValidateConfig, skeleton: Skeleton, size: tuple[int, int], growth: float
+    ) -> None:
         self.skeleton = skeleton
         self.people = validation_people(config)
         labelled = [person for person in self.people.annotations if person.get("num_keypoints")]
@@ -64,7 +66,9 @@ class Validation:
         xywh = np.array([person["bbox"] for person in persons], np.float32)
         self.boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
         self.image_ids = [person["image_id"] for person in persons]
-        self.image_to_crop = affine.boxes_to_crops(grow_proposals(self.boxes, growth), size, "center")
+        self.image_to_crop = affine.boxes_to_crops(
+            grow_proposals(self.boxes, growth), size, "center"
+        )
         self.crops = np.empty((len(persons), *size, 3), np.uint8)
         for image in self.people.images:
             rows = [row for row, image_id in enumerate(self.image_ids) if image_id == image["id"]]
@@ -85,16 +89,29 @@ class Validation:
         return {name: float(figures[name]) for name in ("AP", "AP50", "AP75", "AR")}
 
     @torch.inference_mode()
-    def _poses(self, net: nn.Module, device: str) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        points, scores = [], []
+    def _poses(
+        self, net: nn.Module, device: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        points = []
+        scores = []
         for start in range(0, len(self.crops), BATCH):
-            images = torch.from_numpy(self.crops[start : start + BATCH]).to(device).float().permute(0, 3, 1, 2)
+            images = (
+                torch.from_numpy(self.crops[start : start + BATCH])
+                .to(device)
+                .float()
+                .permute(0, 3, 1, 2)
+            )
             output = net((images - PIXEL_MEAN) / PIXEL_SD)
-            heatmaps = (output if isinstance(output, list) else output.heatmaps)[-1].float().cpu().numpy()
+            heatmaps = (
+                (output if isinstance(output, list) else output.heatmaps)[-1].float().cpu().numpy()
+            )
             cells, answers = decode_dark(heatmaps)
-            size, grid = self.crops.shape[1:3], heatmaps.shape[2:]
+            size = self.crops.shape[1:3]
+            grid = heatmaps.shape[2:]
             crop = affine.apply(affine.invert(affine.crop_to_heatmap(size, grid, "center")), cells)
-            points.append(affine.apply(affine.invert(self.image_to_crop[start : start + BATCH]), crop))
+            points.append(
+                affine.apply(affine.invert(self.image_to_crop[start : start + BATCH]), crop)
+            )
             scores.append(np.clip(answers, 0, 1))
         return np.concatenate(points), np.concatenate(scores)
 
