@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from record import RESULTS, record, show  # noqa: E402
-from render_results import DOCUMENT, render  # noqa: E402
+from record import RESULTS, record, show
+from render_results import DOCUMENT, render
 
 
 def save(folder, rows, columns=("what", "AP"), name="table"):

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-from conftest import ROOT  # noqa: E402
-from small_set import write_set  # noqa: E402
+from conftest import ROOT
+from small_set import write_set
 
-from rmpe.config import load_config  # noqa: E402
-from rmpe.nets.checkpoint import load_checkpoint  # noqa: E402
-from rmpe.skeletons import load_skeleton  # noqa: E402
-from rmpe.training.pose.fit import TrainConfig, Trainer  # noqa: E402
+from rmpe.config import load_config
+from rmpe.nets.checkpoint import load_checkpoint
+from rmpe.skeletons import load_skeleton
+from rmpe.training.pose.fit import TrainConfig, Trainer
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from rmpe.boxes import Boxes, iou  # noqa: E402
-from rmpe.cards import ModelCard  # noqa: E402
-from rmpe.detect import DecodedDetector, load_detector  # noqa: E402
-from rmpe.detect.decoded import CANDIDATES  # noqa: E402
-from rmpe.errors import DataError, ModelError  # noqa: E402
-from rmpe.nets.detectors.person_detector import Detections, PersonDetector, cells, decode  # noqa: E402
-from rmpe.training.detector.assignment import CELLS_A_PERSON, assign, pairwise_iou  # noqa: E402
-from rmpe.training.detector.augment import (  # noqa: E402
+from rmpe.boxes import Boxes, iou
+from rmpe.cards import ModelCard
+from rmpe.detect import DecodedDetector, load_detector
+from rmpe.detect.decoded import CANDIDATES
+from rmpe.errors import DataError, ModelError
+from rmpe.nets.detectors.person_detector import Detections, PersonDetector, cells, decode
+from rmpe.training.detector.assignment import CELLS_A_PERSON, assign, pairwise_iou
+from rmpe.training.detector.augment import (
     GREY,
     PhotoAugmentation,
     PhotoBatch,

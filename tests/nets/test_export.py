@@ -8,19 +8,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
-from click.testing import CliRunner  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+from click.testing import CliRunner
+from torch import nn
+from torch.nn import functional as F
 
-from rmpe import affine  # noqa: E402
-from rmpe.boxes import Boxes  # noqa: E402
-from rmpe.cli import rmpe  # noqa: E402
-from rmpe.errors import DataError, ModelError, UsageError  # noqa: E402
-from rmpe.estimate.crops import network_input  # noqa: E402
-from rmpe.estimate.heatmaps import decode_dark  # noqa: E402
-from rmpe.estimate.pose_model import PoseModel, load_pose_model  # noqa: E402
-from rmpe.estimate.stn import load_stn  # noqa: E402
-from rmpe.export import (  # noqa: E402
+from rmpe import affine
+from rmpe.boxes import Boxes
+from rmpe.cli import rmpe
+from rmpe.errors import DataError, ModelError, UsageError
+from rmpe.estimate.crops import network_input
+from rmpe.estimate.heatmaps import decode_dark
+from rmpe.estimate.pose_model import PoseModel, load_pose_model
+from rmpe.estimate.stn import load_stn
+from rmpe.export import (
     InCrop,
     calibration_batches,
     export_checkpoint,
@@ -29,13 +29,13 @@ from rmpe.export import (  # noqa: E402
     photo_batches,
     read_about,
 )
-from rmpe.media.images import save_image  # noqa: E402
-from rmpe.nets.checkpoint import build_net, load_checkpoint, save_checkpoint  # noqa: E402
-from rmpe.nets.decoding import decode_heatmaps  # noqa: E402
-from rmpe.nets.parallel_sppe import SstnSppe  # noqa: E402
-from rmpe.nets.sstn import denormalise_points, invert_theta, normalise_points, transform_points  # noqa: E402
-from rmpe.quantise import float_nodes, quantise  # noqa: E402
-from rmpe.runtime import Session  # noqa: E402
+from rmpe.media.images import save_image
+from rmpe.nets.checkpoint import build_net, load_checkpoint, save_checkpoint
+from rmpe.nets.decoding import decode_heatmaps
+from rmpe.nets.parallel_sppe import SstnSppe
+from rmpe.nets.sstn import denormalise_points, invert_theta, normalise_points, transform_points
+from rmpe.quantise import float_nodes, quantise
+from rmpe.runtime import Session
 
 SIZE = (64, 48)
 SPPE = {"name": "hourglass", "joints": 17, "stacks": 1, "channels": 16, "depth": 1}

@@ -6,21 +6,21 @@ import json
 import pytest
 
 torch = pytest.importorskip("torch")
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import save_file
 
-from rmpe.errors import ModelError  # noqa: E402
-from rmpe.nets.checkpoint import METADATA_KEY, NETS, build_net, load_checkpoint, save_checkpoint  # noqa: E402
-from rmpe.nets.efficientnet_lite import EfficientNetLite0, Layers, SameConv, conv_bn  # noqa: E402
-from rmpe.nets.hourglass import StackedHourglass  # noqa: E402
-from rmpe.nets.lite import LiteSppe  # noqa: E402
+from rmpe.errors import ModelError
+from rmpe.nets.checkpoint import METADATA_KEY, NETS, build_net, load_checkpoint, save_checkpoint
+from rmpe.nets.efficientnet_lite import EfficientNetLite0, Layers, SameConv, conv_bn
+from rmpe.nets.hourglass import StackedHourglass
+from rmpe.nets.lite import LiteSppe
 from rmpe.nets.localisation import (
     BackboneLocalisation,
     EarlyLocalisation,
     ResNet18Localisation,
     TinyLocalisation,
 )
-from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe  # noqa: E402
-from rmpe.nets.sstn import MOTIONS, PARAMETERS  # noqa: E402
+from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
+from rmpe.nets.sstn import MOTIONS, PARAMETERS
 
 LITE = {"name": "lite", "joints": 3, "head": [16, 16, 16, 16]}
 HOURGLASS = {"name": "hourglass", "joints": 3, "stacks": 2, "channels": 16, "depth": 2}

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from rmpe import affine  # noqa: E402
-from rmpe.boxes import Boxes  # noqa: E402
-from rmpe.datasets.coco import read_coco  # noqa: E402
-from rmpe.estimate.crops import cut  # noqa: E402
-from rmpe.export import InCrop  # noqa: E402
-from rmpe.media.images import read_image  # noqa: E402
-from rmpe.nets import PIXEL_MEAN, PIXEL_SD  # noqa: E402
-from rmpe.nets.decoding import decode_heatmaps  # noqa: E402
-from rmpe.nets.hourglass import StackedHourglass  # noqa: E402
-from rmpe.nets.lite import LiteSppe  # noqa: E402
-from rmpe.nets.localisation import EarlyLocalisation  # noqa: E402
-from rmpe.nets.parallel_sppe import SstnSppe  # noqa: E402
-from rmpe.nets.sstn import theta_loss  # noqa: E402
-from rmpe.skeletons import load_skeleton  # noqa: E402
-from rmpe.training.pose.losses import gaussian_targets, heatmap_loss  # noqa: E402
+from rmpe import affine
+from rmpe.boxes import Boxes
+from rmpe.datasets.coco import read_coco
+from rmpe.estimate.crops import cut
+from rmpe.export import InCrop
+from rmpe.media.images import read_image
+from rmpe.nets import PIXEL_MEAN, PIXEL_SD
+from rmpe.nets.decoding import decode_heatmaps
+from rmpe.nets.hourglass import StackedHourglass
+from rmpe.nets.lite import LiteSppe
+from rmpe.nets.localisation import EarlyLocalisation
+from rmpe.nets.parallel_sppe import SstnSppe
+from rmpe.nets.sstn import theta_loss
+from rmpe.skeletons import load_skeleton
+from rmpe.training.pose.losses import gaussian_targets, heatmap_loss
 
 PEOPLE = 16
 CORRECT = 0.05  # of the crop's height

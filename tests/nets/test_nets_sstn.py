@@ -9,9 +9,9 @@ from hypothesis.extra.numpy import arrays
 from rmpe import affine
 
 torch = pytest.importorskip("torch")
-from torch.nn import functional as F  # noqa: E402
+from torch.nn import functional as F
 
-from rmpe.nets.sstn import (  # noqa: E402
+from rmpe.nets.sstn import (
     LOG_SCALE_LIMIT,
     MIN_AREA,
     MOTIONS,

@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from rmpe.boxes import iou  # noqa: E402
-from rmpe.errors import ModelError  # noqa: E402
-from rmpe.nets.detectors.ssd512 import (  # noqa: E402
+from rmpe.boxes import iou
+from rmpe.errors import ModelError
+from rmpe.nets.detectors.ssd512 import (
     MAPS,
     SIZE,
     Ssd512,
@@ -22,7 +22,7 @@ from rmpe.nets.detectors.ssd512 import (  # noqa: E402
     sample_patch,
     ssd_loss,
 )
-from rmpe.nets.detectors.ssd512_weights import load_published  # noqa: E402
+from rmpe.nets.detectors.ssd512_weights import load_published
 
 NARROW = 1 / 16
 

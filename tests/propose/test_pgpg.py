@@ -17,8 +17,8 @@ from rmpe.propose.policies import RandomJitter, TrueBoxes, disturb, load_policy,
 from rmpe.skeletons import load_skeleton
 
 sklearn = pytest.importorskip("sklearn")
-from rmpe.learn.detector_errors import Matches, match_coco, relative_offsets  # noqa: E402
-from rmpe.learn.pgpg import Sizes, atomic_poses, choose_sizes, learn_pgpg  # noqa: E402
+from rmpe.learn.detector_errors import Matches, match_coco, relative_offsets
+from rmpe.learn.pgpg import Sizes, atomic_poses, choose_sizes, learn_pgpg
 
 COCO = load_skeleton("coco17")
 JOINTS = COCO.joints

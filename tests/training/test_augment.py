@@ -8,21 +8,21 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 torch = pytest.importorskip("torch")
 
-from small_set import COLORS, write_set  # noqa: E402
+from small_set import COLORS, write_set
 
-from rmpe import affine  # noqa: E402
-from rmpe.boxes import Boxes  # noqa: E402
-from rmpe.datasets.coco import read_coco  # noqa: E402
-from rmpe.datasets.packed import CropSpec, pack  # noqa: E402
-from rmpe.estimate.crops import cut  # noqa: E402
-from rmpe.estimate.heatmaps import decode_dark  # noqa: E402
-from rmpe.nets import PIXEL_MEAN, PIXEL_SD  # noqa: E402
-from rmpe.nets.sstn import normalise_points, stn, transform_points  # noqa: E402
-from rmpe.propose.regions import grow_proposals  # noqa: E402
-from rmpe.skeletons import load_skeleton  # noqa: E402
-from rmpe.training.pose.augment import AugmentConfig, Augmenter  # noqa: E402
-from rmpe.training.pose.distill import PseudoLabels, TeacherHeatmaps  # noqa: E402
-from rmpe.training.pose.losses import gaussian_targets, heatmap_loss  # noqa: E402
+from rmpe import affine
+from rmpe.boxes import Boxes
+from rmpe.datasets.coco import read_coco
+from rmpe.datasets.packed import CropSpec, pack
+from rmpe.estimate.crops import cut
+from rmpe.estimate.heatmaps import decode_dark
+from rmpe.nets import PIXEL_MEAN, PIXEL_SD
+from rmpe.nets.sstn import normalise_points, stn, transform_points
+from rmpe.propose.regions import grow_proposals
+from rmpe.skeletons import load_skeleton
+from rmpe.training.pose.augment import AugmentConfig, Augmenter
+from rmpe.training.pose.distill import PseudoLabels, TeacherHeatmaps
+from rmpe.training.pose.losses import gaussian_targets, heatmap_loss
 
 COCO = load_skeleton("coco17")
 SIZE = (64, 48)

@@ -16,19 +16,19 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
-from conftest import ROOT  # noqa: E402
-from small_set import write_set  # noqa: E402
-from tiny_models import spot_pose_model  # noqa: E402
+from conftest import ROOT
+from small_set import write_set
+from tiny_models import spot_pose_model
 
-from rmpe.cli.train import train  # noqa: E402
-from rmpe.config import load_config  # noqa: E402
-from rmpe.errors import DataError, ModelError, RmpeError  # noqa: E402
-from rmpe.estimate.crops import cut  # noqa: E402
-from rmpe.estimate.pose_model import load_pose_model  # noqa: E402
-from rmpe.nets.checkpoint import load_checkpoint  # noqa: E402
-from rmpe.skeletons import load_skeleton  # noqa: E402
-from rmpe.training.optim import MovingAverage, OptimConfig, learning_rate, make_optimizer  # noqa: E402
-from rmpe.training.pose.fit import TrainConfig, Trainer  # noqa: E402
+from rmpe.cli.train import train
+from rmpe.config import load_config
+from rmpe.errors import DataError, ModelError, RmpeError
+from rmpe.estimate.crops import cut
+from rmpe.estimate.pose_model import load_pose_model
+from rmpe.nets.checkpoint import load_checkpoint
+from rmpe.skeletons import load_skeleton
+from rmpe.training.optim import MovingAverage, OptimConfig, learning_rate, make_optimizer
+from rmpe.training.pose.fit import TrainConfig, Trainer
 
 CONFIGS = [
     path

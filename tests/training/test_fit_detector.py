@@ -9,17 +9,17 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
-from conftest import ROOT  # noqa: E402
+from conftest import ROOT
 
-from rmpe.cli.train import train  # noqa: E402
-from rmpe.config import load_config  # noqa: E402
-from rmpe.errors import DataError, ModelError  # noqa: E402
-from rmpe.media.images import save_image  # noqa: E402
-from rmpe.nets.checkpoint import load_checkpoint  # noqa: E402
-from rmpe.nets.detectors.person_detector import PersonDetector  # noqa: E402
-from rmpe.training.detector.fit import DetectorConfig  # noqa: E402
-from rmpe.training.detector.photos import PhotoSetConfig  # noqa: E402
-from rmpe.training.loop import Trainer  # noqa: E402
+from rmpe.cli.train import train
+from rmpe.config import load_config
+from rmpe.errors import DataError, ModelError
+from rmpe.media.images import save_image
+from rmpe.nets.checkpoint import load_checkpoint
+from rmpe.nets.detectors.person_detector import PersonDetector
+from rmpe.training.detector.fit import DetectorConfig
+from rmpe.training.detector.photos import PhotoSetConfig
+from rmpe.training.loop import Trainer
 
 CONFIGS = sorted(
     path for path in (ROOT / "configs").glob("*.toml") if "[photos]" in path.read_text("utf-8")
