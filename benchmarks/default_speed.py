@@ -22,7 +22,7 @@ from rmpe.boxes import Boxes
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.media.images import read_image
 from rmpe.models import default_model
-from rmpe.pipeline import load
+from rmpe.options import load
 
 TEACHERS = DATA / "models"
 PEOPLE = (1, 3, 10)

@@ -23,9 +23,9 @@ from rmpe.evaluation.matching import identity
 from rmpe.evaluation.protocols import coco
 from rmpe.media.video import Video
 from rmpe.media.video_writer import VideoWriter
-from rmpe.pipeline import load
+from rmpe.options import load
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
-from rmpe.video import load_tracker, track
+from rmpe.video import follow, load_tracker
 
 COLUMNS = [
     "people",
@@ -76,7 +76,7 @@ def run(estimator, videos, every, carry, folder):
         started = time.perf_counter()
         with Video(path) as video, VideoWriter(folder / "drawn.mp4", fps=video.fps) as writer:
             tracker = load_tracker("poseflow", video.fps)
-            for frame, poses in track(
+            for frame, poses in follow(
                 counted, video, tracker, interval=DetectionInterval(every, carry=carry)
             ):
                 writer.write(

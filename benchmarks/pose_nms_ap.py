@@ -27,6 +27,7 @@ from rmpe.learn.nms import learn_nms, read_candidates
 from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
+from rmpe.streaming import stream
 from rmpe.suppress import SUPPRESSORS, PoseNmsParameters, parametric_nms
 
 RUNS = Path(__file__).resolve().parent.parent / "runs" / "pose_nms"
@@ -41,7 +42,7 @@ def make_candidates(root: Path, split: str, people: People, out: Path) -> None:
     estimator = Estimator(detector, pose, suppress=SUPPRESSORS["none"], limit=1000, workers=2)
     paths = [root / "data" / split / "images" / image["file_name"] for image in people.images]
     found = []
-    for image, result in zip(people.images, estimator.stream(paths), strict=True):
+    for image, result in zip(people.images, stream(estimator, paths), strict=True):
         if result.poses is None:
             raise SystemExit(f"{result.path}: {result.error}")
         found += result.poses.to_coco(image["id"])

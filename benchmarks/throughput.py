@@ -46,7 +46,7 @@ def plain_loop(paths, detector, pose, threads):
 def streamed(paths, detector, pose, **options):
     estimator = rmpe.load(detector, pose, nms="none", min_score=0, **options)
     started, people = time.perf_counter(), 0
-    for result in estimator.stream(paths):
+    for result in rmpe.stream(estimator, paths):
         people += len(result.poses)
     return time.perf_counter() - started, people
 

@@ -19,9 +19,9 @@ from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
 from rmpe.estimate.score import box_scores, lowest_box_score, pose_scores
 from rmpe.media.images import save_image
-from rmpe.pipeline import CHUNK
 from rmpe.propose.regions import propose
 from rmpe.runtime import Session, choose_providers
+from rmpe.streaming import CHUNK
 
 JOINTS = [(60.0, 50.0), (75.0, 90.0), (52.0, 110.0)]
 PERSON = Boxes([[40, 30, 90, 130]])
@@ -91,7 +91,7 @@ def test_a_stream_keeps_order_and_survives_bad_images(tmp_path, photo, spot_mode
         paths.append(path)
     seen = []
     estimator = rmpe.load(found, spot_model, workers=2)
-    results = list(estimator.stream(paths, each=lambda result: seen.append(result.path)))
+    results = list(rmpe.stream(estimator, paths, each=lambda result: seen.append(result.path)))
     assert [result.path for result in results] == paths
     assert sorted(seen) == sorted(paths)
     assert [int(result.path.stem) for result in results if result.error] == [3, 11]
@@ -106,9 +106,9 @@ def test_a_stream_looks_only_a_few_images_ahead(photo, spot_model):
         read.append(path)
         return photo
 
-    stream = rmpe.load(found, spot_model, workers=2).stream(
-        (Path(f"{number}") for number in range(10_000)), read=reader
-    )
+    estimator = rmpe.load(found, spot_model, workers=2)
+    paths = (Path(f"{number}") for number in range(10_000))
+    stream = rmpe.stream(estimator, paths, read=reader)
     next(stream)
     assert len(read) <= CHUNK * 4
     stream.close()
@@ -130,7 +130,7 @@ def test_an_image_that_breaks_the_model_fails_alone(tmp_path, photo, spot_model)
     estimator.estimate_batch = fragile
     black = tmp_path / "black.png"
     save_image(black, np.zeros_like(photo))
-    results = list(estimator.stream([good, black, good]))
+    results = list(rmpe.stream(estimator, [good, black, good]))
     assert [result.error for result in results] == ["", "output holds NaN", ""]
     assert calls == [3, 1, 1, 1]
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Index: TypeAlias = int | slice | NDArray[np.bool_] | NDArray[np.integer] | Sequence[int]
+
+
+def size_of(image: NDArray[Any]) -> tuple[int, int]:
+    """(height, width) of an image ``(H, W, ...)``."""
+    return image.shape[0], image.shape[1]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,6 +51,12 @@ class Boxes:
         return cls(np.zeros((0, 4), np.float32))
 
     @classmethod
+    def from_xywh(cls, xywh: ArrayLike, scores: ArrayLike | None = None) -> "Boxes":
+        """Boxes from left, top, width, height ``(N, 4)``, as COCO writes them."""
+        boxes = np.asarray(xywh, np.float32).reshape(-1, 4)
+        return cls(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), scores)
+
+    @classmethod
     def whole(cls, size: tuple[int, int]) -> "Boxes":
         """The whole image of ``size`` (height, width) as one box."""
         return cls([[0, 0, size[1], size[0]]])
@@ -66,6 +77,11 @@ class Boxes:
     def sides(self) -> NDArray[np.float32]:
         """Width and height, ``(N, 2)``."""
         return self.xyxy[:, 2:] - self.xyxy[:, :2]
+
+    @property
+    def xywh(self) -> NDArray[np.float32]:
+        """Left, top, width, height ``(N, 4)``, as COCO writes them."""
+        return np.concatenate([self.xyxy[:, :2], self.sides], axis=1)
 
     @property
     def areas(self) -> NDArray[np.float32]:

@@ -134,8 +134,7 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
         return read_card(card)
     if text := session.metadata.get(METADATA_KEY):
         return ModelCard.from_toml(text, f"{session.path} (metadata {METADATA_KEY!r})")
-    beside = session.path.with_suffix(".toml")
-    if beside.is_file():
+    if beside := card_beside(session.path):
         return read_card(beside)
     cards = shipped_cards()
     digest = sha256_of(session.path) if any(known.sha256 for known in cards) else ""
@@ -149,8 +148,14 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
         if any(word in session.path.name.lower() for word in known.family):
             return known
     raise ModelError(
-        f"{session.path}: no model card found: write {beside.name} beside it or pass --card FILE (docs/model_cards.md)"
+        f"{session.path}: no model card found: write {session.path.with_suffix('.toml').name} beside it or pass --card FILE (docs/model_cards.md)"
     )
+
+
+def card_beside(model: Path) -> Path | None:
+    """The card file that lies beside a model file, if there is one."""
+    beside = model.with_suffix(".toml")
+    return beside if beside.is_file() else None
 
 
 def read_card(path: Path) -> ModelCard:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rmpe.boxes import Index
+from rmpe.boxes import Boxes, Index
 from rmpe.skeletons import Skeleton
 
 # All that a pose has one entry of a person for.
@@ -101,6 +101,12 @@ class Poses:
             )
         joined = {name: np.concatenate([getattr(poses, name) for poses in many]) for name in ARRAYS}
         return cls(**joined, skeleton=many[0].skeleton)
+
+    @property
+    def sizes(self) -> NDArray[np.float32]:
+        """Longer side of each person's box in pixels, ``(N,)``, at least 1."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return np.maximum(sides.max(axis=1, initial=1), 1)
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -202,5 +208,4 @@ class Poses:
 
 
 def _xywh(boxes: NDArray[np.float32]) -> list[list[float]]:
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return np.concatenate([boxes[:, :2], sides], axis=1).astype(np.float64).round(3).tolist()
+    return Boxes(boxes).xywh.astype(np.float64).round(3).tolist()

@@ -1,18 +1,15 @@
-"""A video from frames to people: detect now and then, estimate, track, smooth; decoding and estimating overlap."""
+"""A video from frames to people: detect, estimate, track, smooth; decoding and estimating overlap."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Protocol
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rmpe.boxes import Boxes
 from rmpe.errors import UsageError
 from rmpe.media.background import Background
 from rmpe.media.video import Video, VideoFrame
+from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
-from rmpe.tracking.interval import DetectionInterval
+from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.oks_tracker import OksTracker
 from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
 from rmpe.tracking.smooth import OneEuro
@@ -28,19 +25,6 @@ MEMORY = 3.0
 LOOKAHEAD = 0.2
 
 
-class FrameEstimator(Protocol):
-    """What a video needs of `rmpe.pipeline.Estimator`."""
-
-    @property
-    def detector(self) -> Callable[[NDArray[np.uint8]], Boxes]:
-        """Finds the boxes of people."""
-        ...
-
-    def estimate(self, image: NDArray[np.uint8], boxes: Boxes) -> Poses:
-        """The poses of the people in the boxes."""
-        ...
-
-
 def _poseflow(fps: float, live: bool) -> Tracker:
     lookahead = 0 if live else max(1, round(LOOKAHEAD * fps))
     return PoseFlow(PoseFlowParameters(lookahead=lookahead, memory=max(1, round(MEMORY * fps))))
@@ -54,8 +38,9 @@ TRACKERS: dict[str, Callable[[float, bool], Tracker]] = {"poseflow": _poseflow, 
 
 
 def load_tracker(name: str, fps: float, *, live: bool = False) -> Tracker:
-    """A tracker by name (``poseflow``, ``oks``) with its times set for ``fps``; live sources get
-    one without latency.
+    """A tracker by name (``poseflow``, ``oks``) with its times set for ``fps``.
+
+    Live sources get one without latency.
 
     Raises:
         UsageError: If there is no such tracker.
@@ -66,17 +51,46 @@ def load_tracker(name: str, fps: float, *, live: bool = False) -> Tracker:
 
 
 def track(
-    estimator: FrameEstimator,
+    estimator: Estimator,
+    source: str | Path,
+    tracker: str = "poseflow",
+    *,
+    detect_every: Every = 1,
+    smooth: bool = False,
+) -> Iterator[tuple[VideoFrame, Poses]]:
+    """Follow everybody through a video: every frame with its people, who have track ids.
+
+    Args:
+        estimator: The pipeline.
+        source: Video file, folder of images, or URL; for a camera open a `Video` and `follow` it.
+        tracker: ``poseflow`` or ``oks``.
+        detect_every: Run the detector on every so many frames, or ``auto``.
+        smooth: Take the jitter out of the joints (one-euro filter).
+
+    Raises:
+        RmpeError: If the video cannot be read or an option is wrong.
+    """
+    with Video(source) as video:
+        yield from follow(
+            estimator,
+            video,
+            load_tracker(tracker, video.fps, live=video.live),
+            interval=DetectionInterval(detect_every),
+            smooth=OneEuro() if smooth else None,
+        )
+
+
+def follow(
+    estimator: Estimator,
     video: Video,
     tracker: Tracker | None = None,
     *,
     interval: DetectionInterval | None = None,
     smooth: OneEuro | None = None,
-    min_score: float = 0.05,
     recorded: Recorded | None = None,
     record: Callable[[VideoFrame, Poses], None] | None = None,
 ) -> Generator[tuple[VideoFrame, Poses]]:
-    """Follow everybody through a video.
+    """`track` for an open video, with parts of one's own.
 
     Decoding and estimating run in threads of their own, a few frames ahead of the caller. Stop
     early by closing the generator: the threads end with it.
@@ -87,7 +101,6 @@ def track(
         tracker: Gives ids; none if not given.
         interval: When to run the detector; on every frame if not given.
         smooth: Takes the jitter out of what is tracked.
-        min_score: Poses with a lower score are dropped before tracking.
         recorded: The poses of a frame that an earlier run has found, if it has; such a frame is
             tracked again but not estimated, which gives the same result as a run that was never
             stopped.
@@ -98,19 +111,16 @@ def track(
         Every frame with its people, in order.
     """
     frames = Background(video, AHEAD, newest_only=video.live, on_close=video.stop)
-    estimated = _estimated(
-        estimator, frames, interval or DetectionInterval(), min_score, recorded, record
-    )
+    estimated = _estimated(estimator, frames, interval or DetectionInterval(), recorded, record)
     found = Background(estimated, AHEAD, on_close=frames.close)
     for frame, poses in _tracked(found, tracker):
         yield frame, poses if smooth is None else smooth.update(poses, frame.seconds)
 
 
 def _estimated(
-    estimator: FrameEstimator,
+    estimator: Estimator,
     frames: Iterable[VideoFrame],
     interval: DetectionInterval,
-    min_score: float,
     recorded: Recorded | None,
     record: Callable[[VideoFrame, Poses], None] | None,
 ) -> Iterator[tuple[VideoFrame, Poses]]:
@@ -121,7 +131,6 @@ def _estimated(
             poses = estimator.estimate(
                 frame.image, estimator.detector(frame.image) if boxes is None else boxes
             )
-            poses = poses[poses.scores >= min_score]
             if record is not None:
                 record(frame, poses)
         interval.note(poses, detected=boxes is None)

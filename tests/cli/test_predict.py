@@ -15,6 +15,7 @@ from tiny_models import spot_pose_model, spots, yolox_model
 from rmpe.cli import rmpe as command
 from rmpe.errors import RmpeError
 from rmpe.media.images import read_image, save_image
+from rmpe.models import add_model, remove_model, use_model
 
 JOINTS = [(30.0, 22.0), (34.0, 40.0), (26.0, 50.0)]
 PEOPLE = [(30, 36, 24, 48, 0.9, 0.9)]
@@ -226,3 +227,21 @@ def test_models_and_doctor(models):
     broken = CliRunner().invoke(command, ["doctor", "--detector", "x.onnx", "--pose", "y.onnx"])
     assert broken.exit_code == 1
     assert "x.onnx" in broken.output
+
+
+def test_resume_refuses_another_default_model(tmp_path, models, photos, monkeypatch):
+    """The default is resolved: choosing another one changes what the same command line means."""
+    monkeypatch.setenv("RMPE_HOME", str(tmp_path / "home"))
+    _, detector, _, pose = models
+    for name, file in (("first", detector), ("second", detector), ("spots", pose)):
+        add_model(name, file)
+    weaker = yolox_model(tmp_path, [(*PEOPLE[0][:4], 0.8, 0.8)])
+    remove_model("second")
+    add_model("second", str(weaker))
+    use_model("first")
+    use_model("spots")
+    assert run(photos, "--out", tmp_path / "out").exit_code == 0
+    use_model("second")
+    result = run(photos, "--out", tmp_path / "out", "--resume")
+    assert isinstance(result.exception, RmpeError)
+    assert "cannot resume, detector was" in str(result.exception)

@@ -18,7 +18,7 @@ from rmpe.media import video as module
 from rmpe.media.background import Background
 from rmpe.media.video import Video
 from rmpe.tracking.oks_tracker import OksTracker
-from rmpe.video import AHEAD, track
+from rmpe.video import AHEAD, follow
 
 SIZE = (48, 64)
 
@@ -189,7 +189,7 @@ def test_a_stream_is_tracked_through_its_interruption():
 
     data = transport_stream([50] * 8)
     with Server((data, 0), None, (data, 0)) as server, opened(server) as video:
-        frames = track(One(), video, OksTracker())
+        frames = follow(One(), video, OksTracker())
         found = []
         for frame, poses in frames:
             found.append(tuple(poses.track_ids))

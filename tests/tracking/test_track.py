@@ -21,7 +21,8 @@ from rmpe.tracking.motion import Motion, places
 from rmpe.tracking.oks_tracker import OksTracker
 from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters, worth
 from rmpe.tracking.smooth import OneEuro
-from rmpe.video import load_tracker, track
+from rmpe.video import follow as follow_video
+from rmpe.video import load_tracker
 
 COCO = load_skeleton("coco17")
 SIZE = (240, 320)
@@ -569,7 +570,8 @@ def test_who_comes_between_detections_is_found_at_the_next():
     ]
     estimator = InOrder(where, images)
     found = [
-        len(poses) for _, poses in track(estimator, Clip(images), interval=DetectionInterval(10))
+        len(poses)
+        for _, poses in follow_video(estimator, Clip(images), interval=DetectionInterval(10))
     ]
     assert found == [0] * 10 + [1] * 5
 
@@ -580,7 +582,9 @@ def test_who_comes_between_detections_is_found_at_the_next():
 def test_the_detector_runs_every_so_many_frames(every, expected):
     where, images = walk()
     estimator = InOrder(where, images)
-    result = list(track(estimator, Clip(images), OksTracker(), interval=DetectionInterval(every)))
+    result = list(
+        follow_video(estimator, Clip(images), OksTracker(), interval=DetectionInterval(every))
+    )
     assert estimator.detections == expected
     assert [len(poses) for _, poses in result] == [2] * 20
     assert {tuple(sorted(poses.track_ids)) for _, poses in result} == {(0, 1)}
@@ -590,7 +594,7 @@ def test_the_detector_runs_when_the_image_size_changes():
     where, images = walk()
     images = [image if step < 7 else np.tile(image, (2, 2, 1)) for step, image in enumerate(images)]
     estimator = InOrder(where, images)
-    list(track(estimator, Clip(images), interval=DetectionInterval(10)))
+    list(follow_video(estimator, Clip(images), interval=DetectionInterval(10)))
     assert estimator.detections == [0, 7, 17]
 
 
@@ -604,7 +608,9 @@ def test_auto_detects_seldom_when_nothing_happens_and_at_once_when_somebody_come
         for place in where
     ]
     estimator = InOrder(where, images)
-    result = list(track(estimator, Clip(images), interval=DetectionInterval("auto", longest=25)))
+    result = list(
+        follow_video(estimator, Clip(images), interval=DetectionInterval("auto", longest=25))
+    )
     assert estimator.detections[0] == 0
     assert estimator.detections[1] in range(12, 16)
     assert len(result[17][1]) == 2
@@ -625,7 +631,7 @@ def test_auto_detects_when_people_are_lost():
         for step, image in enumerate(images)
     ]
     estimator = InOrder(where, images)
-    list(track(estimator, Clip(images), interval=DetectionInterval("auto", longest=50)))
+    list(follow_video(estimator, Clip(images), interval=DetectionInterval("auto", longest=50)))
     assert estimator.detections == [0, 6]
 
 
@@ -638,7 +644,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(stop):
 
     noted = []
     whole = list(
-        track(
+        follow_video(
             InOrder(where, images),
             Clip(images),
             tracker(),
@@ -650,7 +656,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(stop):
     assert len(noted) == 20
     estimator = InOrder(where, images)
     again = list(
-        track(
+        follow_video(
             estimator,
             Clip(images),
             tracker(),
@@ -668,7 +674,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(stop):
 
 def test_frames_and_poses_stay_together_under_latency():
     where, images = walk()
-    for frame, poses in track(
+    for frame, poses in follow_video(
         InOrder(where, images), Clip(images), PoseFlow(PoseFlowParameters(lookahead=4))
     ):
         expected = sorted(pose(place).boxes[0, 0] for place in where[frame.index].values())
@@ -678,7 +684,7 @@ def test_frames_and_poses_stay_together_under_latency():
 def test_stopping_early_closes_the_video():
     where, images = walk()
     clip = Clip(images)
-    frames = track(InOrder(where, images), clip)
+    frames = follow_video(InOrder(where, images), clip)
     assert [frame.index for frame, _ in itertools.islice(frames, 3)] == [0, 1, 2]
     frames.close()
     assert clip.closed
@@ -694,4 +700,4 @@ def test_errors_of_the_estimator_reach_the_caller():
             return super().estimate(image, boxes)
 
     with pytest.raises(ImageError, match="broken"):
-        list(track(Broken(where, images), Clip(images)))
+        list(follow_video(Broken(where, images), Clip(images)))

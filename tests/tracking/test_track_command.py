@@ -13,12 +13,13 @@ from click.testing import CliRunner
 from test_predict import JOINTS, PEOPLE
 from tiny_models import spot_pose_model, spots, yolox_model
 
+from rmpe import track
 from rmpe.cli import rmpe as command
 from rmpe.errors import RmpeError
 from rmpe.media.images import read_image, save_image
 from rmpe.media.video import Video
 from rmpe.media.video_writer import VideoWriter
-from rmpe.pipeline import load
+from rmpe.options import load
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.write import mot, posetrack, trc
@@ -139,7 +140,7 @@ def test_python_says_the_same(tmp_path, models, clip):
     run(clip, "--out", tmp_path / "out", *models, "--no-draw", "--tracker", "oks")
     estimator = load(models[1], models[3])
     found = [
-        (frame.index, poses.to_dict()) for frame, poses in estimator.track(clip, tracker="oks")
+        (frame.index, poses.to_dict()) for frame, poses in track(estimator, clip, tracker="oks")
     ]
     assert found == [
         (line["image_id"], line["poses"]) for line in lines(tmp_path / "out" / "tracks.jsonl")
@@ -318,3 +319,33 @@ def test_trc(tmp_path):
     assert body[0][2:5] == ["10.000", "90.000", "0.000"]
     assert body[1][2:] == [""] * 51
     assert body[3][2] == "13.000"
+
+
+def test_min_score_zero_keeps_unlikely_poses(tmp_path):
+    """The flag reaches the estimator: nothing else cuts at a score of its own."""
+    clip = tmp_path / "dim.mp4"
+    with VideoWriter(clip, fps=10, crf=5) as writer:
+        for number in range(FRAMES):
+            writer.write(spots((64, 64), JOINTS, 3) // 4, number / 10)
+    folder = tmp_path / "weak"
+    folder.mkdir()
+    weak = [(*box, 0.2, 0.15) for *box, _, _ in PEOPLE]
+    models = [
+        *("--detector", str(yolox_model(folder, weak))),
+        *("--pose", str(spot_pose_model(folder))),
+    ]
+    common = [clip, *models, "--no-draw", "--tracker", "none"]
+    assert run(*common, "--out", tmp_path / "all", "--min-score", "0").exit_code == 0
+    assert run(*common, "--out", tmp_path / "likely").exit_code == 0
+    counts = {
+        name: len(json.loads((tmp_path / name / "coco.json").read_text("utf-8")))
+        for name in ("all", "likely")
+    }
+    assert counts == {"all": FRAMES, "likely": 0}
+
+
+def test_resume_refuses_another_version(tmp_path, clip, models, monkeypatch):
+    assert run(clip, "--out", tmp_path / "out", *models, "--limit", "3").exit_code == 0
+    monkeypatch.setattr("rmpe.cli.track.__version__", "0.0.0")
+    result = run(clip, "--out", tmp_path / "out", *models, "--resume")
+    assert "cannot resume, rmpe was" in str(result.exception)

@@ -9,7 +9,7 @@ from statistics import median
 
 from rmpe.ablation.measure import Bench, Known
 from rmpe.ablation.plan import Setting
-from rmpe.boxes import box_nms
+from rmpe.boxes import box_nms, size_of
 from rmpe.estimate.crops import cut
 from rmpe.media.images import read_image
 from rmpe.propose.regions import propose
@@ -42,7 +42,7 @@ def module_costs(bench: Bench, setting: Setting, photos: int) -> dict[str, float
                 detected = detector(image, name)
             with clock("box NMS, an image"):
                 found = detected[box_nms(detected, setting.box_nms)]
-        people = propose(found, (image.shape[0], image.shape[1]), estimator.limit)
+        people = propose(found, size_of(image), estimator.limit)
         if not len(people):
             continue
         if stn:

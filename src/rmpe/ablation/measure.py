@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rmpe import __version__
 from rmpe.ablation.plan import AblationConfig, Setting
 from rmpe.ablation.runs import Log, Nets, Runs
-from rmpe.boxes import Boxes, box_nms
+from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.config import from_mapping
 from rmpe.detect import DecodedDetector, Detector, RecordedBoxes, Yolox, load_detector
 from rmpe.errors import DataError, ImageError, UsageError
@@ -37,6 +37,7 @@ from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.runtime import sha256_of
 from rmpe.skeletons import load_skeleton
+from rmpe.streaming import stream
 from rmpe.suppress import PoseNmsParameters, Suppressor, parametric_nms, suppressor
 from rmpe.write.atomic import atomic
 from rmpe.write.journal import Journal, Record
@@ -200,15 +201,14 @@ class Bench:
                 self.log(
                     f"estimating {setting.title!r}: {count} proposals in {len(todo)} of {len(names)} images"
                 )
-                stream = self._estimator(setting, nets, Known(boxes)).stream(
-                    Path(name) for name in numbers
-                )
+                estimator = self._estimator(setting, nets, Known(boxes))
+                results = stream(estimator, (Path(name) for name in numbers))
                 for result, name in zip(
-                    stream, self._progress(list(numbers), "estimating"), strict=True
+                    results, self._progress(list(numbers), "estimating"), strict=True
                 ):
                     if result.poses is None or result.image is None:
                         raise ImageError(result.error)
-                    size = (result.image.shape[0], result.image.shape[1])
+                    size = size_of(result.image)
                     journal.append([Record(numbers[name], name, name, name, size, result.poses)])
             skeleton = load_skeleton(load_pose_model(nets.pose, self.config.device).card.skeleton)
             return [record.poses for record in journal.records(skeleton)]

@@ -2,12 +2,11 @@
 
 import os
 import sys
-from importlib import import_module
-from typing import Any
 
 import click
 
 from rmpe import __version__
+from rmpe.cli.commands import LazyGroup
 from rmpe.errors import RmpeError
 
 # name -> module:attribute; nothing here is imported before the command is asked for.
@@ -22,26 +21,6 @@ COMMANDS = {
     "learn": "rmpe.cli.learn:learn",
     "export": "rmpe.cli.export:export",
 }
-
-
-class LazyGroup(click.Group):
-    """A group that imports a command's module only when the command is run or its help is shown."""
-
-    def __init__(self, *args: Any, table: dict[str, str], **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.table = table
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """All command names, in the order of the table."""
-        return list(self.table)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import and return one command, ``None`` if there is no such command."""
-        if cmd_name not in self.table:
-            return None
-        module, attribute = self.table[cmd_name].split(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
 
 
 @click.group(

@@ -13,7 +13,7 @@ from rmpe import __version__
 from rmpe.boxes import Boxes
 from rmpe.errors import RmpeError
 from rmpe.models import default_model, installed_models
-from rmpe.pipeline import load
+from rmpe.options import load
 
 PACKAGES = (
     "numpy",

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from rmpe.cli.commands import HelpfulGroup, SectionCommand
+from rmpe.cli.evaluate_images import predict_results
+from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.errors import UsageError
 from rmpe.evaluation.benchmarks import PROTOCOLS, Measured
 from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.options import PipelineOptions
 
 # Most columns of numbers that fit on a terminal of 80 characters.
 WIDEST = 4
@@ -28,7 +32,7 @@ DESCRIPTIONS = {
 }
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def evaluate() -> None:
     """Measure poses by a benchmark's rules.
 
@@ -37,9 +41,41 @@ def evaluate() -> None:
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What ``rmpe evaluate PROTOCOL`` measures, and how it says so.
+
+    Attributes:
+        annotations: The truth: the benchmark's own file.
+        results: Results file to measure, or ``None``.
+        images: Folder of images to run the models on, or ``None``.
+        save_results: With ``images``: where to keep the results file.
+        against: Another results file to compare with, paired by image.
+        samples: Bootstrap samples.
+        as_json: All figures as one JSON object.
+        plots: Folder to draw plots into.
+    """
+
+    annotations: Path
+    results: Path | None
+    images: Path | None
+    save_results: Path | None
+    against: Path | None
+    samples: int
+    as_json: bool
+    plots: Path | None
+
+    def __post_init__(self) -> None:
+        if self.images and self.results:
+            raise UsageError("--images and --results exclude each other")
+
+
 def _command(protocol: str) -> click.Command:
     @click.option(
-        "--annotations", type=EXISTING, required=True, help="The truth: the benchmark's own JSON."
+        "--annotations",
+        type=EXISTING,
+        required=True,
+        help="The truth: the benchmark's own JSON.",
     )
     @click.option(
         "--results", type=EXISTING, help="What to measure: the benchmark's results layout."
@@ -47,22 +83,17 @@ def _command(protocol: str) -> click.Command:
     @click.option(
         "--images",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Run models on these.",
+        help="Folder of images to run the models on.",
     )
-    @click.option(
-        "--detector", help="With --images: person detector, ONNX file or installed model."
-    )
-    @click.option("--pose", help="With --images: pose model, ONNX file or installed model.")
-    @click.option("--stn", help="With --images: spatial transformer before the pose model.")
-    @click.option("--card", type=EXISTING, help="With --images: model card of the pose model.")
-    @click.option("--nms", default="parametric", show_default=True, help="With --images: pose NMS.")
     @click.option(
         "--save-results",
         type=click.Path(path_type=Path),
         help="With --images: keep the results file here.",
     )
     @click.option(
-        "--against", type=EXISTING, help="Another results file to compare with, paired by image."
+        "--against",
+        type=EXISTING,
+        help="Another results file to compare with, paired by image.",
     )
     @click.option(
         "--samples",
@@ -77,36 +108,38 @@ def _command(protocol: str) -> click.Command:
         type=click.Path(file_okay=False, path_type=Path),
         help="Draw plots into this folder.",
     )
-    def command(**options: Any) -> None:
+    # Weaker poses cost time and cannot raise AP by much.
+    @pipeline_flags(min_score=0.02)
+    def command(pipeline: PipelineOptions, **flags: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            _run(protocol, Path(folder), options)
+            _run(protocol, Path(folder), EvaluateOptions(**flags), pipeline)
 
-    return click.command(protocol, help=DESCRIPTIONS[protocol])(command)
+    return click.command(protocol, cls=SectionCommand, help=DESCRIPTIONS[protocol])(command)
 
 
 for _name in DESCRIPTIONS:
     evaluate.add_command(_command(_name))
 
 
-def _run(protocol: str, scratch: Path, options: dict[str, Any]) -> None:
-    results = _results(protocol, scratch, options)
+def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: PipelineOptions) -> None:
+    results = _results(protocol, scratch, options, pipeline)
     measure: Callable[[Path, Path | None], Measured] = PROTOCOLS[protocol]
-    measured = measure(options["annotations"], results)
+    measured = measure(options.annotations, results)
     report = measured.figures | {"warnings": measured.warnings}
-    if options["against"]:
-        other = measure(options["annotations"], options["against"])
+    if options.against:
+        other = measure(options.annotations, options.against)
         if other.units != measured.units:
             raise UsageError(
-                f"{options['against']}: measures {other.units} images, the results {measured.units}"
+                f"{options.against}: measures {other.units} images, the results {measured.units}"
             )
-        compared = compare(measured.headline, other.headline, measured.units, options["samples"])
+        compared = compare(measured.headline, other.headline, measured.units, options.samples)
         report["warnings"] = measured.warnings + other.warnings
         report["against"] = {"figure": measured.headline_name, **asdict(compared)}
-    if options["plots"]:
-        report["plots"] = [str(path) for path in measured.plots(options["plots"])]
+    if options.plots:
+        report["plots"] = [str(path) for path in measured.plots(options.plots)]
     for warning in report["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    if options["as_json"]:
+    if options.as_json:
         click.echo(json.dumps(report))
     else:
         drawn = report.pop("plots", [])
@@ -116,17 +149,13 @@ def _run(protocol: str, scratch: Path, options: dict[str, Any]) -> None:
             click.echo(f"plot: {path}")
 
 
-def _results(protocol: str, scratch: Path, options: dict[str, Any]) -> Path | None:
-    if options["images"] and options["results"]:
-        raise UsageError("--images and --results exclude each other")
-    if not options["images"]:
-        given: Path | None = options["results"]
-        return given
-    from rmpe.cli.evaluate_images import (
-        predict_results,
-    )  # the whole pipeline: only when models are run
-
-    return predict_results(protocol, options, options["save_results"] or scratch / "results.json")
+def _results(
+    protocol: str, scratch: Path, options: EvaluateOptions, pipeline: PipelineOptions
+) -> Path | None:
+    if options.images is None:
+        return options.results
+    out = options.save_results or scratch / "results.json"
+    return predict_results(protocol, options.annotations, options.images, pipeline, out)
 
 
 def _print(console: Console, name: str, report: dict[str, Any]) -> None:

@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from rmpe.cards import ModelCard, find_card, shipped_cards
+from rmpe.cli.commands import HelpfulGroup
 from rmpe.models import KINDS, add_model, default_model, installed_models, remove_model, use_model
 from rmpe.runtime import Session
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=HelpfulGroup, invoke_without_command=True, meant={"list": "rmpe models"})
 @click.pass_context
 def models(context: click.Context) -> None:
     """List the installed models, and the published ones whose model cards ship with the package."""

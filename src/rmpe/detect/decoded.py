@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes, box_nms
+from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import ModelError
@@ -52,7 +52,5 @@ class DecodedDetector:
         xyxy, scores = self.session(np.ascontiguousarray(blob.transpose(2, 0, 1)[None]))[:2]
         best = np.argsort(-scores[0], kind="stable")[:CANDIDATES]
         best = best[scores[0, best] >= self.card.score_threshold]
-        boxes = Boxes(xyxy[0, best] / scale, scores[0, best].clip(0, 1)).clip(
-            (image.shape[0], image.shape[1])
-        )
+        boxes = Boxes(xyxy[0, best] / scale, scores[0, best].clip(0, 1)).clip(size_of(image))
         return boxes[box_nms(boxes, self.card.nms)]

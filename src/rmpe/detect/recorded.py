@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes
+from rmpe.boxes import Boxes, size_of
 from rmpe.errors import DataError
 from rmpe.files import read_json
 
@@ -77,7 +77,7 @@ class RecordedBoxes:
         image_id = self.image_id(name)
         if image_id is None or (not self._ids and image_id not in self._boxes):
             raise DataError(f"{self.file}: has no boxes for {name}")
-        return self._boxes.get(image_id, Boxes.empty()).clip((image.shape[0], image.shape[1]))
+        return self._boxes.get(image_id, Boxes.empty()).clip(size_of(image))
 
 
 def _best_first(rows: NDArray[np.float64], file: Path) -> Boxes:

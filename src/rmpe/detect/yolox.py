@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes, box_nms
+from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import ModelError
@@ -58,7 +58,7 @@ class Yolox:
         boxes = Boxes(
             np.concatenate([centers - sides / 2, centers + sides / 2], axis=1) / scale, scores
         )
-        boxes = boxes.clip((image.shape[0], image.shape[1]))
+        boxes = boxes.clip(size_of(image))
         return boxes[box_nms(boxes, self.card.nms)]
 
     def _forward(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:

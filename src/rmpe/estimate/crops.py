@@ -1,11 +1,33 @@
 """Cut people out of an image and turn crops into a network's input."""
 
+from typing import Protocol
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.affine import Matrix
+from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard
+
+
+class Cropper(Protocol):
+    """Where the pose estimator looks: from proposals to crops."""
+
+    def __call__(
+        self, images: list[NDArray[np.uint8]], proposals: list[Boxes]
+    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
+        """Place a crop on every person.
+
+        Args:
+            images: RGB uint8 images.
+            proposals: One `Boxes` an image; not grown.
+
+        Returns:
+            Maps image_to_crop, one array ``(N_i, 2, 3)`` an image, and the boxes ``(N_i, 4)`` on
+            which the crops are centred.
+        """
+        ...
 
 
 def cut(

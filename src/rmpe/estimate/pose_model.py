@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.affine import Matrix, apply, boxes_to_crops, crop_to_heatmap, invert
+from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard, find_card
 from rmpe.errors import ModelError
 from rmpe.estimate.crops import network_input
@@ -189,6 +190,23 @@ class PoseModel:
         shift = round(1 - bins / self.size[1]) if self.card.alignment == "corner" else 0
         mirrored[0] = mirrored[0][..., np.clip(bins - 1 - np.arange(bins) + shift, 0, bins - 1)]
         return mirrored
+
+
+class BoxCropper:
+    """Crops centred on the proposals themselves: a pipeline without STN; a `Cropper`."""
+
+    def __init__(self, pose: PoseModel) -> None:
+        """Cut crops for this pose model."""
+        self.pose = pose
+
+    def __call__(
+        self,
+        images: list[NDArray[np.uint8]],  # noqa: ARG002
+        proposals: list[Boxes],
+    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
+        """Maps image_to_crop, and the proposals as they are."""
+        boxes = [found.xyxy for found in proposals]
+        return [self.pose.crop_maps(found) for found in boxes], boxes
 
 
 def load_pose_model(

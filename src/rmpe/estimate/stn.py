@@ -117,6 +117,21 @@ class Stn:
         return invert(centred_to_stn)
 
 
+class StnCropper:
+    """Crops centred on the people that an STN finds; a `Cropper`."""
+
+    def __init__(self, stn: Stn, pose: PoseModel) -> None:
+        """Let ``stn`` place the crops of ``pose``."""
+        self.stn = stn
+        self.pose = pose
+
+    def __call__(
+        self, images: list[NDArray[np.uint8]], proposals: list[Boxes]
+    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
+        """Maps image_to_crop, and boxes around the people found."""
+        return self.stn.crop_maps(images, proposals, self.pose)
+
+
 def load_stn(
     path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None
 ) -> Stn:

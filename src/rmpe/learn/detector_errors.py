@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import iou
+from rmpe.boxes import Boxes, iou
 from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import Record, read_people, read_results
 from rmpe.propose.policies import Offsets
@@ -128,5 +128,5 @@ def _by_image(records: Iterable[Record]) -> dict[int, list[Record]]:
 
 
 def _xyxy(records: list[Record]) -> NDArray[np.float64]:
-    xywh = np.array([record["bbox"] for record in records], np.float64)
-    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    boxes = Boxes.from_xywh([record["bbox"] for record in records])
+    return boxes.xyxy.astype(np.float64)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.boxes import Boxes
 from rmpe.evaluation.matching.ranked import Ranked
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
@@ -59,11 +60,10 @@ class Truths:
         flat = np.array([person["keypoints"] for person in people], np.float64).reshape(
             -1, len(skeleton), 3
         )
-        xywh = np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4)
         return cls(
             keypoints=flat[..., :2],
             visible=flat[..., 2] > 0,
-            boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
+            boxes=Boxes.from_xywh([person["bbox"] for person in people]).xyxy.astype(np.float64),
             areas=np.array([person["area"] for person in people], np.float64),
             ignored=np.array([person["ignored"] for person in people], bool),
             crowd=np.array([person["iscrowd"] for person in people], bool),

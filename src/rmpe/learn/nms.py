@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.boxes import Boxes
 from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import People, check_results
 from rmpe.evaluation.matching.ranked import Ranked
@@ -115,8 +116,7 @@ def _poses(records: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
     points = np.array([record["keypoints"] for record in records], np.float64).reshape(
         len(records), -1, 3
     )
-    xywh = np.array([record["bbox"] for record in records], np.float64)
-    boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    boxes = Boxes.from_xywh([record["bbox"] for record in records]).xyxy
     return Poses(
         points[..., :2], points[..., 2], [record["score"] for record in records], boxes, skeleton
     )

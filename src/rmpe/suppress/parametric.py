@@ -89,7 +89,7 @@ class JointPairs:
         )
         half = ((references.boxes[:, 2:] - references.boxes[:, :2]) * HALF_SIDE)[rows, :, None]
         inside = (np.abs(x) <= half[:, 0]) & (np.abs(y) <= half[:, 1])
-        squared = (x * x + y * y) / np.square(sizes(references))[rows, None]
+        squared = (x * x + y * y) / np.square(references.sizes)[rows, None]
         has = [(poses.keypoint_scores > 0).astype(np.float32) for poses in (references, others)]
         counted = np.maximum(has[0] @ has[1].T, 1)[rows, columns]
         return cls(
@@ -125,7 +125,7 @@ class FirstLook:
     def __init__(self, poses: Poses, parameters: PoseNmsParameters) -> None:
         self._first = _coordinates(poses, np.inf)
         self._second = _coordinates(poses, -np.inf)
-        self._scale = -1 / (np.float32(parameters.sigma2) * np.square(sizes(poses)))
+        self._scale = -1 / (np.float32(parameters.sigma2) * np.square(poses.sizes))
         has = (poses.keypoint_scores > 0).astype(np.float32)
         least = np.exp(-2 * HALF_SIDE**2 / parameters.sigma2)
         needed = 0.999 * parameters.eta * least / (parameters.lam * least + 1)
@@ -213,7 +213,7 @@ def merged(poses: Poses, leader: NDArray[np.int64], parameters: PoseNmsParameter
         return poses
     weights = np.square(poses.keypoint_scores)
     points = merge_joints(
-        poses.keypoints, weights, leader, np.float32(parameters.merge) * sizes(poses)
+        poses.keypoints, weights, leader, np.float32(parameters.merge) * poses.sizes
     )
     return poses[kept].replace(keypoints=points)
 
@@ -228,7 +228,7 @@ def near_pairs(
     is 0 and lam H_Sim <= eta.
     """
     spread = parameters.sigma2 * np.log(max(parameters.lam / max(parameters.eta, 1e-6), 1))
-    reach = sizes(poses) * np.float32(1.001 * max(np.sqrt(spread), HALF_SIDE))
+    reach = poses.sizes * np.float32(1.001 * max(np.sqrt(spread), HALF_SIDE))
     lows = _coordinates(poses, np.inf).min(axis=2)
     highs = _coordinates(poses, -np.inf).max(axis=2)
     near = ~np.tri(len(poses), dtype=bool)
@@ -237,11 +237,6 @@ def near_pairs(
         near &= low <= (high + reach)[:, None]
     rows, columns = np.nonzero(near)
     return rows, columns
-
-
-def sizes(poses: Poses) -> NDArray[np.float32]:
-    """Longer side of each pose's box in pixels, ``(N,)``, at least 1."""
-    return np.maximum((poses.boxes[:, 2:] - poses.boxes[:, :2]).max(axis=1, initial=1), 1)
 
 
 def _offsets(

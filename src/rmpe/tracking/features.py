@@ -25,11 +25,6 @@ LUCAS_KANADE: dict[str, Any] = {
 LIMB_SAMPLES = np.linspace(0.15, 0.85, 5, dtype=np.float32)[:, None]
 
 
-def person_size(poses: Poses) -> NDArray[np.float32]:
-    """The longer side of each person's box in pixels, ``(N,)``, at least 1."""
-    return np.maximum((poses.boxes[:, 2:] - poses.boxes[:, :2]).max(axis=1, initial=1), 1)
-
-
 @dataclass(frozen=True, eq=False)
 class SmallPicture:
     """A picture for optical flow.
@@ -56,7 +51,7 @@ def shrink(image: NDArray[np.uint8]) -> SmallPicture:
 
 def joint_features(poses: Poses) -> NDArray[np.float32]:
     """Points to follow, ``(N, K, F, 2)`` image pixels; NaN where a joint is missing."""
-    half = person_size(poses) * (JOINT_BOX / 2)
+    half = poses.sizes * (JOINT_BOX / 2)
     return poses.keypoints[:, :, None] + half[:, None, None, None] * PATTERN
 
 
@@ -113,7 +108,7 @@ def matched_share(
     """
     if not len(before) or not len(after):
         return np.zeros((len(before), len(after)))
-    half = person_size(after) * (JOINT_BOX / 2)
+    half = after.sizes * (JOINT_BOX / 2)
     away = np.abs(followed[:, None] - after.keypoints[None, :, :, None])  # NaN is nowhere
     share = (away <= half[:, None, None, None]).all(axis=-1).mean(axis=-1)
     weight = before.keypoint_scores[:, None].astype(np.float64) * after.keypoint_scores[None]

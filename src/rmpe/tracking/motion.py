@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.poses import Poses
-from rmpe.tracking.features import person_size
 
 # Standard deviations in shares of a person's size: of one measured place, and of the change of
 # speed in one frame.
@@ -20,7 +19,7 @@ DRIFT = JERKED**2 * np.array([[1 / 3, 1 / 2], [1 / 2, 1.0]])
 def places(poses: Poses) -> NDArray[np.float64]:
     """Centre (x, y) of each box in pixels and the logarithm of its size, ``(N, 3)``."""
     centers = (poses.boxes[:, :2] + poses.boxes[:, 2:]) / 2
-    return np.column_stack([centers, np.log(person_size(poses))]).astype(np.float64)
+    return np.column_stack([centers, np.log(poses.sizes)]).astype(np.float64)
 
 
 @dataclass

@@ -25,7 +25,6 @@ from rmpe.tracking.features import (
     follow,
     joint_features,
     matched_share,
-    person_size,
     shrink,
 )
 from rmpe.tracking.flow import Flow, Sightings, relink_similarity
@@ -220,7 +219,7 @@ class PoseFlow:
         points = poses.keypoints.copy()
         kept = np.flatnonzero(leader == np.arange(len(leader)))
         if len(kept) < len(leader):
-            radius = person_size(poses) * (JOINT_BOX / 2)
+            radius = poses.sizes * (JOINT_BOX / 2)
             points[kept] = merge_joints(poses.keypoints, poses.keypoint_scores, leader, radius)
         ids = np.array([-1 if flow is None else flow.id for flow in frame.flows], np.int64)
         scores = np.array(

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.poses import Poses
-from rmpe.tracking.features import person_size
 
 
 class OneEuro:
@@ -52,7 +51,7 @@ class OneEuro:
                 int(poses.track_ids[index]),
                 points[index].astype(np.float64),
                 seconds,
-                float(person_size(poses)[index]),
+                float(poses.sizes[index]),
             )
         gone = [
             key for key, (_, _, seen) in self._tracks.items() if seconds - seen.max() > self.memory

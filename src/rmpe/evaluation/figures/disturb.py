@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import iou
+from rmpe.boxes import Boxes, iou
 from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import People, Record
 
@@ -52,7 +52,7 @@ def disturbed_boxes(people: People, target: float, seed: int = 0) -> list[Record
             raise DataError(
                 f"annotation {person['id']}: found no box of IoU {target} with {person['bbox']}"
             )
-        xywh = [*box[:2], *(box[2:] - box[:2])]
+        xywh = Boxes([box]).xywh[0]
         results.append(
             {
                 "image_id": person["image_id"],

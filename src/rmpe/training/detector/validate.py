@@ -63,7 +63,7 @@ class BoxValidation:
 
     def _records(self, index: int, boxes: Boxes) -> list[Record]:
         kept = boxes[box_nms(boxes, self.nms)]
-        xywh = np.concatenate([kept.xyxy[:, :2], kept.sides], axis=1) / self.scales[index]
+        xywh = kept.xywh / self.scales[index]
         record = {
             "image_id": self.people.images[index]["id"],
             "category_id": self.people.category_id,

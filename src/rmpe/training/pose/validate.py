@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rmpe import affine
+from rmpe.boxes import Boxes
 from rmpe.datasets.packed import read_rgb
 from rmpe.datasets.sets import read_names
 from rmpe.errors import DataError
@@ -63,8 +64,7 @@ class Validation:
         self.people = validation_people(config)
         labelled = [person for person in self.people.annotations if person.get("num_keypoints")]
         persons = [person for person in labelled if not person["iscrowd"]]
-        xywh = np.array([person["bbox"] for person in persons], np.float32)
-        self.boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        self.boxes = Boxes.from_xywh([person["bbox"] for person in persons]).xyxy
         self.image_ids = [person["image_id"] for person in persons]
         self.image_to_crop = affine.boxes_to_crops(
             grow_proposals(self.boxes, growth), size, "center"
