@@ -18,11 +18,11 @@ import click
 import numpy as np
 from record import show
 
-from rmpe.datasets.sets import read_names
 from rmpe.detect import load_detector
 from rmpe.evaluation.figures.box_recall import box_recall
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.files import read_names
 from rmpe.media.images import read_image
 
 ROOT = Path(__file__).resolve().parent.parent

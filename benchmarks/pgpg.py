@@ -18,12 +18,13 @@ import numpy as np
 from record import DATA, ROOT, show
 
 from rmpe.boxes import iou
-from rmpe.datasets.sets import read_names
 from rmpe.detect import load_detector
-from rmpe.learn.detector_errors import Matches, best_detections, match_coco, relative_offsets
+from rmpe.files import read_names
+from rmpe.learn.detector_errors import Matches, best_detections, match_coco
 from rmpe.learn.pgpg import choose_sizes, learn_pgpg
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
+from rmpe.propose.offsets import relative_offsets
 from rmpe.propose.pgpg import Pgpg
 from rmpe.skeletons import load_skeleton
 

@@ -25,11 +25,11 @@ from rmpe.affine import apply, invert
 from rmpe.cards import METADATA_KEY, ModelCard, find_card
 from rmpe.datasets.coco import read_coco
 from rmpe.datasets.persons import VISIBLE
-from rmpe.datasets.sets import read_names
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.evaluation.matching.oks import keypoint_similarity
 from rmpe.export import export_checkpoint, read_about
+from rmpe.files import read_names
 from rmpe.media.images import read_image
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
 from rmpe.runtime import Session

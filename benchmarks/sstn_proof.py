@@ -35,7 +35,8 @@ from rmpe.evaluation.protocols.coco import evaluate
 from rmpe.media.images import read_image
 from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator
-from rmpe.propose.policies import RandomJitter, disturb
+from rmpe.propose.offsets import disturb
+from rmpe.propose.policies import RandomJitter
 
 VAL = DATA / "data" / "coco-val"
 # Pose models that are not trained here, or not for this proof.

@@ -53,8 +53,7 @@ class Boxes:
     @classmethod
     def from_xywh(cls, xywh: ArrayLike, scores: ArrayLike | None = None) -> "Boxes":
         """Boxes from left, top, width, height ``(N, 4)``, as COCO writes them."""
-        boxes = np.asarray(xywh, np.float32).reshape(-1, 4)
-        return cls(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), scores)
+        return cls(to_xyxy(xywh), scores)
 
     @classmethod
     def whole(cls, size: tuple[int, int]) -> "Boxes":
@@ -103,7 +102,13 @@ class Boxes:
         )
 
 
-def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+def to_xyxy(xywh: ArrayLike) -> NDArray[np.float64]:
+    """Left, top, width, height ``(N, 4)`` to left, top, right, bottom, in double precision."""
+    boxes = np.asarray(xywh, np.float64).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """Intersection over union of every box of ``a`` ``(N, 4)`` with every box of ``b`` ``(M, 4)``: ``(N, M)``."""
     a = np.asarray(a, np.float64)
     b = np.asarray(b, np.float64)

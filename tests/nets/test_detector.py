@@ -12,8 +12,9 @@ from rmpe.cards import ModelCard
 from rmpe.detect import DecodedDetector, load_detector
 from rmpe.detect.decoded import CANDIDATES
 from rmpe.errors import DataError, ModelError
+from rmpe.nets.detectors.boxes import paired_giou, pairwise_iou
 from rmpe.nets.detectors.person_detector import Detections, PersonDetector, cells, decode
-from rmpe.training.detector.assignment import CELLS_A_PERSON, assign, pairwise_iou
+from rmpe.training.detector.assignment import CELLS_A_PERSON, assign
 from rmpe.training.detector.augment import (
     GREY,
     PhotoAugmentation,
@@ -26,7 +27,6 @@ from rmpe.training.detector.losses import (
     DetectionTargets,
     detection_loss,
     distillation_loss,
-    paired_giou,
 )
 from rmpe.training.detector.photos import (
     IGNORED,

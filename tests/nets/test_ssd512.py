@@ -9,12 +9,12 @@ torch = pytest.importorskip("torch")
 
 from rmpe.boxes import iou
 from rmpe.errors import ModelError
+from rmpe.nets.detectors.boxes import corners
 from rmpe.nets.detectors.ssd512 import (
     MAPS,
     SIZE,
     Ssd512,
     SsdOutput,
-    corners,
     decode,
     default_boxes,
     encode,

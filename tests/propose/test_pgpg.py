@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from rmpe.boxes import iou
 from rmpe.errors import DataError, UsageError
+from rmpe.propose.offsets import disturb, offset_iou, relative_offsets
 from rmpe.propose.pgpg import Pgpg, align, log_densities
-from rmpe.propose.policies import RandomJitter, TrueBoxes, disturb, load_policy, offset_iou
+from rmpe.propose.policies import RandomJitter, TrueBoxes, load_policy
 from rmpe.skeletons import load_skeleton
 
 sklearn = pytest.importorskip("sklearn")
-from rmpe.learn.detector_errors import Matches, match_coco, relative_offsets
+from rmpe.learn.detector_errors import Matches, match_coco
 from rmpe.learn.pgpg import Sizes, atomic_poses, choose_sizes, learn_pgpg
 
 COCO = load_skeleton("coco17")

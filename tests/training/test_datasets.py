@@ -19,9 +19,10 @@ from rmpe.datasets.lsp import read_lsp
 from rmpe.datasets.mpii import read_mpii
 from rmpe.datasets.packed import CropSpec, pack, read_rgb
 from rmpe.datasets.persons import PersonSet, union
-from rmpe.datasets.sets import DataConfig, SetConfig, open_data, read_names
+from rmpe.datasets.sets import DataConfig, SetConfig, open_data
 from rmpe.datasets.unlisted import NO_ID, add_unlisted
 from rmpe.errors import DataError, ImageError
+from rmpe.files import read_names
 from rmpe.skeletons import load_skeleton
 
 OUTSIDE = "joint outside the image, taken as unlabelled"

@@ -13,7 +13,7 @@ from rmpe.datasets.mpii import read_mpii
 from rmpe.datasets.packed import CropSpec, PackedCrops, pack
 from rmpe.datasets.persons import ABSENT, PersonSet, union
 from rmpe.datasets.unlisted import add_unlisted, find_people
-from rmpe.errors import DataError
+from rmpe.files import read_names
 from rmpe.skeletons import load_skeleton
 
 
@@ -133,16 +133,3 @@ def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
     )
     log(f"{len(packed)} people packed in {packed.folder}")
     return packed
-
-
-def read_names(path: Path) -> set[str]:
-    """The lines of a text file that are neither empty nor comments.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the list of images: {error}") from error
-    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes, iou
+from rmpe.boxes import iou, to_xyxy
 from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import Record, read_people, read_results
-from rmpe.propose.policies import Offsets
+from rmpe.propose.offsets import Offsets, relative_offsets
 from rmpe.skeletons import Skeleton
 
 
@@ -48,13 +48,6 @@ class Matches:
             self.image_ids[index],
             self.joints,
         )
-
-
-def relative_offsets(detected: NDArray[np.float64], true: NDArray[np.float64]) -> Offsets:
-    """Detected minus true edges ``(N, 4)`` as shares of the true sides; both boxes ``(N, 4)`` xyxy."""
-    sides = true[:, 2:] - true[:, :2]
-    offsets: Offsets = (detected - true) / np.concatenate([sides, sides], axis=1)
-    return offsets
 
 
 def best_detections(
@@ -128,5 +121,4 @@ def _by_image(records: Iterable[Record]) -> dict[int, list[Record]]:
 
 
 def _xyxy(records: list[Record]) -> NDArray[np.float64]:
-    boxes = Boxes.from_xywh([record["bbox"] for record in records])
-    return boxes.xyxy.astype(np.float64)
+    return to_xyxy([record["bbox"] for record in records])

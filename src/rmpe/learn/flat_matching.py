@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes
+from rmpe.boxes import to_xyxy
 from rmpe.evaluation.matching.ranked import Ranked
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
@@ -63,7 +63,7 @@ class Truths:
         return cls(
             keypoints=flat[..., :2],
             visible=flat[..., 2] > 0,
-            boxes=Boxes.from_xywh([person["bbox"] for person in people]).xyxy.astype(np.float64),
+            boxes=to_xyxy([person["bbox"] for person in people]),
             areas=np.array([person["area"] for person in people], np.float64),
             ignored=np.array([person["ignored"] for person in people], bool),
             crowd=np.array([person["iscrowd"] for person in people], bool),

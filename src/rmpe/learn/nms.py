@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes
+from rmpe.boxes import to_xyxy
 from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import People, check_results
 from rmpe.evaluation.matching.ranked import Ranked
@@ -116,7 +116,7 @@ def _poses(records: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
     points = np.array([record["keypoints"] for record in records], np.float64).reshape(
         len(records), -1, 3
     )
-    boxes = Boxes.from_xywh([record["bbox"] for record in records]).xyxy
+    boxes = to_xyxy([record["bbox"] for record in records])
     return Poses(
         points[..., :2], points[..., 2], [record["score"] for record in records], boxes, skeleton
     )

@@ -11,8 +11,8 @@ from sklearn.model_selection import GroupKFold
 
 from rmpe.errors import DataError
 from rmpe.learn.detector_errors import Matches
+from rmpe.propose.offsets import Offsets
 from rmpe.propose.pgpg import Pgpg, align, log_densities
-from rmpe.propose.policies import Offsets
 
 # No mixture part is narrower than half a per cent of a side: where the person and the detection
 # both end at the image's border the offset is exactly 0, and a part without this floor would

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from rmpe.learn.detector_errors import Matches
+from rmpe.propose.offsets import disturb
 from rmpe.propose.pgpg import Pgpg
-from rmpe.propose.policies import disturb
 from rmpe.skeletons import Skeleton
 
 EDGES = ("left", "top", "right", "bottom")

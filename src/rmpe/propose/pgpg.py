@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmpe.errors import DataError
-from rmpe.propose.policies import Offsets, draw_overlapping
+from rmpe.propose.offsets import Offsets, draw_overlapping
 
 SHOULDERS = ("left_shoulder", "right_shoulder")
 HIPS = ("left_hip", "right_hip")

@@ -27,12 +27,28 @@ from rmpe.training.optim import (
     norms,
     set_learning_rate,
 )
-from rmpe.training.pose.objectives import Parts
-from rmpe.training.pose.validate import ValidateConfig
 from rmpe.training.worker import Worker
 
 Log = Callable[[str], None]
 Validate = Callable[[nn.Module, str], dict[str, float]]
+Parts = dict[str, Tensor]  # name of a part of the loss -> its weighted value
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """On which photos a run is measured. Never the ones that the result will be reported on.
+
+    Attributes:
+        annotations: COCO keypoints JSON; with the evaluation's libraries (extra ``eval``).
+        images: Folder of the photos.
+        only: Text file with names of the photos to measure on; all if not given.
+        every: Seconds between measurements; one more at the end.
+    """
+
+    annotations: Path
+    images: Path
+    only: Path | None = None
+    every: float = 900.0
 
 
 class Task(Protocol):

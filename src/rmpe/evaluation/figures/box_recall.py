@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes, iou
+from rmpe.boxes import iou, to_xyxy
 from rmpe.evaluation.files.submissions import People
 from rmpe.evaluation.protocols.coco import THRESHOLDS, CocoEvaluation
 
@@ -52,7 +52,7 @@ def box_recall(people: People, evaluation: CocoEvaluation) -> dict[str, Any]:
 
 def highest_overlap(image_ids: NDArray[np.int64], xywh: NDArray[np.float64]) -> NDArray[np.float64]:
     """For every box ``(N, 4)`` its highest IoU with another box of the same image; 0 where there is none."""
-    xyxy = Boxes.from_xywh(xywh).xyxy
+    xyxy = to_xyxy(xywh)
     highest = np.zeros(len(xywh))
     for image in np.unique(image_ids):
         members = np.flatnonzero(image_ids == image)

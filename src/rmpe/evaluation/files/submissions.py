@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmpe.errors import DataError
-from rmpe.files import read_json
+from rmpe.files import read_json, read_names
 
 Record = dict[str, Any]
 
@@ -48,6 +48,28 @@ class People:
 def read_people(path: Path) -> People:
     """Read a COCO annotation file; see `check_people`."""
     return check_people(read_json(path), str(path))
+
+
+def read_people_on(path: Path, photos: Path | None) -> People:
+    """`read_people` on some photos only.
+
+    Args:
+        path: COCO annotation file.
+        photos: Text file with the names of the photos, see `rmpe.files.read_names`; ``None`` = all.
+
+    Raises:
+        DataError: If a file cannot be read, or no photo is left.
+    """
+    people = read_people(path)
+    if photos is None:
+        return people
+    names = read_names(photos)
+    images = [image for image in people.images if image["file_name"] in names]
+    if not images:
+        raise DataError(f"{photos}: names no photo of {path}")
+    ids = {image["id"] for image in images}
+    persons = [person for person in people.annotations if person["image_id"] in ids]
+    return People(images, persons, people.category_id, people.joints, people.warnings)
 
 
 def check_people(data: Any, source: str = "annotations") -> People:

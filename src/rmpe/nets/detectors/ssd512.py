@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rmpe.nets.detectors.boxes import corners, inside, pairwise_iou
 from rmpe.nets.detectors.person_detector import Detections
 
 SIZE: Final = 512
@@ -180,13 +181,6 @@ def default_boxes() -> Tensor:
     return torch.cat(boxes)
 
 
-def corners(boxes: Tensor) -> Tensor:
-    """Boxes ``(..., 4)`` given as middle and sides to xyxy."""
-    return torch.cat(
-        [boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], dim=-1
-    )
-
-
 def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
     """Offsets ``(..., 4)`` of boxes (xyxy, shares of the input) from default boxes (middle, sides),
     over the variances.
@@ -208,18 +202,6 @@ def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
     return corners(torch.cat([middle, defaults[..., 2:] * scaled[..., 2:].exp()], dim=-1))
 
 
-def overlaps(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of boxes ``(N, 4)`` with boxes ``(M, 4)``, xyxy: ``(N, M)``."""
-    inner = (
-        torch.minimum(a[:, None, 2:], b[None, :, 2:])
-        - torch.maximum(a[:, None, :2], b[None, :, :2])
-    ).clamp(min=0)
-    shared = inner.prod(dim=-1)
-    area_a = (a[:, 2:] - a[:, :2]).prod(dim=-1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(dim=-1)
-    return shared / (area_a[:, None] + area_b[None] - shared).clamp(min=1e-9)
-
-
 def match(people: Tensor, defaults: Tensor) -> Tensor:
     """Which person each default box learns to find.
 
@@ -237,7 +219,7 @@ def match(people: Tensor, defaults: Tensor) -> Tensor:
     """
     if not len(people):
         return torch.full((len(defaults),), -1, device=defaults.device)
-    iou = overlaps(people, corners(defaults))
+    iou = pairwise_iou(people, corners(defaults))
     best, person = iou.max(dim=0)
     person = torch.where(best > MATCH, person, -1)
     free = iou.clone()
@@ -270,7 +252,8 @@ def ssd_loss(
     person = torch.stack([match(boxes, defaults) for boxes in people])
     matched = person >= 0
     entropy = F.cross_entropy(output.classes.transpose(1, 2), matched.long(), reduction="none")
-    silent = torch.stack([_covered(defaults, regions) for regions in ignored]) & ~matched
+    silent = torch.stack([inside(defaults[:, :2], regions).any(dim=0) for regions in ignored])
+    silent &= ~matched
     hardness = entropy.detach().masked_fill(matched | silent, 0.0)
     rank = hardness.argsort(dim=1, descending=True).argsort(dim=1)
     quota = NEGATIVES * matched.sum(dim=1, keepdim=True).clamp(min=1)
@@ -288,13 +271,6 @@ def ssd_loss(
         "class": (entropy * counted).sum() / total,
         "box": F.smooth_l1_loss(output.offsets[matched], goal[matched], reduction="sum") / total,
     }
-
-
-def _covered(defaults: Tensor, regions: Tensor) -> Tensor:
-    middle = defaults[:, None, :2]
-    return (
-        ((middle > regions[None, :, :2]) & (middle < regions[None, :, 2:])).all(dim=-1).any(dim=-1)
-    )
 
 
 # Least overlaps that a sampled patch may be asked to have with a person; None = the whole photo, 0
@@ -332,7 +308,7 @@ def sample_patch(people: Tensor, generator: torch.Generator) -> Tensor:
     sides = torch.stack([scale * aspect.sqrt(), scale / aspect.sqrt()], dim=1)
     start = (1 - sides) * torch.rand(TRIES, 2, generator=generator)
     patches = torch.cat([start, start + sides], dim=1)
-    fits = overlaps(patches, people).amax(dim=1) >= least
+    fits = pairwise_iou(patches, people).amax(dim=1) >= least
     middle = (people[:, :2] + people[:, 2:]) / 2
     holds = (
         ((middle > patches[:, None, :2]) & (middle < patches[:, None, 2:])).all(dim=-1).any(dim=1)

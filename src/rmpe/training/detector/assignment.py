@@ -10,13 +10,14 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from rmpe.nets.detectors.boxes import EPSILON, inside, pairwise_iou
+
 # Exponents of score and IoU in the alignment, and how many cells learn from one person.
 SCORE_POWER: Final = 0.5
 IOU_POWER: Final = 6.0
 CELLS_A_PERSON: Final = 10
 # A person smaller than this many strides is treated as that large when looking for cells inside it.
 SMALLEST: Final = 1.5
-EPSILON: Final = 1e-9
 
 
 class Assignment(NamedTuple):
@@ -29,25 +30,6 @@ class Assignment(NamedTuple):
 
     person: Tensor
     quality: Tensor
-
-
-def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of boxes ``(B, N, 4)`` with boxes ``(B, M, 4)``, xyxy: ``(B, N, M)``."""
-    overlap = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:]) - torch.maximum(
-        a[:, :, None, :2], b[:, None, :, :2]
-    )
-    intersection = overlap.clamp(min=0).prod(dim=-1)
-    area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(dim=-1)
-    area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(dim=-1)
-    return intersection / (area_a[:, :, None] + area_b[:, None] - intersection).clamp(min=EPSILON)
-
-
-def inside(centers: Tensor, boxes: Tensor, least: Tensor | float = 0.0) -> Tensor:
-    """Whether cell middles ``(A, 2)`` lie in boxes ``(B, M, 4)`` of sides at least ``least``: ``(B, M, A)`` bool."""
-    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
-    half = (boxes[..., 2:] - boxes[..., :2]) / 2
-    reach = torch.maximum(half[:, :, None], torch.as_tensor(least, device=boxes.device) / 2)
-    return ((centers - middle[:, :, None]).abs() < reach).all(dim=-1)
 
 
 @torch.no_grad()

@@ -27,8 +27,7 @@ from rmpe.training.detector.losses import (
 from rmpe.training.detector.photos import PackedPhotos, PhotoDataConfig, open_photos
 from rmpe.training.detector.teacher import YoloxTeacher
 from rmpe.training.detector.validate import BoxValidation
-from rmpe.training.loop import Log, RunConfig, Validate
-from rmpe.training.pose.objectives import Parts
+from rmpe.training.loop import Log, Parts, RunConfig, Validate
 from rmpe.training.worker import Worker
 
 

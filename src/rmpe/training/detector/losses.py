@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rmpe.nets.detectors.boxes import inside, paired_giou
 from rmpe.nets.detectors.person_detector import Detections, cells
 from rmpe.nets.detectors.ssd512 import SsdOutput, ssd_loss
-from rmpe.training.detector.assignment import assign, inside
+from rmpe.training.detector.assignment import assign
 
 BOX_WEIGHT: Final = 2.0
 # Teacher's cells below this score teach no box.
@@ -93,19 +94,3 @@ def ssd_objective(
     people = [boxes[real] for boxes, real in zip(shares, targets.real, strict=True)]
     ignored = [boxes[region] for boxes, region in zip(shares, targets.ignored, strict=True)]
     return ssd_loss(output, defaults, people, ignored)
-
-
-def paired_giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU of boxes ``(N, 4)`` with boxes ``(N, 4)``, xyxy: ``(N,)`` in [-1, 1]."""
-    overlap = (
-        (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2]))
-        .clamp(min=0)
-        .prod(dim=-1)
-    )
-    hull = (
-        (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2]))
-        .clamp(min=0)
-        .prod(dim=-1)
-    )
-    union = (a[:, 2:] - a[:, :2]).prod(dim=-1) + (b[:, 2:] - b[:, :2]).prod(dim=-1) - overlap
-    return overlap / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)

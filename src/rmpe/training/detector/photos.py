@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from rmpe.boxes import Boxes, iou
 from rmpe.datasets.packed import read_rgb
-from rmpe.datasets.sets import read_names
 from rmpe.datasets.unlisted import SAME, SURE
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import DataError
-from rmpe.files import read_json
+from rmpe.files import read_json, read_names
 from rmpe.runtime import sha256_of
 
 # Part of the cache key: raise it when the stored bytes would differ for the same photos.

@@ -8,10 +8,10 @@ from rmpe.boxes import Boxes, box_nms
 from rmpe.datasets.packed import read_rgb
 from rmpe.detect.decoded import CANDIDATES
 from rmpe.detect.letterbox import letterbox
-from rmpe.evaluation.files.submissions import Record
+from rmpe.evaluation.files.submissions import Record, read_people_on
 from rmpe.evaluation.protocols.coco import evaluate
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
-from rmpe.training.pose.validate import ValidateConfig, validation_people
+from rmpe.training.loop import ValidateConfig
 
 BATCH = 16
 LEAST = 0.01
@@ -30,7 +30,7 @@ class BoxValidation:
     """
 
     def __init__(self, config: ValidateConfig, size: tuple[int, int], nms: float) -> None:
-        self.people = validation_people(config)
+        self.people = read_people_on(config.annotations, config.only)
         self.nms = nms
         self.canvases = np.empty((len(self.people.images), *size, 3), np.uint8)
         self.scales = np.empty(len(self.canvases), np.float32)

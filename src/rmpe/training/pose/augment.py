@@ -16,8 +16,9 @@ from torch import Tensor
 from rmpe import affine
 from rmpe.boxes import Boxes
 from rmpe.datasets.packed import PackedCrops
+from rmpe.propose.offsets import disturb
 from rmpe.propose.pgpg import Pgpg
-from rmpe.propose.policies import BoxPolicy, disturb, load_policy
+from rmpe.propose.policies import BoxPolicy, load_policy
 from rmpe.propose.regions import grow_proposals
 from rmpe.training.pose.distill import PseudoLabels, TeacherHeatmaps, TeacherView
 from rmpe.training.pose.source import Source

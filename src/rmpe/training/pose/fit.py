@@ -13,11 +13,10 @@ from rmpe.datasets.sets import DataConfig, open_data
 from rmpe.errors import ModelError
 from rmpe.nets.checkpoint import build_net, load_checkpoint
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
-from rmpe.training.loop import Log, RunConfig, Trainer, Validate
+from rmpe.training.loop import Log, Parts, RunConfig, Trainer, Validate
 from rmpe.training.pose.augment import AugmentConfig, Augmenter, Batch
 from rmpe.training.pose.distill import pseudo_labels, teacher_heatmaps
 from rmpe.training.pose.objectives import (
-    Parts,
     SstnConfig,
     sppe_objective,
     sstn_objective,

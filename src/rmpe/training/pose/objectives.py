@@ -7,11 +7,10 @@ from torch import Tensor, nn
 
 from rmpe.nets.parallel_sppe import ParallelSppe
 from rmpe.nets.sstn import theta_loss
+from rmpe.training.loop import Parts
 from rmpe.training.optim import weight_sum
 from rmpe.training.pose.augment import Batch
 from rmpe.training.pose.losses import gaussian_targets, heatmap_loss
-
-Parts = dict[str, Tensor]
 
 
 @dataclass(frozen=True)

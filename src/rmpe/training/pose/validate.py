@@ -1,8 +1,5 @@
 """Validation: AP on annotated photos with true boxes, while a run goes on."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,37 +8,18 @@ from torch import nn
 from rmpe import affine
 from rmpe.boxes import Boxes
 from rmpe.datasets.packed import read_rgb
-from rmpe.datasets.sets import read_names
-from rmpe.errors import DataError
 from rmpe.estimate.crops import cut
 from rmpe.estimate.heatmaps import decode_dark
 from rmpe.estimate.score import pose_scores
-from rmpe.evaluation.files.submissions import People, Record, check_people
+from rmpe.evaluation.files.submissions import Record, read_people_on
 from rmpe.evaluation.protocols.coco import evaluate
-from rmpe.files import read_json
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.poses import Poses
 from rmpe.propose.regions import grow_proposals
 from rmpe.skeletons import Skeleton
+from rmpe.training.loop import ValidateConfig
 
 BATCH = 32
-
-
-@dataclass(frozen=True)
-class ValidateConfig:
-    """On which photos a run is measured. Never the ones that the result will be reported on.
-
-    Attributes:
-        annotations: COCO keypoints JSON; with the evaluation's libraries (extra ``eval``).
-        images: Folder of the photos.
-        only: Text file with names of the photos to measure on; all if not given.
-        every: Seconds between measurements; one more at the end.
-    """
-
-    annotations: Path
-    images: Path
-    only: Path | None = None
-    every: float = 900.0
 
 
 class Validation:
@@ -61,7 +39,7 @@ class Validation:
         self, config: ValidateConfig, skeleton: Skeleton, size: tuple[int, int], growth: float
     ) -> None:
         self.skeleton = skeleton
-        self.people = validation_people(config)
+        self.people = read_people_on(config.annotations, config.only)
         labelled = [person for person in self.people.annotations if person.get("num_keypoints")]
         persons = [person for person in labelled if not person["iscrowd"]]
         self.boxes = Boxes.from_xywh([person["bbox"] for person in persons]).xyxy
@@ -114,21 +92,3 @@ class Validation:
             )
             scores.append(np.clip(answers, 0, 1))
         return np.concatenate(points), np.concatenate(scores)
-
-
-def validation_people(config: ValidateConfig) -> People:
-    """The annotations of the photos to measure on.
-
-    Raises:
-        DataError: If they cannot be read or none are left.
-    """
-    people = check_people(read_json(config.annotations), str(config.annotations))
-    if config.only is None:
-        return people
-    names = read_names(config.only)
-    images = [image for image in people.images if image["file_name"] in names]
-    if not images:
-        raise DataError(f"{config.only}: names no photo of {config.annotations}")
-    ids = {image["id"] for image in images}
-    persons = [person for person in people.annotations if person["image_id"] in ids]
-    return People(images, persons, people.category_id, people.joints, people.warnings)
