@@ -8,6 +8,7 @@ import pytest
 from test_evaluation_coco import assert_figures
 
 from rmpe.errors import DataError
+from rmpe.evaluation.files import mpii as mpii_files
 from rmpe.evaluation.files import posetrack as posetrack_files
 from rmpe.evaluation.files.frames import (
     Footage,
@@ -84,14 +85,14 @@ def test_mpii_json_gives_the_same_as_frames(parity, tmp_path):
             )
     (tmp_path / "valid.json").write_text(json.dumps(people), "utf-8")
     (tmp_path / "results.json").write_text(json.dumps(results), "utf-8")
-    footage = mpii.read_annotations(tmp_path / "valid.json", tmp_path / "results.json")
+    footage = mpii_files.read_annotations(tmp_path / "valid.json", tmp_path / "results.json")
     assert_figures(flat(mpii.evaluate(footage)), flat(data["expected"]), 1e-6, BOOKKEEPING)
     assert len(footage.warnings) == 1 and "images have no detection" in footage.warnings[0]
     (tmp_path / "results.json").write_text(
         json.dumps([results[0] | {"image_id": "nowhere.jpg"}]), "utf-8"
     )
     with pytest.raises(DataError, match=r"image 'nowhere.jpg' is not in"):
-        mpii.read_annotations(tmp_path / "valid.json", tmp_path / "results.json")
+        mpii_files.read_annotations(tmp_path / "valid.json", tmp_path / "results.json")
 
 
 def test_weights_equal_repeated_frames(parity):

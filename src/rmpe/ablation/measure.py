@@ -28,9 +28,9 @@ from rmpe.errors import DataError, ImageError, UsageError
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.stn import load_stn
 from rmpe.evaluation.benchmarks import PROTOCOLS, Measured
+from rmpe.evaluation.files import mpii
 from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, to_results
 from rmpe.evaluation.files.submissions import read_people
-from rmpe.evaluation.protocols import mpii
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
 from rmpe.pipeline import Estimator

@@ -11,8 +11,8 @@ from rich.progress import Progress
 
 from rmpe.boxes import Boxes
 from rmpe.errors import DataError, ImageError
+from rmpe.evaluation.files.mpii import MpiiPerson, read_people
 from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, existing_image, to_results
-from rmpe.evaluation.protocols.mpii import MpiiPerson, read_people
 from rmpe.files import read_json
 from rmpe.media.images import read_image
 from rmpe.options import PipelineOptions

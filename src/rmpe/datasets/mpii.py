@@ -10,7 +10,7 @@ from rmpe.boxes import Boxes
 from rmpe.datasets.packed import image_size
 from rmpe.datasets.persons import HIDDEN, VISIBLE, PersonReader, PersonSet
 from rmpe.errors import DataError
-from rmpe.evaluation.protocols.mpii import EXTENT_TO_BOX
+from rmpe.evaluation.files.mpii import EXTENT_TO_BOX
 from rmpe.skeletons import load_skeleton
 
 

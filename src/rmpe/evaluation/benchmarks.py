@@ -12,6 +12,7 @@ from rmpe.errors import DataError, UsageError
 from rmpe.evaluation.figures import plots
 from rmpe.evaluation.figures.box_recall import box_recall
 from rmpe.evaluation.figures.error_kinds import JOINT_KINDS, error_kinds, similarity_by_box_iou
+from rmpe.evaluation.files import mpii as mpii_files
 from rmpe.evaluation.files import pck as pck_files
 from rmpe.evaluation.files import posetrack as posetrack_files
 from rmpe.evaluation.files.frames import Footage, frames_layout, is_frames_layout
@@ -101,7 +102,7 @@ def coco_boxes(annotations: Path, results: Path | None) -> Measured:
 
 def mpii_multi_person(annotations: Path, results: Path | None) -> Measured:
     """MPII multi-person, in MPII's JSON or the frames layout."""
-    footage = _footage(annotations, results, mpii.read_annotations)
+    footage = _footage(annotations, results, mpii_files.read_annotations)
     figures = mpii.evaluate(footage)
     return _footage_measured(footage, figures, figures["AP"], "total_AP_14")
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rmpe.errors import DataError
 from rmpe.evaluation.files.frames import Floats
-from rmpe.evaluation.protocols.mpii import HEAD_PER_SCALE, read_people
+from rmpe.evaluation.files.mpii import HEAD_PER_SCALE, read_people
 from rmpe.files import read_json
 
 
@@ -48,7 +48,7 @@ def read_arrays(path: Path) -> SinglePeople:
 
 
 def read_annotations(path: Path, results: Path) -> SinglePeople:
-    """People from MPII's JSON (`rmpe.evaluation.protocols.mpii.read_annotations`) and their
+    """People from MPII's JSON (`rmpe.evaluation.files.mpii.read_annotations`) and their
     predictions in the same order.
 
     Args:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rmpe.errors import DataError, ImageError
-from rmpe.evaluation.protocols.mpii import read_people
+from rmpe.evaluation.files.mpii import read_people
 from rmpe.files import read_json
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
