@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# The rooms of the package that need torch; everything else runs without it.
+TORCH_ROOMS = frozenset({"nets", "training", "export"})
 
 
 @pytest.fixture(scope="session")

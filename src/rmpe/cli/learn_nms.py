@@ -5,6 +5,13 @@ from pathlib import Path
 
 import click
 
+from rmpe.evaluation.files.submissions import read_people
+from rmpe.learn.flat_matching import Truths
+from rmpe.learn.nms import learn_nms as fit
+from rmpe.learn.nms import read_candidates
+from rmpe.learn.nms_plot import plot_surfaces
+from rmpe.skeletons import load_skeleton
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
 
@@ -40,12 +47,6 @@ def learn_nms(
     The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure
     for photos held out says what the gain is worth on others.
     """
-    from rmpe.evaluation.files.submissions import read_people
-    from rmpe.learn.flat_matching import Truths
-    from rmpe.learn.nms import learn_nms as fit
-    from rmpe.learn.nms import read_candidates
-    from rmpe.skeletons import load_skeleton
-
     joints = load_skeleton(skeleton)
     people = read_people(annotations)
     truths = Truths.from_coco(people.annotations, people.image_ids, joints)
@@ -67,8 +68,6 @@ def learn_nms(
     out.write_text("\n".join(lines) + "\n", "utf-8")
     click.echo(f"wrote {out}")
     if plot:
-        from rmpe.learn.nms_plot import plot_surfaces
-
         plot_surfaces(learned, plot)
         click.echo(f"wrote {plot}")
 

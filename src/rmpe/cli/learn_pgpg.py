@@ -5,6 +5,9 @@ from pathlib import Path
 import click
 
 from rmpe.errors import UsageError
+from rmpe.learn.detector_errors import match_coco
+from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
+from rmpe.skeletons import load_skeleton
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OTHER_IOUS = (0.4, 0.5, 0.6, 0.7)
@@ -57,17 +60,14 @@ def learn_pgpg(
     plots: Path | None,
     seed: int,
 ) -> None:
-    """Learn PGPG, the distribution of a detector's errors given the kind of pose (paper section
-    3.3).
+    """Learn PGPG: a detector's errors given the kind of pose (paper section 3.3).
 
     Each person's box is matched with its detection of highest IoU, if that is at least --iou; other
     cuts are shown. The numbers of atomic poses and of Gaussian parts are those with the highest
     held-out likelihood.
     """
-    from rmpe.learn.detector_errors import match_coco
     from rmpe.learn.pgpg import Sizes, choose_sizes
     from rmpe.learn.pgpg import learn_pgpg as fit
-    from rmpe.skeletons import load_skeleton
 
     if (atoms is None) != (parts is None):
         raise UsageError("--atoms and --parts go together: give both or neither")
@@ -107,8 +107,6 @@ def learn_pgpg(
     pgpg.save(out)
     click.echo(f"wrote {out}")
     if plots:
-        from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
-
         plot_atoms(pgpg, kept, joints, plots / "atoms.png")
         plot_offsets(pgpg, kept, plots / "offsets.png")
         click.echo(f"wrote {plots}/atoms.png and {plots}/offsets.png")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from rmpe.config import load_config, read_toml
+
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
@@ -21,7 +23,6 @@ def train(config: Path, overrides: tuple[str, ...], resume: bool) -> None:
     A CONFIG with a table ``[photos]`` trains a detector. See docs/training.md and
     docs/detectors.md.
     """
-    from rmpe.config import load_config, read_toml
     from rmpe.training.detector.fit import DetectorConfig
     from rmpe.training.loop import RunConfig, Trainer
     from rmpe.training.pose.fit import TrainConfig
