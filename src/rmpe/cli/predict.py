@@ -1,6 +1,7 @@
 """``rmpe predict``: everybody's pose from image files."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -15,17 +16,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rmpe import __version__
 from rmpe.boxes import size_of
 from rmpe.cli.commands import SectionCommand
+from rmpe.cli.output import default_out, only_run_in, remove_stale, terminated_as_interrupted
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.terminal import warnings_to
 from rmpe.draw import draw_poses
+from rmpe.errors import UsageError
 from rmpe.media.images import save_image
-from rmpe.media.sources import ImageItem, find_images, image_ids
+from rmpe.media.sources import ImageItem, find_images, find_videos, image_ids, is_video
 from rmpe.options import PipelineOptions
 from rmpe.skeletons import Skeleton
 from rmpe.streaming import Result, stream
 from rmpe.write import FORMATS
 from rmpe.write.coco import write_images
-from rmpe.write.journal import Failure, Journal, Record
+from rmpe.write.journal import Failure, Journal, Record, file_stamp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +63,7 @@ class PredictOptions:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for the results.",
+    help="Folder for the results; rmpe-out/NAME if not given.",
 )
 @click.option("--annotations", type=FILE, help="COCO file to take image ids from, by file name.")
 @click.option(
@@ -97,14 +99,19 @@ class PredictOptions:
     "--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output."
 )
 @pipeline_flags()
-def predict(sources: tuple[str, ...], out: Path, pipeline: PipelineOptions, **options: Any) -> None:
+def predict(
+    sources: tuple[str, ...], out: Path | None, pipeline: PipelineOptions, **flags: Any
+) -> None:
     """Find everybody's pose in image files, folders, patterns, or a list on standard input (-).
 
     Writes OUT/coco.json (and other formats), OUT/images.json, and pictures to look at in OUT/drawn.
     An image that cannot be read is listed at the end and does not stop the others. Exit code: 0 all
     done, 1 some images failed, 2 wrong use.
     """
-    summary = _run(sources, out, pipeline, PredictOptions(**options))
+    options = PredictOptions(**flags)
+    folder = out or default_out(sources[0], resume=options.resume)
+    with only_run_in(folder), terminated_as_interrupted():
+        summary = _run(sources, folder, pipeline, options)
     sys.exit(1 if summary["done"] < summary["images"] else 0)
 
 
@@ -112,7 +119,11 @@ def _run(
     sources: tuple[str, ...], out: Path, pipeline: PipelineOptions, options: PredictOptions
 ) -> dict[str, Any]:
     started = time.perf_counter()
-    everything = find_images(sources)
+    videos = find_videos(sources)
+    if videos and len(videos) == len(sources) and all(map(is_video, sources)):
+        raise UsageError(f"{sources[0]}: a video: rmpe track {shlex.join(sources)}")
+    images = [source for source in sources if not is_video(source)]
+    everything = find_images(images, without=out)
     # Ids are those of all images, so that --limit does not change them.
     ids = image_ids(everything, options.annotations)
     items = everything[: options.limit]
@@ -130,7 +141,9 @@ def _run(
         console=show,
         disable=options.quiet or options.as_json or not show.is_terminal,
     )
-    people = 0
+    found = Found()
+    if not options.resume:
+        remove_stale(out)
     with Journal(out / "journal.jsonl", settings, resume=options.resume) as journal:
         todo = _todo(items, ids, journal, options.annotations)
         try:
@@ -140,16 +153,19 @@ def _run(
                 for result in stream(estimator, list(todo), each=draw):
                     item = todo[result.path]
                     journal.append([_entry(result, item, ids[item])])
-                    people += _count(result, options.draw_min_score)
+                    found.add(result, options.draw_min_score)
                     bar.update(
-                        task, advance=1, rate=_rate(bar, task, people, len(journal.failures))
+                        task, advance=1, rate=_rate(bar, task, found.people, len(journal.failures))
                     )
         except KeyboardInterrupt:
             click.echo(f"rmpe: stopped after {len(journal)} images; go on with --resume", err=True)
         summary = {
             "images": len(items),
             "done": sum(item in ids and ids[item] in journal for item in items),
-            "people": people,
+            "people": found.people,
+            "weaker": found.weaker,
+            "new": found.images,
+            "videos": [str(video) for video in videos],
             "failed": [
                 {"file": failure.file_name, "reason": failure.reason}
                 for failure in journal.failures.values()
@@ -207,11 +223,36 @@ def _entry(result: Result, item: ImageItem, image_id: int) -> Record | Failure:
     if result.image is None or result.poses is None:
         return Failure(item.file_name, result.error)
     size = size_of(result.image)
-    return Record(image_id, item.file_name, item.name, str(item.path), size, result.poses)
+    try:
+        stamp = file_stamp(item.path)
+    except OSError as error:
+        return Failure(item.file_name, f"{item.path}: cannot be read: {error.strerror or error}")
+    return Record(
+        image_id, item.file_name, item.name, str(item.path), size, result.poses, stamp=stamp
+    )
 
 
-def _count(result: Result, min_score: float) -> int:
-    return 0 if result.poses is None else int((result.poses.scores >= min_score).sum())
+@dataclass
+class Found:
+    """Counts of a run.
+
+    Attributes:
+        images: Images looked at.
+        people: Poses that are likely enough to be drawn.
+        weaker: The other poses in the results.
+    """
+
+    images: int = 0
+    people: int = 0
+    weaker: int = 0
+
+    def add(self, result: Result, min_score: float) -> None:
+        """Count one more image."""
+        self.images += 1
+        if result.poses is not None:
+            likely = int((result.poses.scores >= min_score).sum())
+            self.people += likely
+            self.weaker += len(result.poses) - likely
 
 
 def _rate(bar: Progress, task: Any, people: int, failures: int) -> str:
@@ -223,15 +264,26 @@ def _rate(bar: Progress, task: Any, people: int, failures: int) -> str:
 def _report(summary: dict[str, Any], options: PredictOptions) -> None:
     for failure in summary["failed"]:
         click.echo(f"failed: {failure['reason']}", err=True)
+    if summary["videos"]:
+        names = shlex.join(summary["videos"])
+        click.echo(f"left out {len(summary['videos'])} videos: rmpe track {names}", err=True)
     if options.as_json:
         click.echo(json.dumps(summary))
     elif not options.quiet:
-        rate = summary["done"] / summary["seconds"] if summary["seconds"] else 0
         failed = f", {len(summary['failed'])} failed" if summary["failed"] else ""
+        earlier = summary["done"] + len(summary["failed"]) - summary["new"]
+        before = f" ({earlier} of them earlier)" if options.resume and earlier > 0 else ""
+        seconds = summary["seconds"]
+        rate = f" ({summary['new'] / seconds:.1f} images/s)" if summary["new"] and seconds else ""
         click.echo(
-            f"{summary['done']} images, {summary['people']} people (score >= {options.draw_min_score}){failed}, "
-            f"{summary['seconds']:.1f} s ({rate:.1f} images/s)"
+            f"{summary['done']} images{before}, {summary['people']} people"
+            f" (score >= {options.draw_min_score}){failed}, {seconds:.1f} s{rate}"
         )
+        if summary["weaker"] and not summary["people"]:
+            click.echo(
+                f"{summary['weaker']} weaker poses are in the results;"
+                f" --draw-min-score {options.draw_min_score / 2:g} counts and draws more of them"
+            )
         click.echo(f"results: {summary['files'][0]}")
         if summary["drawn"]:
             click.echo(f"pictures: {summary['drawn']}")

@@ -12,6 +12,11 @@ from rmpe.errors import DataError
 from rmpe.files import read_json
 from rmpe.media.images import SUFFIXES
 
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".mpg", ".mpeg"}
+    | {".wmv", ".flv", ".3gp"}
+)
+
 
 @dataclass(frozen=True)
 class ImageItem:
@@ -30,7 +35,29 @@ class ImageItem:
     name: str
 
 
-def find_images(sources: Sequence[str], listing: Iterable[str] | None = None) -> list[ImageItem]:
+def is_video(source: str | Path) -> bool:
+    """Whether a source is called like a video file."""
+    return Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_videos(sources: Sequence[str]) -> list[Path]:
+    """Video files among the sources and directly in the folders among them, by their suffix."""
+    videos: list[Path] = []
+    for source in map(Path, sources):
+        try:
+            files = sorted(source.iterdir()) if source.is_dir() else [source]
+        except OSError as error:
+            raise DataError(f"{source}: cannot read: {error.strerror or error}") from error
+        videos += [file for file in files if is_video(file)]
+    return videos
+
+
+def find_images(
+    sources: Sequence[str],
+    listing: Iterable[str] | None = None,
+    *,
+    without: Path | None = None,
+) -> list[ImageItem]:
     """Find the images that the user means.
 
     Folders are searched with all their subfolders for files with an image suffix; names that start
@@ -40,6 +67,7 @@ def find_images(sources: Sequence[str], listing: Iterable[str] | None = None) ->
         sources: Files, folders, patterns with ``*``, ``?``, ``**``, or ``-`` for the lines of
             ``listing``.
         listing: One file, folder or pattern a line; standard input if not given.
+        without: A folder that is left out even if it lies in a source, e.g. that of the results.
 
     Returns:
         The images sorted by path, each once.
@@ -49,10 +77,12 @@ def find_images(sources: Sequence[str], listing: Iterable[str] | None = None) ->
     """
     depths: dict[Path, int] = {}  # path -> how many of its last parts name it
     seen: set[Path] = set()
+    left_out = _absolute(without) if without else None
     for source in _expand(sources, listing):
         try:
             for path, depth in _images_of(source):
-                if (absolute := _absolute(path)) not in seen:
+                absolute = _absolute(path)
+                if absolute not in seen and not (left_out and left_out in absolute.parents):
                     seen.add(absolute)
                     depths[path] = depth
         except OSError as error:

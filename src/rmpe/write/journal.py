@@ -5,6 +5,7 @@ was done, with its poses, or one that failed. Only the place of each record is k
 files are streamed from the journal (`Journal.records`) in the order of the image ids.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +35,8 @@ class Record:
         size: (height, width).
         poses: Its people.
         seconds: When a frame of a video is shown; 0 for an image.
+        stamp: Size, time and contents of the file it was read from, see `file_stamp`; empty for a
+            frame of a video.
     """
 
     image_id: int
@@ -43,6 +46,7 @@ class Record:
     size: tuple[int, int]
     poses: Poses
     seconds: float = 0.0
+    stamp: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,30 @@ class Failure:
 
     file_name: str
     reason: str
+
+
+def file_stamp(path: Path) -> str:
+    """Size, time of change and a hash of a file: by the first two it is known again at no cost.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    return f"{status.st_size}:{status.st_mtime_ns}:{digest}"
+
+
+def is_same_file(path: Path, stamp: str) -> bool:
+    """Whether a file still has the contents of ``stamp``; a file that is gone is no other file."""
+    try:
+        status = path.stat()
+        size, time, digest = stamp.split(":")
+        if (str(status.st_size), str(status.st_mtime_ns)) == (size, time):
+            return True
+        return file_stamp(path).endswith(f":{digest}")
+    except (OSError, ValueError):
+        return True
 
 
 class Journal:
@@ -125,6 +153,13 @@ class Journal:
         for line in self._lines():
             image_id = line["image_id"]
             was = line["file_name"]
+            if stamp := line.get("stamp"):
+                path = Path(line["path"])
+                if not is_same_file(path, stamp):
+                    raise DataError(
+                        f"{path}: has changed since the run that is to be resumed;"
+                        " start anew without --resume"
+                    )
             if was != (now := file_names.get(image_id)):
                 raise DataError(
                     f"{self.path}: image {image_id} was {was}, now it is {now or 'gone'}; resume with the same sources,"
@@ -218,7 +253,7 @@ class Journal:
 def _to_json(result: Record | Failure) -> dict[str, Any]:
     if isinstance(result, Failure):
         return asdict(result)
-    fields = ("image_id", "file_name", "name", "path", "size", "seconds")
+    fields = ("image_id", "file_name", "name", "path", "size", "seconds", "stamp")
     return {field: getattr(result, field) for field in fields} | {"poses": result.poses.to_dict()}
 
 
