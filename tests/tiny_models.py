@@ -6,6 +6,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+# Spots of a person, and the box around them as `yolox_model` answers it.
+JOINTS = [(30.0, 22.0), (34.0, 40.0), (26.0, 50.0)]
+PEOPLE = [(30, 36, 24, 48, 0.9, 0.9)]
+
 RGB3 = """name = "rgb3"
 joints = ["left_red", "right_green", "blue"]
 limbs = [["left_red", "blue"], ["right_green", "blue"]]

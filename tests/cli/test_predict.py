@@ -10,15 +10,13 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tiny_models import spot_pose_model, spots, yolox_model
+from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 
 from rmpe.cli import rmpe as command
+from rmpe.cli.output import only_run_in
 from rmpe.errors import RmpeError
 from rmpe.media.images import read_image, save_image
 from rmpe.models import add_model, remove_model, use_model
-
-JOINTS = [(30.0, 22.0), (34.0, 40.0), (26.0, 50.0)]
-PEOPLE = [(30, 36, 24, 48, 0.9, 0.9)]
 
 
 @pytest.fixture
@@ -245,3 +243,90 @@ def test_resume_refuses_another_default_model(tmp_path, models, photos, monkeypa
     result = run(photos, "--out", tmp_path / "out", "--resume")
     assert isinstance(result.exception, RmpeError)
     assert "cannot resume, detector was" in str(result.exception)
+
+
+def test_without_out_every_run_gets_a_folder_of_its_own(tmp_path, models, photos, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for expected in ("a", "a-2", "a-3"):
+        result = run(photos / "a.jpg", *models)
+        assert result.exit_code == 0, result.output
+        assert f"results: rmpe-out/{expected}/coco.json" in result.stdout
+    assert "rmpe-out/a-3/" in run(photos / "a.jpg", *models, "--resume").stdout
+
+
+def test_results_inside_the_source_are_not_read(tmp_path, models, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    for _ in range(2):
+        assert "4 images, 4 people" in run(".", "--out", "results", *models).stdout
+
+
+def test_a_second_run_leaves_no_stale_results(tmp_path, models, photos):
+    out = tmp_path / "out"
+    run(photos, "--out", out, *models, "--format", "csv", "--format", "openpose")
+    (out / "drawn" / "mine.jpg").write_bytes(b"not made by rmpe")
+    run(photos / "a.jpg", "--out", out, *models)
+    drawn = {path.name for path in (out / "drawn").rglob("*.jpg")}
+    assert drawn == {"a.jpg", "mine.jpg"}
+    assert not (out / "poses.csv").exists()
+    assert list((out / "openpose").rglob("*.json")) == []
+
+
+def test_a_second_run_at_once_is_refused(tmp_path, models, photos):
+    with only_run_in(tmp_path / "out"):
+        result = run(photos, "--out", tmp_path / "out", *models)
+    assert isinstance(result.exception, RmpeError)
+    assert f"another run (process {os.getpid()})" in str(result.exception)
+    assert run(photos, "--out", tmp_path / "out", *models).exit_code == 0
+
+
+@pytest.mark.parametrize("touch", [True, False])
+def test_resume_refuses_a_photo_that_changed(tmp_path, models, photos, touch):
+    out = tmp_path / "out"
+    run(photos, "--out", out, *models)
+    photo = photos / "b.png"
+    if touch:  # another time, the same contents
+        os.utime(photo, (1, 1))
+        assert run(photos, "--out", out, *models, "--resume").exit_code == 0
+        return
+    save_image(photo, spots((64, 64), [(x + 5, y) for x, y in JOINTS], 3))
+    result = run(photos, "--out", out, *models, "--resume")
+    assert "b.png: has changed since" in str(result.exception)
+
+
+@pytest.mark.parametrize("what", ["nms", "card"])
+def test_resume_refuses_changed_files(tmp_path, models, photos, what):
+    nms = tmp_path / "nms.toml"
+    nms.write_text("eta = 0.8\n")
+    arguments = [photos, "--out", tmp_path / "out", *models, "--nms", nms]
+    assert run(*arguments).exit_code == 0
+    if what == "nms":
+        nms.write_text("eta = 0.2\n")
+    else:
+        card = next(
+            path for path in (tmp_path / "models").glob("*.toml") if "pose" in path.read_text()
+        )
+        card.write_text(card.read_text().replace("1.3", "2.0"))
+    assert "cannot resume, " in str(run(*arguments, "--resume").exception)
+
+
+def test_videos_are_named_with_their_command(tmp_path, models, photos):
+    clip = photos / "my clip.mp4"
+    clip.write_bytes(b"")
+    result = run(clip, "--out", tmp_path / "out", *models)
+    assert f"a video: rmpe track '{clip}'" in str(result.exception)
+    result = run(photos, "--out", tmp_path / "out", *models)
+    assert result.exit_code == 0
+    assert f"left out 1 videos: rmpe track '{clip}'" in result.stderr
+
+
+def test_weaker_poses_are_mentioned(tmp_path, models, photos):
+    out = tmp_path / "out"
+    text = run(photos, "--out", out, *models, "--draw-min-score", 1).stdout
+    assert "4 weaker poses are in the results; --draw-min-score 0.5 " in text
+
+
+def test_a_resumed_run_counts_what_it_did_itself(tmp_path, models, photos):
+    run(photos, "--out", tmp_path / "out", *models, "--limit", 3)
+    text = run(photos, "--out", tmp_path / "out", *models, "--resume").stdout
+    assert text.startswith("4 images (3 of them earlier), 1 people")
+    assert "images/s" not in run(photos, "--out", tmp_path / "out", *models, "--resume").stdout

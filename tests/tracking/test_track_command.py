@@ -10,8 +10,7 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_predict import JOINTS, PEOPLE
-from tiny_models import spot_pose_model, spots, yolox_model
+from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 
 from rmpe import track
 from rmpe.cli import rmpe as command
@@ -203,8 +202,8 @@ def test_a_stopped_run_goes_on(tmp_path, models, how):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "one source"),
-        (["clip.mp4", "--camera", "0"], "one source"),
+        ([], "name a video"),
+        (["clip.mp4", "--camera", "0"], "name a video"),
         (["nothing.mp4"], r"nothing\.mp4: cannot open"),
         (["clip.mp4", "--no-draw", "--contact-sheet"], "drawn video"),
         (["clip.mp4", "--nms", "no"], "no"),
@@ -349,3 +348,27 @@ def test_resume_refuses_another_version(tmp_path, clip, models, monkeypatch):
     monkeypatch.setattr("rmpe.cli.track.__version__", "0.0.0")
     result = run(clip, "--out", tmp_path / "out", *models, "--resume")
     assert "cannot resume, rmpe was" in str(result.exception)
+
+
+def test_several_videos_each_get_a_folder(tmp_path, clip, models):
+    """One that is broken fails alone; a folder of videos stands for them."""
+    folder = tmp_path / "clips"
+    (folder / "more").mkdir(parents=True)
+    for name in ("one.mp4", "two.mp4"):
+        (folder / name).write_bytes(clip.read_bytes())
+    (folder / "broken.mp4").write_bytes(b"no video")
+    (folder / "more" / "one.mp4").write_bytes(clip.read_bytes())
+    out = tmp_path / "out"
+    result = run(folder, folder / "more" / "one.mp4", "--out", out, *models, "--limit", "3")
+    assert result.exit_code == 1
+    assert "failed: " in result.stderr and "broken.mp4" in result.stderr
+    assert {path.parent.name for path in out.glob("*/coco.json")} == {"one", "two", "one-2"}
+
+
+def test_resume_refuses_another_video_of_the_same_name(tmp_path, clip, models):
+    assert run(clip, "--out", tmp_path / "out", *models, "--limit", "3").exit_code == 0
+    with VideoWriter(clip, fps=10, crf=5) as writer:
+        for number in range(FRAMES):
+            writer.write(spots((64, 64), JOINTS, 3) // 2, number / 10)
+    result = run(clip, "--out", tmp_path / "out", *models, "--resume")
+    assert "cannot resume, contents was" in str(result.exception)

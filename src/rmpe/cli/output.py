@@ -1,5 +1,6 @@
 """The folder that a run writes into: its name, who may write there, what an older run left."""
 
+import hashlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from rmpe.errors import OutputError
 # Where results go when no folder is named.
 DEFAULT_ROOT = Path("rmpe-out")
 LOCK = ".lock"
+SAMPLE = 1 << 20  # bytes
 JOURNALS = ("journal.jsonl", "tracks.jsonl")
 # What the writers make beside the pictures: `rmpe.write`.
 RESULTS = (
@@ -108,6 +110,22 @@ def _names(journal: Path) -> Iterator[str]:
             name = json.loads(line)["name"]
             if isinstance(name, str) and ".." not in Path(name).parts:
                 yield name
+
+
+def contents_of(video: Path) -> str:
+    """What a video file is known by: its size and a hash of its start, middle and end.
+
+    Empty for what is no file: a folder, a camera, a stream.
+    """
+    if not video.is_file():
+        return ""
+    size = video.stat().st_size
+    digest = hashlib.sha256()
+    with video.open("rb") as file:
+        for place in (0, size // 2, max(0, size - SAMPLE)):
+            file.seek(place)
+            digest.update(file.read(SAMPLE))
+    return f"{size} bytes, {digest.hexdigest()[:32]}"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import math
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rmpe import __version__
 from rmpe.boxes import size_of
 from rmpe.cli.commands import SectionCommand
+from rmpe.cli.output import contents_of, default_out, only_run_in, remove_stale
 from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.draw import draw_poses
 from rmpe.errors import ImageError, UsageError
 from rmpe.media.contact_sheet import contact_sheet
-from rmpe.media.images import save_image
+from rmpe.media.images import SUFFIXES, save_image
+from rmpe.media.sources import find_videos
 from rmpe.media.video import Video, VideoFrame
 from rmpe.media.video_writer import VideoWriter
 from rmpe.options import PipelineOptions
@@ -86,13 +89,12 @@ class TrackOptions:
 
 
 @click.command(cls=SectionCommand)
-@click.argument("source", required=False)
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("--camera", help="Camera number or name instead of SOURCE.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for the results.",
+    help="Folder for the results; rmpe-out/NAME if not given. Several videos: OUT/NAME each.",
 )
 @click.option(
     "--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True
@@ -132,7 +134,7 @@ class TrackOptions:
     type=click.FloatRange(0, 1),
     default=0.3,
     show_default=True,
-    help="For pictures.",
+    help="Lowest score in the drawn video and in the printed count.",
 )
 @click.option(
     "--fps",
@@ -147,43 +149,104 @@ class TrackOptions:
 )
 @pipeline_flags(boxes=False)
 def track(
-    source: str | None,
+    sources: tuple[str, ...],
     camera: str | None,
-    out: Path,
+    out: Path | None,
     pipeline: PipelineOptions,
     **flags: Any,
 ) -> None:
-    """Follow everybody through a video file, a folder of images, a camera or a network stream.
+    """Follow everybody through videos, a folder of images, a camera or a network stream.
 
     Writes OUT/tracks.jsonl as it goes, one line a frame, OUT/drawn.mp4, and at the end
-    OUT/coco.json and other formats. Ctrl-C ends early with valid files. Exit code: 0 all done, 1
-    stopped early or the stream was lost, 2 wrong use.
+    OUT/coco.json and other formats. Ctrl-C ends early with valid files. A folder without images
+    stands for the videos in it. Exit code: 0 all done, 1 stopped early, the stream was lost or one
+    of several videos failed, 2 wrong use.
     """
-    if (source is None) == (camera is None):
-        raise UsageError("name one source: a video, a folder of images, a URL, or --camera NUMBER")
+    if bool(sources) == (camera is not None):
+        raise UsageError("name a video, a folder of images, a URL, or --camera NUMBER")
     options = TrackOptions(**flags)
+    names = [camera] if camera is not None else _videos(sources)
+    folder = out or default_out(names[0], resume=options.resume)
+    estimator = pipeline.load()
+    settings = pipeline.fingerprint()
+    if len(names) == 1:
+        summary = _track(names[0], folder, estimator, settings, options, camera=camera is not None)
+        sys.exit(1 if summary["stopped"] else 0)
+    whole = True
+    for name, own in zip(names, _folders(names, folder), strict=True):
+        click.echo(f"{name}:", err=True)
+        try:
+            summary = _track(name, own, estimator, settings, options)
+        except ImageError as error:  # one video that cannot be read does not stop the others
+            click.echo(f"failed: {error}", err=True)
+            whole = False
+            continue
+        whole &= not summary["stopped"]
+        if summary["interrupted"]:
+            break
+    sys.exit(0 if whole else 1)
+
+
+def _videos(sources: tuple[str, ...]) -> list[str]:
+    """The videos meant: a folder without images stands for the video files in it."""
+    names: list[str] = []
+    for source in sources:
+        inside = find_videos([source]) if Path(source).is_dir() else []
+        frames = inside and any(file.suffix.lower() in SUFFIXES for file in Path(source).iterdir())
+        names += [str(file) for file in inside] if inside and not frames else [source]
+    return names
+
+
+def _folders(names: list[str], out: Path) -> list[Path]:
+    """A folder below ``out`` for each video, called after it; a number keeps equal names apart."""
+    taken: Counter[str] = Counter()
+    folders = []
+    for name in names:
+        stem = Path(name.rstrip("/")).stem
+        taken[stem.casefold()] += 1
+        number = taken[stem.casefold()]
+        folders.append(out / (stem if number == 1 else f"{stem}-{number}"))
+    return folders
+
+
+def _track(
+    source: str,
+    out: Path,
+    estimator: Estimator,
+    settings: dict[str, Any],
+    options: TrackOptions,
+    *,
+    camera: bool = False,
+) -> dict[str, Any]:
+    """Follow everybody through one video and say what came of it."""
     started = time.perf_counter()
-    with Video(source or camera or "", camera=camera is not None, fps=options.fps or 0.0) as video:
+    with Video(source, camera=camera, fps=options.fps or 0.0) as video, only_run_in(out):
         if video.live and options.resume:
             raise UsageError(f"{video.name}: a live source cannot be resumed")
-        summary = _run(video, pipeline, out, options)
+        if not options.resume:
+            remove_stale(out)
+        settings = settings | {
+            "rmpe": __version__,
+            "skeleton": estimator.skeleton.name,
+            "detect_every": options.detect_every,
+            "video": video.name,
+            "frames": video.total,
+            "contents": contents_of(Path(video.name)),
+        }
+        summary = _run(video, estimator, out, settings, options)
     summary["seconds"] = round(time.perf_counter() - started, 3)
     _report(summary, options)
-    sys.exit(1 if summary["stopped"] else 0)
+    return summary
 
 
 def _run(
-    video: Video, pipeline: PipelineOptions, out: Path, options: TrackOptions
+    video: Video,
+    estimator: Estimator,
+    out: Path,
+    settings: dict[str, Any],
+    options: TrackOptions,
 ) -> dict[str, Any]:
-    estimator = pipeline.load()
     skeleton = estimator.skeleton
-    settings = pipeline.fingerprint() | {
-        "rmpe": __version__,
-        "skeleton": skeleton.name,
-        "detect_every": options.detect_every,
-        "video": video.name,
-        "frames": video.total,
-    }
     people = 0
     ids = set[int]()
     end = 0
@@ -200,7 +263,7 @@ def _run(
                 for frame, poses in frames:
                     tracks.append([_record(video, frame, poses)])
                     draw(frame, poses)
-                    people = people + len(poses)
+                    people += int((poses.scores >= options.draw_min_score).sum())
                     end = frame.index + 1
                     ids.update(poses.track_ids[poses.track_ids >= 0].tolist())
                     advance(len(poses), len(ids))
@@ -224,6 +287,7 @@ def _run(
             "dropped": end - len(tracks),
             "reconnects": video.reconnects,
             "stopped": stopped() or bool(lost),
+            "interrupted": stopped(),
             "lost": lost,
             "live": video.live,
             "files": [str(file) for file in files],
@@ -281,7 +345,10 @@ def _drawn(
 
 @contextmanager
 def _interrupt(video: Video) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, so that the frame at hand is finished first; a second one stops at once."""
+    """Whether Ctrl-C was pressed, so that the frame at hand is finished first.
+
+    A second one stops at once.
+    """
     pressed = []
 
     def press(number: int, _: Any) -> None:
@@ -342,7 +409,8 @@ def _report(summary: dict[str, Any], options: TrackOptions) -> None:
     if not options.quiet:
         rate = summary["frames"] / summary["seconds"]
         click.echo(
-            f"{summary['frames']} frames, {summary['people'] / summary['frames']:.1f} people a frame, "
+            f"{summary['frames']} frames, {summary['people'] / summary['frames']:.1f} people a frame"
+            f" (score >= {options.draw_min_score}), "
             f"{summary['ids']} ids, {summary['seconds']:.1f} s ({rate:.1f} frames/s)"
         )
         click.echo(f"results: {summary['files'][0]}")
