@@ -59,7 +59,7 @@ def test_a_video(tmp_path, models, clip):
     chosen = [part for name in formats for part in ("--format", name)]
     result = run(clip, "--out", out, *models, *chosen, "--contact-sheet")
     assert result.exit_code == 0, result.output
-    assert f"{FRAMES} frames, 1.0 people a frame, 1 ids" in result.output
+    assert f"{FRAMES} frames, 1.0 people a frame (score >= 0.3), 1 ids" in result.output
     tracked = lines(out / "tracks.jsonl")
     assert [line["image_id"] for line in tracked] == list(range(FRAMES))
     assert np.allclose([line["seconds"] for line in tracked], np.arange(FRAMES) / 10, atol=1e-3)
