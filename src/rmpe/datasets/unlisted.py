@@ -1,7 +1,6 @@
 """People whom a data set does not list, found by another detector: a teacher can say where their joints are."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from rmpe.datasets.packed import read_rgb
 from rmpe.datasets.persons import ABSENT, PersonSet
 from rmpe.detect import load_detector
 from rmpe.runtime import sha256_of
+from rmpe.write.atomic import atomic
 
 # A detector's box this sure is a person where the annotations do not list everybody.
 SURE = 0.35
@@ -82,12 +82,11 @@ def find_people(
             found.append(detect(read_rgb(path)))
             if progress and done % 50 == 0:
                 progress(done, len(images))
-        with tempfile.NamedTemporaryFile(dir=cache, suffix=".npz", delete=False) as temporary:
-            counts = [len(boxes) for boxes in found]
-            xyxy = np.concatenate([boxes.xyxy for boxes in found] or [np.zeros((0, 4), np.float32)])
-            scores = np.concatenate([boxes.scores for boxes in found] or [np.zeros(0, np.float32)])
+        counts = [len(boxes) for boxes in found]
+        xyxy = np.concatenate([boxes.xyxy for boxes in found] or [np.zeros((0, 4), np.float32)])
+        scores = np.concatenate([boxes.scores for boxes in found] or [np.zeros(0, np.float32)])
+        with atomic(file) as temporary:
             np.savez(temporary, counts=counts, xyxy=xyxy, scores=scores)
-        Path(temporary.name).rename(file)
     with np.load(file) as saved:
         ends = np.cumsum(saved["counts"], dtype=np.int64)[:-1]
         parts = zip(np.split(saved["xyxy"], ends), np.split(saved["scores"], ends), strict=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from rmpe.errors import ModelError
@@ -27,6 +27,7 @@ from rmpe.nets.localisation import (
     TinyLocalisation,
 )
 from rmpe.nets.parallel_sppe import SstnSppe
+from rmpe.write.atomic import atomic
 
 NETS: Final[dict[str, type[nn.Module]]] = {
     "hourglass": StackedHourglass,
@@ -77,9 +78,8 @@ def save_checkpoint(path: Path, net: nn.Module, config: dict[str, Any]) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(weights, partial, metadata={METADATA_KEY: json.dumps(config)})
-    partial.replace(path)
+    with atomic(path) as file:
+        file.write(save(weights, metadata={METADATA_KEY: json.dumps(config)}))
 
 
 def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
