@@ -2,11 +2,15 @@
 
 import json
 import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from rmpe.errors import DataError
+from rmpe.errors import DataError, RmpeError
+from rmpe.media.remote import fetch, is_remote
 from rmpe.media.sources import find_images, image_ids
 
 
@@ -209,3 +213,45 @@ def test_bad_annotations(tree, text, message):
         image_ids(find_images(["p"]), root / "known.json")
     with pytest.raises(DataError, match=r"gone\.json: cannot be read"):
         image_ids(find_images(["p"]), root / "gone.json")
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on loopback that serves ``tmp_path / "www"``."""
+    (tmp_path / "www").mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_address[1]}"
+        found.shutdown()
+        thread.join()
+
+
+def test_remote_files_are_fetched(tmp_path, server):
+    pytest.importorskip("aiohttp")
+    (tmp_path / "www" / "a b.jpg").write_bytes(b"picture")
+    (tmp_path / "www" / "deep").mkdir()
+    (tmp_path / "www" / "deep" / "c.png").write_bytes(b"other")
+    here = f"file://{tmp_path}/www"
+    found = fetch([f"{server}/a%20b.jpg?size=1", here, f"{here}/*.jpg"], tmp_path / "scratch")
+    assert [path.read_bytes() for path in found] == [b"picture", b"picture", b"other", b"picture"]
+    assert [path.name for path in found][1:] == ["a b.jpg", "c.png", "a b.jpg"]
+
+
+@pytest.mark.parametrize("address", ["/gone.jpg", None, "nosuchscheme://x/y.jpg"])
+def test_remote_faults_are_one_line(tmp_path, server, address):
+    pytest.importorskip("aiohttp")
+    source = f"file://{tmp_path}/nothing/*.jpg" if address is None else address
+    source = server + source if source.startswith("/") else source
+    with pytest.raises(RmpeError) as caught:
+        fetch([source], tmp_path / "scratch")
+    assert str(caught.value).startswith(f"{source}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "remote"), [("a.jpg", False), ("C:\\a.jpg", False), ("s3://bucket/a", True)]
+)
+def test_is_remote(source, remote):
+    assert is_remote(source) == remote

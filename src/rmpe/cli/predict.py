@@ -3,8 +3,9 @@
 import json
 import shlex
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rmpe.cli.terminal import warnings_to
 from rmpe.draw import draw_poses
 from rmpe.errors import UsageError
 from rmpe.media.images import save_image
+from rmpe.media.remote import fetch, is_remote
 from rmpe.media.sources import ImageItem, find_images, find_videos, image_ids, is_video
 from rmpe.options import PipelineOptions
 from rmpe.skeletons import Skeleton
@@ -110,13 +112,23 @@ def predict(
     """
     options = PredictOptions(**flags)
     folder = out or default_out(sources[0], resume=options.resume)
-    with only_run_in(folder), terminated_as_interrupted():
-        summary = _run(sources, folder, pipeline, options)
+    with (
+        only_run_in(folder),
+        terminated_as_interrupted(),
+        tempfile.TemporaryDirectory(prefix="rmpe-") as scratch,
+    ):
+        origins = fetch([source for source in sources if is_remote(source)], Path(scratch))
+        local = [source for source in sources if not is_remote(source)]
+        summary = _run((*local, *map(str, origins)), folder, pipeline, options, origins)
     sys.exit(1 if summary["done"] < summary["images"] else 0)
 
 
 def _run(
-    sources: tuple[str, ...], out: Path, pipeline: PipelineOptions, options: PredictOptions
+    sources: tuple[str, ...],
+    out: Path,
+    pipeline: PipelineOptions,
+    options: PredictOptions,
+    origins: Mapping[Path, str],
 ) -> dict[str, Any]:
     started = time.perf_counter()
     videos = find_videos(sources)
@@ -152,7 +164,8 @@ def _run(
                 draw = _drawer(todo, out, options, with_stn=pipeline.stn is not None)
                 for result in stream(estimator, list(todo), each=draw):
                     item = todo[result.path]
-                    journal.append([_entry(result, item, ids[item])])
+                    origin = origins.get(item.path, str(item.path))
+                    journal.append([_entry(result, item, ids[item], origin)])
                     found.add(result, options.draw_min_score)
                     bar.update(
                         task, advance=1, rate=_rate(bar, task, found.people, len(journal.failures))
@@ -219,7 +232,7 @@ def _drawer(
     return draw
 
 
-def _entry(result: Result, item: ImageItem, image_id: int) -> Record | Failure:
+def _entry(result: Result, item: ImageItem, image_id: int, origin: str) -> Record | Failure:
     if result.image is None or result.poses is None:
         return Failure(item.file_name, result.error)
     size = size_of(result.image)
@@ -227,9 +240,7 @@ def _entry(result: Result, item: ImageItem, image_id: int) -> Record | Failure:
         stamp = file_stamp(item.path)
     except OSError as error:
         return Failure(item.file_name, f"{item.path}: cannot be read: {error.strerror or error}")
-    return Record(
-        image_id, item.file_name, item.name, str(item.path), size, result.poses, stamp=stamp
-    )
+    return Record(image_id, item.file_name, item.name, origin, size, result.poses, stamp=stamp)
 
 
 @dataclass
