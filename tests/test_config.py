@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from click.testing import CliRunner
 
-from rmpe.config import from_mapping, load_config, to_mapping
+from rmpe.cli import rmpe
+from rmpe.config import find_shipped, from_mapping, load_config, shipped_configs, to_mapping
 from rmpe.errors import DataError, UsageError
 
 
@@ -91,3 +93,19 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "bad.toml").write_text("name = ")
     with pytest.raises(DataError, match="cannot read"):
         load_config(Outer, tmp_path / "bad.toml")
+
+
+def test_shipped_configurations_are_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = shipped_configs() / "lite_cpu.toml"
+    assert find_shipped("lite_cpu") == find_shipped("configs/lite_cpu.toml") == shipped
+    assert find_shipped("configs/dev.txt").is_file()
+    assert find_shipped("nothing") == Path("nothing")
+    (tmp_path / "lite_cpu").write_text("")  # a file here comes first
+    assert find_shipped("lite_cpu") == Path("lite_cpu")
+
+
+def test_train_lists_what_ships():
+    text = CliRunner().invoke(rmpe, ["train", "--list"]).output
+    assert "lite_cpu " in text
+    assert "ablation" not in text

@@ -5,12 +5,39 @@ import tomllib
 import types
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rmpe.errors import DataError, UsageError
 
 T = TypeVar("T")
+
+CONFIGS = "configs"
+
+
+def shipped_configs() -> Path:
+    """The folder of configurations that ship: inside the package, or beside it in a checkout."""
+    packaged = Path(str(resources.files("rmpe") / "data" / CONFIGS))
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / CONFIGS
+
+
+def find_shipped(path: str | Path) -> Path:
+    """A file as named, or the one that ships, where there is none of that name here.
+
+    Args:
+        path: A path, one that begins with ``configs/``, or the bare name of a configuration.
+    """
+    path = Path(path)
+    if path.exists():
+        return path
+    if path.parts[:1] == (CONFIGS,):
+        candidate = shipped_configs().joinpath(*path.parts[1:])
+    elif len(path.parts) == 1:
+        candidate = shipped_configs() / f"{path.name.removesuffix('.toml')}.toml"
+    else:
+        return path
+    return candidate if candidate.is_file() else path
 
 
 def load_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
@@ -118,7 +145,7 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
     if origin is dict and isinstance(value, Mapping):
         return dict(value)
     if hint is Path and isinstance(value, str):
-        return Path(value)
+        return find_shipped(value) if value.startswith(f"{CONFIGS}/") else Path(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and type(value) is hint:

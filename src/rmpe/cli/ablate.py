@@ -7,7 +7,7 @@ import click
 
 from rmpe.ablation.ablate import ablate as run
 from rmpe.ablation.plan import AblationConfig
-from rmpe.config import load_config
+from rmpe.config import find_shipped, load_config
 
 
 @click.command()
@@ -25,7 +25,7 @@ def ablate(config: Path, overrides: tuple[str, ...], no_train: bool) -> None:
 
     The same command goes on after an interruption. See docs/ablation.md.
     """
-    loaded = load_config(AblationConfig, config, overrides)
+    loaded = load_config(AblationConfig, find_shipped(config), overrides)
     try:
         written = run(loaded, click.echo, train=not no_train)
     except KeyboardInterrupt:

@@ -6,12 +6,12 @@ here are what it is compared with.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmpe.config import find_shipped
 from rmpe.errors import UsageError
 from rmpe.propose.offsets import Offsets, draw_overlapping
 from rmpe.propose.pgpg import Pgpg
@@ -115,4 +115,4 @@ def load_policy(name_or_path: str) -> BoxPolicy:
         raise UsageError(
             f"unknown box policy {name_or_path!r}; known: {', '.join(named)}, or a PGPG file (.toml)"
         )
-    return Pgpg.load(Path(name_or_path))
+    return Pgpg.load(find_shipped(name_or_path))
