@@ -14,7 +14,7 @@ from rmpe.estimate.score import pose_scores
 from rmpe.media.video import VideoFrame
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
-from rmpe.tracking.assignment import match
+from rmpe.tracking.assignment import max_weight_matching
 from rmpe.tracking.features import follow, joint_features, limb_colors, matched_share, shrink
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
 from rmpe.tracking.motion import Motion, places
@@ -97,7 +97,7 @@ each_tracker = pytest.mark.parametrize("make", TRACKERS.values(), ids=TRACKERS)
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
 def test_match_of_nothing(shape):
-    rows, columns = match(np.zeros(shape))
+    rows, columns = max_weight_matching(np.zeros(shape))
     assert len(rows) == len(columns) == 0
 
 
@@ -107,7 +107,7 @@ def test_match_is_as_good_as_scipy(seed, height, width, whole):
     linear_sum_assignment = pytest.importorskip("scipy.optimize").linear_sum_assignment
     rng = np.random.default_rng(seed)
     weights = rng.integers(-3, 4, (height, width)) if whole else rng.normal(size=(height, width))
-    rows, columns = match(weights)
+    rows, columns = max_weight_matching(weights)
     assert len(set(columns)) == len(columns)
     assert np.all(np.diff(rows) > 0)
     assert np.all(weights[rows, columns] > 0)
