@@ -289,8 +289,8 @@ def test_ssd_weights_of_many_classes_are_cut_to_person():
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({}, "no known layout"),
-        ({"backbone.0.weight": torch.zeros(1)}, "no known layout"),
+        ({}, "unknown layout"),
+        ({"backbone.0.weight": torch.zeros(1)}, "unknown layout"),
         ({"features.0.weight": torch.zeros(8, 3, 3, 3)}, r"features\.0\.weight is \(8, 3, 3, 3\)"),
     ],
 )
