@@ -96,7 +96,7 @@ def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
 
 
 def figures(people: People, results: list[Any], **options: Any) -> dict[str, Any]:
-    return coco.evaluate(people, results, **options).figures
+    return coco.evaluate_coco(people, results, **options).figures
 
 
 def crowdpose_reference(people: People, results: list[Any]) -> dict[str, Any]:
@@ -120,12 +120,15 @@ def coco_rows(folder: Path, copies: int) -> list[list[Any]]:
     )
     rows.append(
         library_row(
-            "CrowdPose", *many, lambda *both: crowdpose.evaluate(*both)[0], crowdpose_reference
+            "CrowdPose",
+            *many,
+            lambda *both: crowdpose.evaluate_crowdpose(*both)[0],
+            crowdpose_reference,
         )
     )
     people = read_people(folder / "coco_gt.json")
     results, _ = read_results(folder / "coco_keypoint_dets.json", people, "keypoints")
-    ap = coco.evaluate(people, results).ranked["all"].coco_ap
+    ap = coco.evaluate_coco(people, results).ranked["all"].coco_ap
     seconds, _ = timed(lambda: compare(ap, ap, len(people.images)))
     size = f"{len(people.images)} images, 1000 samples"
     return [*rows, row("paired bootstrap of COCO AP", size, "none", seconds, None, None)]
@@ -181,14 +184,15 @@ def trackeval_figures(footage: Footage) -> dict[str, float]:
 
 def our_hota(footage: Footage) -> dict[str, Any]:
     counts = [
-        hota.count(sequence.frames, posetrack.sigmas_of(footage)) for sequence in footage.sequences
+        hota.count_hota(sequence.frames, posetrack.sigmas_of(footage))
+        for sequence in footage.sequences
     ]
     return sum(counts, hota.HotaCounts.zero()).figures()
 
 
 def our_counts(footage: Footage) -> dict[str, Any]:
     joints = len(footage.joint_names)
-    counts = [clear_mot.count(sequence.frames, joints) for sequence in footage.sequences]
+    counts = [clear_mot.count_mot(sequence.frames, joints) for sequence in footage.sequences]
     return {
         name: getattr(sum(counts, clear_mot.MotCounts.zero(joints)), name)
         for name in ("misses", "switches", "false_positives", "objects")
@@ -218,16 +222,16 @@ def tracking_rows(folder: Path) -> list[list[Any]]:
         seconds, ours = timed(lambda run=run: run(footage))
         theirs = optional(library, lambda reference=reference: reference(footage), ours)
         rows.append(row(what, size, library, seconds, *theirs))
-    seconds, _ = timed(lambda: posetrack.evaluate(footage))
+    seconds, _ = timed(lambda: posetrack.evaluate_posetrack(footage))
     rows.append(row("PoseTrack, everything", size, "none", seconds, None, None))
     photos = read_frames(folder / "mpii_multiperson_ap.json")
-    seconds, _ = timed(lambda: mpii.evaluate(photos))
+    seconds, _ = timed(lambda: mpii.evaluate_mpii(photos))
     rows.append(
         row("MPII multi-person", f"{len(photos.frames)} images", "none", seconds, None, None)
     )
     people = read_arrays(folder / "pckh_single.npz")
     arrays = (people.truth, people.points, people.head_sizes, people.annotated)
-    seconds, _ = timed(lambda: pck.evaluate(*arrays, load_skeleton("mpii16")))
+    seconds, _ = timed(lambda: pck.evaluate_pckh(*arrays, load_skeleton("mpii16")))
     rows.append(row("PCKh", f"{len(people.truth)} people", "none", seconds, None, None))
     return rows
 

@@ -130,7 +130,7 @@ def persons(matches: list[ImageMatch]) -> list[tuple[int, dict[str, Any], float]
     return [
         (match.image_id, annotation, match.similarity[row, index] if index >= 0 else 0.0)
         for match in matches
-        for row, (annotation, index) in enumerate(zip(match.truth, match.match, strict=True))
+        for row, (annotation, index) in enumerate(zip(match.truth, match.detection, strict=True))
     ]
 
 
@@ -182,7 +182,7 @@ def missed(matches: list[ImageMatch]) -> Case:
     lost = [
         (match.image_id, float(annotation["area"]))
         for match in matches
-        for annotation, index in zip(match.truth, match.match, strict=True)
+        for annotation, index in zip(match.truth, match.detection, strict=True)
         if index < 0
     ]
     return Case("missed person", sum(len(match.truth) for match in matches), lost, None)

@@ -31,7 +31,7 @@ from rmpe.evaluation.figures.bootstrap import compare
 from rmpe.evaluation.figures.disturb import IOUS, disturbed_boxes
 from rmpe.evaluation.files.submissions import People, check_results, read_people
 from rmpe.evaluation.matching.oks import oks
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.media.images import read_image
 from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator
@@ -279,7 +279,7 @@ def estimate_all(
 def score(people: People, results: list[dict]) -> Score:
     """AP by COCO's protocol, and the mean OKS of each person with the pose from its own box."""
     checked, _ = check_results(results, people, "keypoints")
-    ranked = evaluate(people, checked).ranked["all"]
+    ranked = evaluate_coco(people, checked).ranked["all"]
     targets = [a for a in people.annotations if not a["iscrowd"] and a.get("num_keypoints", 0)]
     truth = np.array([a["keypoints"] for a in targets], np.float64).reshape(len(targets), -1, 3)
     points = np.array([r["keypoints"] for r in results], np.float64).reshape(len(results), -1, 3)[

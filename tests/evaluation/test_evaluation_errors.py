@@ -57,8 +57,10 @@ def test_best_detection_takes_the_most_similar_free_person():
     one, two = spread_person(1, 0, 0), spread_person(2, 400, 0)
     near_one = detection(one, score=0.5, shift=5)
     match = matched([one, two], [near_one, detection(one, score=0.9), detection(two, score=0.1)])[0]
-    assert [match.found[i]["score"] for i in match.match] == [0.9, 0.1]
-    assert matched([one, two], [detection(two, score=0.1)], min_score=0.2)[0].match.tolist() == [
+    assert [match.found[i]["score"] for i in match.detection] == [0.9, 0.1]
+    assert matched([one, two], [detection(two, score=0.1)], min_score=0.2)[
+        0
+    ].detection.tolist() == [
         -1,
         -1,
     ]
@@ -205,7 +207,7 @@ def test_unanswerable_questions(parity, tmp_path):
         run("coco", "--annotations", truth, catch=False)
     with pytest.raises(UsageError, match="exclude each other"):
         run("coco", "--annotations", truth, "--results", truth, "--images", tmp_path, catch=False)
-    with pytest.raises(DataError, match="17 joints a person, the file has 14"):
+    with pytest.raises(DataError, match="17 joints per person, the file has 14"):
         run(
             "coco",
             "--annotations",

@@ -9,7 +9,7 @@ from rmpe.datasets.packed import read_rgb
 from rmpe.detect.decoded import CANDIDATES
 from rmpe.detect.letterbox import letterbox
 from rmpe.evaluation.files.submissions import Record, read_people_on
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.training.loop import ValidateConfig
 
@@ -58,7 +58,7 @@ class BoxValidation:
                 best = np.argsort(-one, kind="stable")[:CANDIDATES]
                 best = best[one[best] >= LEAST]
                 results += self._records(start + offset, Boxes(xyxy[best], one[best]))
-        figures = evaluate(self.people, results, "bbox").figures
+        figures = evaluate_coco(self.people, results, "bbox").figures
         return {name: float(figures[name]) for name in ("AP", "AP50", "AR_max100")}
 
     def _records(self, index: int, boxes: Boxes) -> list[Record]:

@@ -12,7 +12,7 @@ from rmpe.estimate.crops import cut
 from rmpe.estimate.heatmaps import decode_dark
 from rmpe.estimate.score import pose_scores
 from rmpe.evaluation.files.submissions import Record, read_people_on
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.poses import Poses
 from rmpe.propose.regions import grow_proposals
@@ -63,7 +63,7 @@ class Validation:
             total = pose_scores(np.ones(len(rows), np.float32), scores[rows])
             poses = Poses(points[rows], scores[rows], total, self.boxes[rows], self.skeleton)
             results += poses.to_coco(image_id, self.people.category_id)
-        figures = evaluate(self.people, results, "keypoints", self.skeleton.sigmas).figures
+        figures = evaluate_coco(self.people, results, "keypoints", self.skeleton.sigmas).figures
         return {name: float(figures[name]) for name in ("AP", "AP50", "AP75", "AR")}
 
     @torch.inference_mode()
