@@ -264,13 +264,13 @@ def test_recorded_boxes_and_mpii(tiny, tmp_path) -> None:
     ("overrides", "message"),
     [
         (["detector=none.onnx"], "none.onnx: no such model file"),
-        (["detector=none.json"], "none.json: no such file of boxes"),
+        (["detector=none.json"], "none.json: no such file of precomputed boxes"),
         (["data.annotations=none.json"], "none.json: cannot be read"),
         (["data.images=none"], "none: image 0.png of the annotations is not there"),
         (["rows=[]"], "the first of [[rows]] must name its pose model"),
         (['rows=[{title="a", pose="x.onnx"}]'], "x.onnx: no such model file"),
         (['rows=[{title="a", pose="x.safetensors"}]'], "x.safetensors: cannot read the checkpoint"),
-        (['rows=[{title="a", pose="x"}, {title="a"}]'], "two rows are called 'a'"),
+        (['rows=[{title="a", pose="x"}, {title="a"}]'], "two rows are named 'a'"),
         (
             ['rows=[{title="a", pose="x", nms="soft"}]'],
             "row 'a': unknown nms 'soft'; known: parametric",
@@ -289,7 +289,7 @@ def test_recorded_boxes_and_mpii(tiny, tmp_path) -> None:
         ),
         (
             ['rows=[{title="a", pose="rtm.onnx", boxes="another"}]'],
-            "row 'a' takes another detector",
+            "row 'a' uses another detector",
         ),
         (["samples=1"], "samples = 1 must be at least 10"),
     ],
@@ -465,7 +465,7 @@ def test_runs_are_trained_once_exported_and_compared(tiny, tmp_path) -> None:
     said: list[str] = []
     ablate(third, said.append)
     assert any(
-        "two/model.safetensors: taken as it is, but trained with other steps" in line
+        "two/model.safetensors: used as it is, but trained with other steps" in line
         for line in said
     )
     assert not any(line.startswith("run ") for line in said)
@@ -490,11 +490,11 @@ def test_an_unfinished_run_is_resumed(tiny, tmp_path) -> None:
     trainer.save()
     assert not finished(trainer.config.run / "model.safetensors")
     path = runs._trained(train)
-    assert "run one: going on" in lines
+    assert "run one: resuming" in lines
     assert finished(path)
     assert torch.load(path.with_name("state.pt"), weights_only=True)["step"] == 2
     path.write_bytes(b"no checkpoint at all")
-    with pytest.raises(RmpeError, match="no checkpoint of rmpe"):
+    with pytest.raises(RmpeError, match="not an rmpe checkpoint"):
         finished(path)
 
 
