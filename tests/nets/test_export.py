@@ -359,7 +359,7 @@ def test_calibration_crops_cover_the_data(photos):
 def test_calibration_with_nobody_is_a_clear_error(tmp_path):
     empty = tmp_path / "empty.json"
     empty.write_text('{"images": [], "annotations": []}')
-    with pytest.raises(DataError, match="lists nobody"):
+    with pytest.raises(DataError, match="contains no people"):
         next(calibration_batches(empty, tmp_path, model_card(CONFIG, "pose", "dark")))
 
 
@@ -399,7 +399,7 @@ def test_a_detector_is_quantised_with_whole_photos(photos, tmp_path):
 def test_calibration_without_photos_is_a_clear_error(tmp_path):
     empty = tmp_path / "empty.json"
     empty.write_text('{"images": [], "annotations": []}')
-    with pytest.raises(DataError, match="lists no photo"):
+    with pytest.raises(DataError, match="contains no photos"):
         next(photo_batches(empty, tmp_path, model_card(CONFIG, "detector", "boxes")))
 
 
@@ -415,7 +415,7 @@ def test_wrong_requests_are_clear_errors(checkpoint, tmp_path):
     save_checkpoint(alone, build_net(SPPE), {"model": SPPE, "size": list(SIZE)})
     with pytest.raises(ModelError, match="has no 'skeleton'"):
         export_checkpoint(alone, tmp_path)
-    with pytest.raises(UsageError, match="cannot make the folder"):
+    with pytest.raises(UsageError, match="cannot create the folder"):
         export_checkpoint(checkpoint, checkpoint / "below a file")
 
 
