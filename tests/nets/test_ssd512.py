@@ -18,7 +18,7 @@ from rmpe.nets.detectors.ssd512 import (
     decode,
     default_boxes,
     encode,
-    match,
+    match_defaults,
     sample_patch,
     ssd_loss,
 )
@@ -90,7 +90,7 @@ def test_matching_against_loops(defaults, count):
     generator = torch.Generator().manual_seed(count)
     some = defaults[torch.randperm(len(defaults), generator=generator)[:400]]
     people = random_people(generator, count)
-    found = match(people, some)
+    found = match_defaults(people, some)
     if count == 0:
         assert (found == -1).all()
         return
