@@ -397,7 +397,7 @@ def test_learning_rate_schedules():
     assert [learning_rate(step, at, 100) for at in (0, 49, 50, 74, 75)] == pytest.approx(
         [1, 1, 0.1, 0.1, 0.01]
     )
-    with pytest.raises(ValueError, match="shares of the run"):
+    with pytest.raises(ValueError, match="must lie between 0 and 1"):
         OptimConfig(drops=(3.0,))
 
 

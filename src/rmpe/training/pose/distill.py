@@ -94,7 +94,7 @@ class TeacherView:
 
 
 def _blur(side: int, variance: Tensor) -> Tensor:
-    """Matrices ``(B, 1, side, side)`` that blur a line of cells by Gaussians of ``variance`` ``(B,)``."""
+    """Matrices ``(B, 1, side, side)`` that blur lines of cells by Gaussians of ``variance``."""
     place = torch.arange(side, dtype=variance.dtype, device=variance.device)
     distances = (place[:, None] - place) ** 2
     kernel = (distances / (-2 * variance[:, None, None])).exp()
@@ -173,7 +173,7 @@ def teacher_heatmaps(
 def _looks(
     packed: PackedCrops, model: PoseModel, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[int, NDArray[np.uint8], affine.Matrix]]:
-    """Some people at a time as the teacher sees them: the first one's index, crops, maps from stored crops."""
+    """Batches for the teacher: index of the first person, crops, maps from stored crops."""
     stored_to_crop = model.crop_maps(packed.boxes)
     for start in range(0, len(packed), BATCH):
         maps = stored_to_crop[start : start + BATCH]

@@ -1,4 +1,4 @@
-"""Validation: AP on annotated photos with true boxes, while a run goes on."""
+"""Validation during training: AP on annotated photos with true boxes."""
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ BATCH = 32
 
 
 class Validation:
-    """People in true boxes, cut out once.
+    """Crops of people in their true boxes, made once.
 
     Args:
-        config: Which photos.
+        config: The photos.
         skeleton: The joints of the net.
         size: (height, width) of its crops.
-        growth: Growth of a box before it is cut out.
+        growth: Factor by which a box grows before it is cropped.
 
     Raises:
         RmpeError: If annotations or photos cannot be read.
@@ -55,7 +55,7 @@ class Validation:
                 self.crops[rows] = cut(photo, self.image_to_crop[rows], size)
 
     def __call__(self, net: nn.Module, device: str) -> dict[str, float]:
-        """COCO's AP figures of a net, which is left in evaluation mode."""
+        """COCO's AP figures of a net, which stays in evaluation mode."""
         points, scores = self._poses(net.eval(), device)
         results: list[Record] = []
         for image_id in sorted(set(self.image_ids)):
