@@ -26,7 +26,10 @@ from rmpe.skeletons import load_skeleton
 
 CONFIGS = sorted((ROOT / "configs").glob("ablation_*.toml"))
 PEOPLE = [(20, 30, 40, 60), (100, 30, 40, 60)]  # x, y, width, height in photos of 160 x 120
-MPII_CARD = 'kind = "pose"\nname = "spot"\ndecoder = "simcc"\nskeleton = "mpii16"\nsd = [255, 255, 255]\ngrowth = 1.2\n'
+MPII_CARD = (
+    'kind = "pose"\nname = "spot"\ndecoder = "simcc"\nskeleton = "mpii16"\n'
+    "sd = [255, 255, 255]\ngrowth = 1.2\n"
+)
 
 ONE_RUN = """run = "x"
 steps = 2
@@ -61,15 +64,17 @@ def write_photos(folder: Path, count: int = 4) -> tuple[Path, Path]:
             photo[..., 2] += (250 * np.exp(-far / 18)).astype(np.uint8)  # red, as OpenCV writes it
             joints = [[*center, 2]] * 17
             annotations.append({
-                "id": 2 * number + place, "image_id": number, "category_id": 1, "iscrowd": 0, "num_keypoints": 17,
-                "bbox": [x, y, width, height], "area": 0.53 * width * height, "keypoints": np.ravel(joints).tolist(),
+                "id": 2 * number + place, "image_id": number, "category_id": 1, "iscrowd": 0,
+                "num_keypoints": 17, "bbox": [x, y, width, height], "area": 0.53 * width * height,
+                "keypoints": np.ravel(joints).tolist(),
             })  # fmt: skip
             corners = [
                 [x + 5, y + 5],
                 [x + width - 5, y + height - 5],
             ]  # joints whose extent makes a box
             mpii.append({
-                "image": f"{number}.png", "scale": 0.3, "joints": [list(center)] * 14 + corners, "joints_vis": [1] * 16,
+                "image": f"{number}.png", "scale": 0.3, "joints": [list(center)] * 14 + corners,
+                "joints_vis": [1] * 16,
             })  # fmt: skip
         cv2.imwrite(str(folder / "images" / f"{number}.png"), photo)
     (folder / "mpii.json").write_text(json.dumps(mpii))
@@ -537,7 +542,8 @@ def test_the_papers_setting_runs_on_a_few_groups(tiny, tmp_path) -> None:
     recorded.write_text(json.dumps(boxes))
     data = replace(config.data, annotations=tmp_path / "mpii.json", images=other.data.images)
     config = replace(
-        config, out=tmp_path / "paper", runs=tmp_path / "runs", detector=other.detector, another=str(recorded),
+        config, out=tmp_path / "paper", runs=tmp_path / "runs", detector=other.detector,
+        another=str(recorded),
         data=data, train=train, rows=rows, score=0.3,
     )  # fmt: skip
     lines: list[str] = []

@@ -150,7 +150,8 @@ def test_evaluation_imports_no_heavy_library():
     names = [f"protocols.{name}" for name in protocols]
     names += ["figures.bootstrap", "figures.plots", "figures.error_kinds"]
     code = "import sys; " + "; ".join(f"import rmpe.evaluation.{n}" for n in names)
-    code += "; print([m for m in ('torch', 'scipy', 'matplotlib', 'hotcoco', 'pycocotools') if m in sys.modules])"
+    heavy = ("torch", "scipy", "matplotlib", "hotcoco", "pycocotools")
+    code += f"; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -161,7 +162,7 @@ def test_evaluation_imports_no_heavy_library():
 
 
 def test_weights_equal_repeated_images(parity, coco_people):
-    """An image of weight 2 is the same as two copies of the image; one of weight 0 as an image left out."""
+    """Weight 2 equals two copies of an image, and weight 0 equals leaving it out."""
     results, _ = read_results(parity / SETS["keypoints"], coco_people, "keypoints")
     evaluation = coco.evaluate_coco(coco_people, results)
     weights = np.random.default_rng(3).integers(0, 3, len(coco_people.image_ids))
@@ -201,7 +202,7 @@ def test_bootstrap_of_a_file_against_itself_is_zero(parity, coco_people):
 
 
 def test_bootstrap_interval_is_that_of_a_mean():
-    """For the mean of n numbers the interval is known: the mean difference -+ 1.96 standard errors."""
+    """The interval of the mean of n numbers is known: mean difference -+ 1.96 standard errors."""
     generator = np.random.default_rng(0)
     base = generator.normal(size=400)
     better = base + 0.3 + generator.normal(size=400)

@@ -133,7 +133,7 @@ def test_posetrack_parity(posetrack_data, sequences, reference, clean):
 
 
 def official(data):
-    """The parity sequences as PoseTrack 2018 JSON: annotations and predictions, 17 joints with two ears."""
+    """The parity sequences as PoseTrack 2018 JSON with 17 joints (two ears)."""
     names = ["head_bottom" if name == "neck" else name for name in data["joint_names"]]
     names = [*names[13:], "left_ear", "right_ear", *names[:13]]
     truth = {
@@ -253,7 +253,7 @@ def test_followed_pair_beats_a_nearer_track():
 
 
 def hota_by_enumeration(frames, sigmas):
-    """HOTA straight from its definition, assignments by trying all of them: slow, small inputs only."""
+    """HOTA by its definition, with brute-force assignments; for small inputs."""
     matrices = [oks(f.truth, f.points, f.areas, sigmas) for f in frames]
     cells = [
         {

@@ -1,4 +1,4 @@
-"""Learning the parameters of pose NMS: the fast matching against pycocotools, the search, the command."""
+"""Learning pose NMS parameters: matching compared with pycocotools, the search, the command."""
 
 import contextlib
 import io

@@ -164,7 +164,7 @@ def test_a_stream_that_stays_away_is_given_up_in_one_line(monkeypatch):
 
 
 def test_whoever_is_slow_gets_the_newest_frames():
-    """Forty frames at once into a buffer of three: the oldest are dropped and counted, nothing waits for them."""
+    """Forty frames at once into a buffer of three: the oldest are dropped and counted."""
     with Server((transport_stream(range(40, 200, 4)), 0)) as server, Video(server.url) as video:
         frames = Background(video, AHEAD, newest_only=True, on_close=video.stop)
         deadline = time.monotonic() + 5

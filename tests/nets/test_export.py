@@ -58,7 +58,7 @@ class Blobs(nn.Module):
 
 
 class Fixed(nn.Module):
-    """A localisation net that looks for the person near where the mean of the first channel says."""
+    """A localisation net whose translation depends on the mean of the first channel."""
 
     def __init__(self):
         super().__init__()
@@ -79,7 +79,7 @@ def blobs(points, size=SIZE, sigma=6.0):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A small joined net with theta well away from the identity and batch norms away from their start."""
+    """A small joined net with theta far from the identity and non-initial batch norms."""
     torch.manual_seed(0)
     net = build_net(CONFIG["model"])
     nn.init.normal_(net.localisation.last.weight, std=0.5)
@@ -238,7 +238,7 @@ def test_the_papers_way_loads_as_a_pose_model(checkpoint, tmp_path):
 
 @pytest.mark.parametrize("extra", [False, True])
 def test_the_flip_test_of_the_whole_graph_finds_the_joints(tmp_path, extra):
-    """A theta is not its own mirror image: only back in the proposal's crop can the two answers be averaged."""
+    """Theta of a flipped crop differs: predictions can be averaged only in the proposal's crop."""
 
     class OneBlob(nn.Module):
         def forward(self, images):

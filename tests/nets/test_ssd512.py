@@ -1,4 +1,4 @@
-"""SSD-512: default boxes, coding, matching and loss against plain loops, published weights, overfitting, export."""
+"""SSD-512: boxes, coding, matching and loss compared with loops; weights, overfitting, export."""
 
 import math
 
@@ -67,7 +67,7 @@ def test_encode_and_decode_are_inverse(defaults):
 
 
 def match_by_loops(people, boxes):
-    """Bipartite step by the best pair left, then every box with IoU above one half: SSD, section 2.2."""
+    """Bipartite matching by the best pair, then all boxes with IoU above one half (SSD, 2.2)."""
     overlap = iou(people, boxes)
     result = [-1] * len(boxes)
     for column in range(len(boxes)):
@@ -215,7 +215,7 @@ PLACES = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
 
 
 def vgg_state(prefix):
-    """Random tensors in torchvision's names; the fully connected layers are expanded views, so as to cost no memory."""
+    """Random tensors with torchvision's names; fully connected layers are views without memory."""
     state, inputs = {}, 3
     for place, outputs in zip(PLACES, FILTERS, strict=True):
         state[f"{prefix}{place}.weight"] = torch.randn(outputs, inputs, 3, 3) * 0.01
@@ -301,7 +301,7 @@ def test_unusable_weights_are_named(state, words):
 
 @pytest.mark.slow
 def test_two_photos_are_learnt_by_heart(data_root):
-    """At quarter width, on the CPU: every person of two photos is found at IoU 0.5, and nothing else."""
+    """At quarter width, on the CPU, exactly the people of two photos are found at IoU 0.5."""
     from rmpe.boxes import Boxes, box_nms
     from rmpe.datasets.packed import read_rgb
     from rmpe.detect.letterbox import letterbox

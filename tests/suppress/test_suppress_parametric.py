@@ -1,4 +1,4 @@
-"""Parametric pose NMS: the formula against a plain reading of it, and what must hold whatever the poses."""
+"""Parametric pose NMS: the formula compared with plain loops, and invariants for any poses."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The authors' two releases against their own outputs; OKS-NMS and soft OKS-NMS against plain loops."""
+"""The two releases compared with their own outputs; OKS-NMS and soft OKS-NMS with plain loops."""
 
 import math
 

@@ -29,9 +29,9 @@ SIZE = (240, 320)
 # A standing person, joints in shares of the height from the box's centre.
 STANCE = np.array(
     [
-        (0, -0.42), (-0.02, -0.44), (0.02, -0.44), (-0.04, -0.42), (0.04, -0.42), (0.11, -0.3), (-0.11, -0.3),
-        (0.14, -0.14), (-0.14, -0.14), (0.14, 0), (-0.14, 0), (0.07, 0.02), (-0.07, 0.02), (0.07, 0.24),
-        (-0.07, 0.24), (0.07, 0.46), (-0.07, 0.46),
+        (0, -0.42), (-0.02, -0.44), (0.02, -0.44), (-0.04, -0.42), (0.04, -0.42),
+        (0.11, -0.3), (-0.11, -0.3), (0.14, -0.14), (-0.14, -0.14), (0.14, 0), (-0.14, 0),
+        (0.07, 0.02), (-0.07, 0.02), (0.07, 0.24), (-0.07, 0.24), (0.07, 0.46), (-0.07, 0.46),
     ],
     np.float32,
 )  # fmt: skip
@@ -63,7 +63,7 @@ SHIRTS = [
 
 
 def paint(places_of):
-    """The picture with person ``n`` (a textured board 48 x 120) at ``places_of[n]``; later ones are in front."""
+    """An image with person ``n`` (a textured board 48 x 120) at ``places_of[n]``, last in front."""
     image = BACKGROUND.copy()
     for person, (x, y) in places_of.items():
         left, top = round(x - 24), round(y - 60)
@@ -280,7 +280,7 @@ def test_who_is_away_for_too_long_is_somebody_else(make):
 @each_tracker
 @pytest.mark.parametrize("wider", [0, 40])
 def test_ids_survive_a_change_of_the_image_size(make, wider):
-    """The picture grows by a strip on the right and back: people are known by place, size and colours."""
+    """The frame grows by a strip on the right and shrinks again: people keep their ids."""
 
     def image(step):
         added = wider if 4 <= step < 8 else 0
@@ -447,7 +447,7 @@ def test_smoothing_forgets_and_skips_missing_joints():
 
 
 class Known:
-    """A detector and estimator that know where the boards are and count how often they are asked."""
+    """A detector and estimator that know where the boards are and count their calls."""
 
     def __init__(self, where):
         self.where, self.detections, self.looked = where, [], []
@@ -495,7 +495,7 @@ class Clip:
 
 
 class InOrder(Known):
-    """`Known`, told the frame by the picture itself, because estimating runs ahead in another thread."""
+    """`Known`, but the image encodes the frame, because estimation runs ahead in a thread."""
 
     def __init__(self, where, images):
         super().__init__(where)
@@ -543,7 +543,7 @@ def test_who_has_no_sure_joints_is_not_carried():
 
 
 def test_scores_do_not_sink_while_boxes_are_carried():
-    """A hundred frames without a detection: the score of box and pose is that of the first frame."""
+    """In a hundred frames without detection, box and pose scores stay those of the first frame."""
     image, poses = paint({0: (100, 120)}), pose((100, 120))
     rng, interval = np.random.default_rng(0), DetectionInterval(1000)
     interval.boxes(image)

@@ -1,4 +1,4 @@
-"""``rmpe track`` from end to end, on tiny models; a run that was stopped goes on as if it had not been."""
+"""``rmpe track`` end to end on tiny models; a resumed run gives the same results."""
 
 import json
 import re
@@ -98,7 +98,7 @@ def test_detecting_now_and_then_finds_the_same_person(tmp_path, models, clip):
 
 
 def test_a_folder_of_images_of_mixed_sizes(tmp_path, models):
-    """A wider frame among them: the person keeps the id, the results keep each frame's own pixels and size."""
+    """With one wider frame, the person keeps the id and each result its frame's pixels and size."""
     widths = [64, 64, 80, 80, 64, 97]
     for number, width in enumerate(widths):
         save_image(tmp_path / "frames" / f"{number}.png", spots((64, width), JOINTS, 3))

@@ -1,4 +1,4 @@
-"""The parts of the video benchmarks that figures rest on: made videos, their truth, ids against a hand count."""
+"""Foundations of the video benchmarks: synthetic videos, their truth, ids and hand counts."""
 
 import sys
 
@@ -57,7 +57,7 @@ def test_the_hand_count_lies_inside_the_clip():
 
 
 def test_people_of_made_videos_are_where_the_truth_says():
-    """White people on black: what is bright lies in the boxes of the truth, and the pillars hide people."""
+    """White people on black: bright pixels lie in the true boxes, and the pillars hide people."""
     points = np.stack([np.linspace(10, 30, 17), np.linspace(10, 90, 17)], axis=1).astype(np.float32)
     white = Cutout(
         np.full((100, 40, 3), 255, np.uint8),

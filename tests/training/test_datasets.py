@@ -25,6 +25,8 @@ from rmpe.errors import DataError, ImageError
 from rmpe.files import read_names
 from rmpe.skeletons import load_skeleton
 
+NOT_17 = "not 17 joints of 3 numbers"
+NO_BOX = "box empty or outside the image"
 OUTSIDE = "joint outside the image, taken as unlabelled"
 COCO, LSP, MPII = (load_skeleton(name) for name in ("coco17", "lsp14", "mpii16"))
 
@@ -63,9 +65,9 @@ def test_read_coco(tmp_path):
     ("change", "kind", "left"),
     [
         (lambda d: d["images"][0].update(file_name="gone.png"), "image file missing", 4),
-        (lambda d: d["annotations"][0].update(bbox=[500, 500, 10, 10]), "box empty or outside the image", 5),
-        (lambda d: d["annotations"][0].update(bbox=[10, 10, 0, 10]), "box empty or outside the image", 5),
-        (lambda d: d["annotations"][0].update(keypoints=[1, 2, 2]), "not 17 joints of 3 numbers", 5),
+        (lambda d: d["annotations"][0].update(bbox=[500, 500, 10, 10]), NO_BOX, 5),
+        (lambda d: d["annotations"][0].update(bbox=[10, 10, 0, 10]), NO_BOX, 5),
+        (lambda d: d["annotations"][0].update(keypoints=[1, 2, 2]), NOT_17, 5),
         (lambda d: d["annotations"][0].update(image_id=99), "person in an unlisted image", 5),
         (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 900), OUTSIDE, 6),
     ],
@@ -237,7 +239,7 @@ def test_open_data_excludes_and_reports(tmp_path):
 
 
 def test_unlisted_people_are_added_without_labels(tmp_path):
-    """Sure boxes that are nobody's, in the image they were found in; the rest of the set stays as it is."""
+    """Confident unlisted boxes are added to their image; the rest of the set is unchanged."""
     people = read_coco(*write_set(tmp_path, COCO), COCO)
     one = people.boxes[people.image_index == 1][0]
     found = [

@@ -1,4 +1,4 @@
-"""Training detectors by the common loop: every shipped configuration, learning, resuming, exporting."""
+"""Detector training: shipped configurations, learning, resuming, export."""
 
 import json
 from dataclasses import replace
