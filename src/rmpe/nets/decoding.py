@@ -1,4 +1,4 @@
-"""Heatmap decoding in PyTorch, for exported graphs; mirrors `rmpe.estimate.heatmaps.decode_dark`."""
+"""Heatmap decoding in PyTorch for exported graphs; same as `rmpe.estimate.heatmaps.decode_dark`."""
 
 import torch
 from torch import Tensor

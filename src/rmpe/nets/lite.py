@@ -52,7 +52,7 @@ class LiteSppe(nn.Module):
 
     @property
     def early(self) -> nn.Module:
-        """The first blocks, with shared weights: images to ``early_channels`` features, stride 8."""
+        """The first blocks, with shared weights: images to ``early_channels``, stride 8."""
         return self.backbone.early()
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -151,7 +151,7 @@ class L2Norm(nn.Module):
 
 
 def _rows(prediction: Tensor, values: int) -> Tensor:
-    """``(B, boxes * values, h, w)`` to ``(B, h * w * boxes, values)``, ordered as `default_boxes`."""
+    """``(B, boxes * values, h, w)`` to ``(B, h * w * boxes, values)``, as in `default_boxes`."""
     return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, values)
 
 

@@ -1,11 +1,10 @@
-"""Distillation: what a published pose model says about the stored people, kept as pseudo-labels.
+"""Distillation: pseudo-labels and heatmaps of a published pose model for the stored people.
 
-The teacher looks once at every stored person, in a true box, and its answers are kept beside the
-crops. In training they stand in for joints that nobody labelled (faces in LSPET, every joint of an
-unlabelled person), weighted by the teacher's own confidence. A label by hand is never overruled.
+The teacher runs once on every stored person, in the true box, and its predictions are cached next
+to the crops. In training they replace missing labels (faces in LSPET, all joints of an unlabelled
+person), weighted by the teacher's confidence. Manual labels are never replaced.
 
-Its whole heatmaps can be kept too and teach every joint: they also say where else a joint might be,
-and how surely.
+The teacher's heatmaps can be cached too and supervise every joint: they contain its uncertainty.
 """
 
 import tempfile
