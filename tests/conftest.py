@@ -1,4 +1,4 @@
-"""Shared fixtures: where the data lies, and small things that many tests need."""
+"""Shared fixtures and helpers."""
 
 import os
 from pathlib import Path

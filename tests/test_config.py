@@ -1,4 +1,4 @@
-"""Configurations: TOML to dataclasses, and errors that help."""
+"""Configurations: TOML to dataclasses, and error messages."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -171,7 +171,7 @@ def simcc_model(folder, joints=17, size=(64, 48), split=2, name="rtm.onnx"):
 
 
 def constant_model(folder, name, inputs, answer, output_shape):
-    """A model that gives every item of a batch the same answer."""
+    """A model with the same output for every item of a batch."""
     nodes = [
         helper.make_node("ReduceMean", [next(iter(inputs))], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),

@@ -1,4 +1,4 @@
-"""The ablation on one command: tiny photos and nets whose right answer is known."""
+"""Ablations end to end, on tiny photos and nets with known outputs."""
 
 import importlib
 import json
@@ -46,12 +46,12 @@ policy = "jitter"
 
 
 def spot(x, y, width, height):
-    """Where all joints of a person are: the one red spot in the box."""
+    """Position of all joints of a person: the red spot in the box."""
     return x + width // 2, y + height // 3
 
 
 def write_photos(folder: Path, count: int = 4) -> tuple[Path, Path]:
-    """Two people a photo, all their joints at one red spot; COCO and MPII annotations."""
+    """Two people per photo, all joints at one red spot; COCO and MPII annotations."""
     (folder / "images").mkdir(parents=True)
     images, annotations, mpii = [], [], []
     lines, columns = np.mgrid[:120, :160]
@@ -85,7 +85,7 @@ def write_photos(folder: Path, count: int = 4) -> tuple[Path, Path]:
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A configuration whose detector finds everybody three times, and a stranger."""
+    """A configuration whose detector finds every person three times, and a false positive."""
     annotations, images = write_photos(tmp_path)
     rows = []
     for score, (x, y, width, height) in zip((0.9, 0.5), PEOPLE, strict=True):
@@ -141,7 +141,7 @@ values = [0.4, 2.5]
 
 
 def made(file: Path, *overrides: str) -> tuple[list[str], dict]:
-    """The lines of a call, and its table."""
+    """The log lines of a run, and its table."""
     lines: list[str] = []
     config = load_config(AblationConfig, file, overrides)
     ablate(config, lines.append)
@@ -176,7 +176,7 @@ def test_table_plot_and_what_is_shared(tiny) -> None:
 
 
 def test_the_full_row_is_what_the_pipeline_gives(tiny) -> None:
-    """Independent of all that is kept: detector and estimator as `rmpe.load` puts them together."""
+    """A reference without the cache: detector and estimator as assembled by `rmpe.load`."""
     import rmpe
 
     config = load_config(AblationConfig, tiny)
@@ -209,7 +209,7 @@ def test_a_second_call_estimates_nothing(tiny, monkeypatch) -> None:
 
 @pytest.mark.parametrize("stop", [1, 3, 5, 9])
 def test_an_interrupted_call_goes_on(tiny, monkeypatch, stop) -> None:
-    """Stopped after so many images of all rows, then called again."""
+    """The ablation is stopped after some images and then run again."""
     _, undisturbed = made(tiny, f"out={tiny.parent / 'other'}", "cost=0")
     append, calls = measure.Journal.append, []
 
@@ -423,7 +423,7 @@ def test_runs_of_the_proof_are_named_as_they_are_trained(monkeypatch) -> None:
 
 
 def net_settings(folder: Path, skeleton: str = "coco17") -> tuple[str, ...]:
-    """Overrides that make any run tiny."""
+    """Overrides that shrink any run."""
     annotations, images = write_set(folder, load_skeleton(skeleton), images=2)
     sets = f'data.sets=[{{annotations="{annotations}", images="{images}", skeleton="{skeleton}"}}]'
     return ("batch=2", "device=cpu", "data.size=[64, 48]", f"data.cache={folder / 'cache'}", sets)
@@ -510,7 +510,7 @@ def test_unknown_keys_are_named(tiny) -> None:
 
 @pytest.mark.slow
 def test_the_papers_setting_runs_on_a_few_groups(tiny, tmp_path) -> None:
-    """With its own nets, losses, protocol and rows; data, widths and lengths are made small."""
+    """Each configuration with its nets, losses, protocol and rows; data and sizes are small."""
     pytest.importorskip("torch")
     names = tmp_path / "val_photos.txt"
     names.write_text("0009.png\n")

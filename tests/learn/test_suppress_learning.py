@@ -23,7 +23,7 @@ COCO = load_skeleton("coco17")
 
 
 def photos(count=12, seed=0):
-    """Annotations, and several noisy poses of every person, one entry a photo."""
+    """Annotations, and several noisy poses per person, one entry per photo."""
     rng = np.random.default_rng(seed)
     images, annotations, candidates = [], [], []
     for image_id in range(count):
@@ -61,7 +61,7 @@ def truths_of(data):
 
 
 def coco_ap(data, per_photo):
-    """AP by pycocotools, from keypoints at full precision."""
+    """AP by pycocotools, with keypoints at full precision."""
     coco = pytest.importorskip("pycocotools.coco")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     results = [

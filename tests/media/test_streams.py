@@ -1,4 +1,4 @@
-"""Network streams, from a server on this machine that breaks off, falls silent and comes back."""
+"""Network streams from a local server that disconnects, stalls and returns."""
 
 import io
 import itertools
@@ -28,7 +28,7 @@ def picture(level):
 
 
 def transport_stream(levels, fps=10):
-    """MPEG-TS of plain pictures, each one a key frame."""
+    """MPEG-TS of plain images, each a key frame."""
     data = io.BytesIO()
     with av.open(data, "w", format="mpegts") as container:
         stream = container.add_stream("mpeg2video", rate=fps)

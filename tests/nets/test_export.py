@@ -1,4 +1,4 @@
-"""Exported graphs: equal to PyTorch, geometry right, cards inside, two engines, int8."""
+"""Exported graphs: parity with PyTorch, geometry, cards, two engines, int8."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ CONFIG = {
 
 
 class Blobs(nn.Module):
-    """A pose estimator that is always right: the crop's channels are its heatmaps."""
+    """A perfect pose estimator: the channels of the crop are its heatmaps."""
 
     def forward(self, images):
         return [F.avg_pool2d(images, 4)]
@@ -69,7 +69,7 @@ class Fixed(nn.Module):
 
 
 def blobs(points, size=SIZE, sigma=6.0):
-    """One Gaussian a channel at ``points`` (B, 3, 2)."""
+    """One Gaussian per channel at ``points`` (B, 3, 2)."""
     y, x = torch.meshgrid(
         *(torch.arange(side, dtype=torch.float32) for side in size), indexing="ij"
     )
@@ -98,7 +98,7 @@ def composed(checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def in_crop(tmp_path_factory):
-    """The paper's way, around a pose estimator that is always right."""
+    """The paper's graph with a perfect pose estimator."""
     net = SstnSppe(Blobs(), Fixed())
     card = model_card({**CONFIG, "skeleton": "coco17"}, "pose", "keypoints")
     path = tmp_path_factory.mktemp("crop") / "sstn_sppe.onnx"

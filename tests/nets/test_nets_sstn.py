@@ -53,7 +53,7 @@ def test_gamma_is_the_inverse(theta, points):
 @settings(deadline=None)
 @given(thetas)
 def test_gamma_equals_the_formula_of_the_paper(theta):
-    """Eq. 3 and 4, by another linear algebra."""
+    """Eq. 3 and 4, computed by another library."""
     gamma = invert_theta(torch.from_numpy(theta)[None])[0].numpy()
     expected = np.linalg.inv(theta[:, :2])
     np.testing.assert_allclose(gamma[:, :2], expected, atol=1e-10)

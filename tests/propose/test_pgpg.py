@@ -34,14 +34,14 @@ def person(scale: float = 1.0, arms: float = 0.0) -> np.ndarray:
 
 
 def one_gaussian(mean: float, sd: float) -> Pgpg:
-    """One atom, one part."""
+    """One atom, one component."""
     return Pgpg(
         JOINTS, person()[None], np.ones((2, 1)), np.full((1, 4), mean), sd**2 * np.eye(4)[None], 0.5
     )
 
 
 def two_kinds(people: int = 400, seed: int = 0) -> Matches:
-    """Half with arms down and small errors, half with arms up and their detections shifted down."""
+    """Half have arms down and small errors, half arms up and detections shifted down."""
     generator = np.random.default_rng(seed)
     raised = np.arange(people) % 2 == 1
     poses = np.stack([person(50, 3.0 * up) for up in raised]) + generator.normal(

@@ -74,7 +74,7 @@ def paint(places_of):
 
 
 def run(tracker, frames):
-    """``frames``: (image, poses) pairs; the track ids of every frame."""
+    """The track ids of every frame; ``frames`` are (image, poses) pairs."""
     done = []
     for number, (image, poses) in enumerate(frames, 1):
         done += tracker.update(image, poses)
@@ -235,7 +235,7 @@ def test_one_person_keeps_one_id_whatever_the_order(make):
 
 
 def crossing():
-    """Two people walk past each other; the one behind is not found while hidden."""
+    """Two people cross; the one behind is not detected while hidden."""
     frames, truth = [], []
     for step in range(24):
         where = {0: (40 + 10 * step, 120), 1: (280 - 10 * step, 122)}
@@ -259,7 +259,7 @@ def test_people_who_cross_keep_their_ids(make):
 
 @pytest.mark.parametrize("back", [0, 1])
 def test_poseflow_knows_people_again_by_their_colours(back):
-    """Two people stand, vanish, and one of them comes back just between their places."""
+    """Two people vanish, and one of them returns halfway between their positions."""
     both = (paint({0: (80, 120), 1: (170, 120)}), people(pose((80, 120)), pose((170, 120))))
     one = (paint({back: (125, 120)}), people(pose((125, 120))))
     done = run(PoseFlow(), [both] * 8 + [(BACKGROUND, Poses.empty(COCO))] * 20 + [one] * 8)
@@ -476,7 +476,7 @@ class Known:
 
 
 class Clip:
-    """Frames in memory, as `Video` gives them."""
+    """Frames in memory, like those of `Video`."""
 
     live = False
 

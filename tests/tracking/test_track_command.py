@@ -36,7 +36,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def clip(tmp_path):
-    """One person of three spots who sways, 10 frames a second."""
+    """One swaying person of three spots, at 10 frames per second."""
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, fps=10, crf=5) as writer:
         for number in range(FRAMES):
@@ -321,7 +321,7 @@ def test_trc(tmp_path):
 
 
 def test_min_score_zero_keeps_unlikely_poses(tmp_path):
-    """The flag reaches the estimator: nothing else cuts at a score of its own."""
+    """The flag reaches the estimator, and no other threshold applies."""
     clip = tmp_path / "dim.mp4"
     with VideoWriter(clip, fps=10, crf=5) as writer:
         for number in range(FRAMES):

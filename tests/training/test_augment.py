@@ -1,4 +1,4 @@
-"""Augmentation and losses: the picture, the joints and the true transform must move together."""
+"""Augmentation and losses: image, joints and true theta are consistent."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def draw(packed, config, seed=0, pseudo=None, count=16, share=slice(None)):
 
 
 def test_plain_crop_is_what_inference_cuts(packed):
-    """No augmentation: the same crop, up to the resampling of the stored one, as from the photo."""
+    """Without augmentation, the crop equals one from the photo, up to resampling."""
     batch = draw(packed, PLAIN)
     maps = affine.boxes_to_crops(grow_proposals(packed.people.boxes, 1.3), SIZE, "center")
     assert_allclose(

@@ -210,7 +210,7 @@ def test_stage_2_moves_main_branch_only(tmp_path, coco_set, sampling):
 
 
 def test_composed_stage_2_begins_as_in_the_crop_and_resumes_to_the_bit(tmp_path, coco_set):
-    """Theta starts as the identity, where both samplings are one; then the pictures differ."""
+    """Both samplings agree at the identity, the initial theta, and differ later."""
     start = trainer(small(tmp_path / "one", coco_set)).fit()
     once, twice, crop = (
         small(tmp_path / name, coco_set, start) for name in ("once", "twice", "crop")

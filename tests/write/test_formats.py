@@ -1,4 +1,4 @@
-"""Every format read back the way its readers do."""
+"""Every output format, read back as its readers do."""
 
 import csv
 import json
