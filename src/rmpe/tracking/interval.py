@@ -1,6 +1,6 @@
 """Run the detector on some frames only; between them, boxes follow the poses of the last frame.
 
-The spatial transformer of RMPE makes this possible: it corrects imprecise boxes.
+A spatial transformer can correct these boxes; docs/video.md reports the measured effect.
 """
 
 from collections.abc import Callable
