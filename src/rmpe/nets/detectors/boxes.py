@@ -42,7 +42,7 @@ def paired_giou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def inside(points: Tensor, boxes: Tensor, least: Tensor | float = 0.0) -> Tensor:
-    """Whether points ``(A, 2)`` lie in boxes ``(..., M, 4)``, at least ``least`` wide and high.
+    """Whether points ``(A, 2)`` lie in boxes ``(..., M, 4)``, extended to ``least`` per side.
 
     Returns:
         ``(..., M, A)`` bool.
