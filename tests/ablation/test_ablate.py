@@ -327,7 +327,7 @@ def test_growth_is_not_for_spatial_transformers(tiny, tmp_path) -> None:
     )
     config = load_config(AblationConfig, tiny, ["cost=0"])
     first = replace(config.rows[0], stn=str(stn))
-    with pytest.raises(UsageError, match="growth is for rows with stn = 'none'"):
+    with pytest.raises(UsageError, match="growth needs stn = 'none'"):
         ablate(replace(config, rows=(first, Row("g", growth=1.0)), vary=()), lambda line: None)
     ablate(
         replace(config, rows=(first, Row("g", growth=1.0, stn="none")), vary=()), lambda line: None

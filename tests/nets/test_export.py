@@ -406,11 +406,11 @@ def test_calibration_without_photos_is_a_clear_error(tmp_path):
 def test_wrong_requests_are_clear_errors(checkpoint, tmp_path):
     with pytest.raises(UsageError, match="unknown way 'both'"):
         export_checkpoint(checkpoint, tmp_path, "both")
-    with pytest.raises(UsageError, match="ask for the way 'crop'"):
+    with pytest.raises(UsageError, match="choose the way 'crop'"):
         export_checkpoint(checkpoint, tmp_path, extra=True)
     alone = tmp_path / "alone.safetensors"
     save_checkpoint(alone, build_net(SPPE), {**CONFIG, "model": SPPE})
-    with pytest.raises(UsageError, match="no STN and SPPE to join"):
+    with pytest.raises(UsageError, match="no STN and SPPE to export"):
         export_checkpoint(alone, tmp_path, "crop")
     save_checkpoint(alone, build_net(SPPE), {"model": SPPE, "size": list(SIZE)})
     with pytest.raises(ModelError, match="has no 'skeleton'"):

@@ -288,5 +288,5 @@ def test_wrong_files_are_clear_errors(tmp_path):
     with pytest.raises(ModelError, match="not an rmpe checkpoint"):
         load_checkpoint(other)
     save_file({"x": torch.zeros(1)}, other, metadata={METADATA_KEY: json.dumps({"model": LITE})})
-    with pytest.raises(ModelError, match="do not fit"):
+    with pytest.raises(ModelError, match="do not match"):
         load_checkpoint(other)

@@ -90,7 +90,7 @@ def test_crowd_regions_are_left_out_in_silence(tmp_path):
 
 def test_files_that_are_something_else(tmp_path):
     annotations, photos = write_set(tmp_path, COCO)
-    with pytest.raises(DataError, match="the joints"):
+    with pytest.raises(DataError, match="its joints"):
         edit(annotations, lambda d: d["categories"][0].update(keypoints=list(COCO.joints[::-1])))
         read_coco(annotations, photos, COCO)
     annotations.write_text("[]")
@@ -168,7 +168,7 @@ def test_persons_check_their_shapes(tmp_path):
     people = read_coco(*write_set(tmp_path, COCO), COCO)
     with pytest.raises(ValueError, match="visibility of 6 people"):
         replace(people, visibility=people.visibility[:2])
-    with pytest.raises(ValueError, match="where, and only where"):
+    with pytest.raises(ValueError, match="exactly the labelled joints"):
         replace(people, visibility=np.zeros_like(people.visibility))
 
 

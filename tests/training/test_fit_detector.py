@@ -240,7 +240,7 @@ def test_the_command_tells_detectors_by_their_photos(tmp_path, photo_set):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("model.name=ssd512", "no other net can learn from it"),
+        ("model.name=ssd512", "a teacher needs the net person_detector"),
         ("weights=vgg.pth", "weights = FILE is for ssd512"),
         ("photos.sides=3", "did you mean 'side'"),
     ],
