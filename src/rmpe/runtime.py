@@ -39,6 +39,7 @@ class Session:
         import onnxruntime
 
         self.path = Path(path)
+        self._loaded_as = (self.path.absolute(), device, threads)
         if not self.path.is_file():
             raise ModelError(f"{path}: no such model file")
         options = onnxruntime.SessionOptions()
@@ -83,6 +84,10 @@ class Session:
                 )
         return outputs
 
+    def __reduce__(self) -> tuple[type["Session"], tuple[Path, Device, int]]:
+        """A pickle holds the file's name, not the engine's state: the model is loaded anew."""
+        return Session, self._loaded_as
+
     def __repr__(self) -> str:
         return f"Session({self.path.name}, {self.providers[0]})"
 
@@ -99,8 +104,8 @@ def choose_providers(device: Device, available: list[str]) -> list[str]:
     cuda = "CUDAExecutionProvider" in available
     if device == "cuda" and not cuda:
         raise ModelError(
-            "no CUDA in the installed ONNX Runtime: pip uninstall onnxruntime, then pip install onnxruntime-gpu "
-            "(the two overwrite each other; docs/install.md)"
+            "no CUDA in the installed ONNX Runtime: pip uninstall onnxruntime, then pip install"
+            " onnxruntime-gpu (the two overwrite each other; docs/install.md)"
         )
     return (
         ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -89,7 +89,8 @@ def find_images(
             raise DataError(f"{source}: cannot read: {error.strerror or error}") from error
     if not depths:
         raise DataError(
-            f"no images found in {', '.join(sources) or 'nothing'} (looked for {' '.join(sorted(SUFFIXES))})"
+            f"no images found in {', '.join(sources) or 'nothing'}"
+            f" (looked for {' '.join(sorted(SUFFIXES))})"
         )
     paths = sorted(depths)
     file_names = _distinct_names(paths, [depths[path] for path in paths])
@@ -152,7 +153,7 @@ def _annotated_ids(items: Sequence[ImageItem], annotations: Path) -> dict[ImageI
             continue
         if number in owners:
             raise DataError(
-                f"{annotations}: {owners[number].path} and {item.path} are both image {number} there"
+                f"{annotations}: {owners[number].path} and {item.path} are both image {number}"
             )
         ids[item] = number
         owners[number] = item
@@ -169,7 +170,7 @@ def _expand(sources: Iterable[str], listing: Iterable[str] | None) -> Iterator[s
 
 
 def _images_of(source: str) -> Iterator[tuple[Path, int]]:
-    """The images of one source, each with the number of parts of its path that lie below the source."""
+    """The images of one source, each with how many parts of its path lie below the source."""
     path = Path(source)
     if path.is_dir():
         yield from _images_below(path)
@@ -203,7 +204,7 @@ def _unreadable(error: OSError) -> None:
 
 
 def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
-    """Names made of the last parts of each path: as many as given, more where two names would be the same."""
+    """Names made of the last parts of each path: as many as given, more where two would be one."""
     parts = [_absolute(path).parts[1:] for path in paths]
     depths = list(depths)
     while True:
