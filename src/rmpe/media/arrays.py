@@ -60,15 +60,15 @@ def image_from_array(thing: Any, color: ChannelOrder = "rgb") -> Image:
     return np.ascontiguousarray(colors[..., ::-1] if color == "bgr" else colors)
 
 
-def check_channel_order(color: str) -> ChannelOrder:
-    """``rgb`` or ``bgr``.
+def check_channel_order(color: ChannelOrder) -> ChannelOrder:
+    """The order of colour channels itself, if there is such a one.
 
     Raises:
         ImageError: If it is neither.
     """
-    if color == "rgb" or color == "bgr":  # noqa: PLR1714 - in this form the type is narrowed
-        return color
-    raise ImageError(f"color is {color!r}; known: {', '.join(CHANNEL_ORDERS)}")
+    if color not in CHANNEL_ORDERS:
+        raise ImageError(f"color is {color!r}; known: {', '.join(CHANNEL_ORDERS)}")
+    return color
 
 
 def _channels_last(pixels: NDArray[Any]) -> NDArray[Any]:

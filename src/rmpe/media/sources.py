@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -103,6 +104,12 @@ def find_images(
     return [ImageItem(*item) for item in zip(paths, file_names, names, strict=True)]
 
 
+def natural_order(item: ImageItem) -> tuple[tuple[str | int, ...], Path]:
+    """A key to sort by: as people count, ``frame2`` before ``frame10``; padded numbers as ever."""
+    parts = re.split(r"(\d+)", item.path.as_posix())
+    return tuple(int(part) if part.isdecimal() else part for part in parts), item.path
+
+
 def image_ids(items: Sequence[ImageItem], annotations: Path | None = None) -> dict[ImageItem, int]:
     """Give every image its id.
 
@@ -153,7 +160,8 @@ def _annotated_ids(items: Sequence[ImageItem], annotations: Path) -> dict[ImageI
             continue
         if number in owners:
             raise DataError(
-                f"{annotations}: {owners[number].path} and {item.path} are both image {number}"
+                f"{annotations}: {owners[number].path} and {item.path} are both"
+                f" image {number} there"
             )
         ids[item] = number
         owners[number] = item
