@@ -360,7 +360,7 @@ MATRICES = {
     "plain": ((1, 0, 0, 1), lambda image: image),
     "90": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
     "180": ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
-    "270": ((0, -1, 1, 0), lambda image: np.rot90(image)),
+    "270": ((0, -1, 1, 0), np.rot90),
     "mirrored": ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
     "upside down": ((1, 0, 0, -1), lambda image: image[::-1]),
     "transposed": ((0, 1, 1, 0), lambda image: image.transpose(1, 0, 2)),

@@ -249,7 +249,9 @@ class Video:
                     continue
                 yield number, frame, image
 
-    def _packets(self, container: av.container.InputContainer) -> Iterator["av.Packet[av.VideoStream]"]:
+    def _packets(
+        self, container: av.container.InputContainer
+    ) -> Iterator["av.Packet[av.VideoStream]"]:
         while True:
             try:
                 yield from container.demux(_moving(container))
@@ -332,7 +334,8 @@ def upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
 
 def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32]:
     """The part of the frame's display matrix that turns and mirrors, ``(2, 2)``."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    side_data: Any = frame.side_data  # PyAV's types speak of fewer kinds than there are
+    data = side_data.get("DISPLAYMATRIX")
     if data is None:
         return np.eye(2, dtype=np.int32)
     return np.frombuffer(bytes(data), np.int32, 9).reshape(3, 3)[:2, :2]
