@@ -284,7 +284,7 @@ def _run(
             "people": people,
             "ids": len(ids),
             "corrupt": video.corrupt,
-            "dropped": end - len(tracks),
+            "dropped": max(0, end - len(tracks) - video.missing),
             "reconnects": video.reconnects,
             "stopped": stopped() or bool(lost),
             "interrupted": stopped(),
@@ -300,7 +300,12 @@ def _followed(
 ) -> Generator[tuple[VideoFrame, Poses]]:
     """Every frame with its people; what an earlier run has estimated is taken from its journal."""
     earlier = estimates.records(estimator.skeleton)
-    found = len(estimates)
+
+    def recorded(index: int) -> Poses | None:
+        if index not in estimates:
+            return None
+        return next(record.poses for record in earlier if record.image_id == index)
+
     return follow(
         estimator,
         video,
@@ -309,16 +314,19 @@ def _followed(
         else load_tracker(options.tracker, video.fps, live=video.live),
         interval=DetectionInterval(options.detect_every),
         smooth=None if options.smooth == NONE else OneEuro(),
-        recorded=lambda index: next(earlier).poses if index < found else None,
+        recorded=recorded,
         record=lambda frame, poses: estimates.append([_record(video, frame, poses)]),
     )
 
 
 def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
+    size = size_of(frame.image)
+    if frame.item is not None:  # an image file keeps its name
+        item = frame.item
+        path = str(item.path)
+        return Record(frame.index, item.file_name, item.name, path, size, poses, frame.seconds)
     name = f"{Path(video.name).stem}_{frame.index:06d}"
-    return Record(
-        frame.index, f"{name}.jpg", name, video.name, size_of(frame.image), poses, frame.seconds
-    )
+    return Record(frame.index, f"{name}.jpg", name, video.name, size, poses, frame.seconds)
 
 
 @contextmanager
