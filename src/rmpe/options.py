@@ -71,8 +71,9 @@ class PipelineOptions:
 
     @property
     def cores(self) -> int:
-        """How many cores the pipeline may use."""
-        return self.threads or os.cpu_count() or 1
+        """How many cores the pipeline may use: never more than there are."""
+        there = os.cpu_count() or 1
+        return min(self.threads or there, there)
 
     def load(self, workers: int = 1, detector: Detector | None = None) -> Estimator:
         """Load the models and put the pipeline together.
