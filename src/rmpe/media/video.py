@@ -128,7 +128,7 @@ class Video:
         else:
             self._container = self._open(fps)
             self.live = camera or (self._network and not self._container.duration)
-            stream = _moving(self._container)
+            stream = moving_pictures(self._container)
             self.fps = float(stream.average_rate or stream.guessed_rate or 0)
             self.total = 0 if self.live else stream.frames or _frames_by_duration(stream)
 
@@ -254,7 +254,7 @@ class Video:
     ) -> Iterator["av.Packet[av.VideoStream]"]:
         while True:
             try:
-                yield from container.demux(_moving(container))
+                yield from container.demux(moving_pictures(container))
             except IndexError:  # a packet of a track that the file's header does not know
                 self._count_corrupt("a packet of an unknown track")
             else:
@@ -272,7 +272,7 @@ class Video:
             reason = getattr(error, "strerror", None) or error
             raise ImageError(f"{self.name}: cannot open this {self._kind}: {reason}") from error
         try:
-            stream = _moving(container)
+            stream = moving_pictures(container)
         except ImageError as error:
             container.close()
             raise ImageError(f"{self.name}: {error}") from error
@@ -341,7 +341,7 @@ def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32]:
     return np.frombuffer(bytes(data), np.int32, 9).reshape(3, 3)[:2, :2]
 
 
-def _moving(container: av.container.InputContainer) -> av.VideoStream:
+def moving_pictures(container: av.container.InputContainer) -> av.VideoStream:
     """The first video track that is not a cover picture.
 
     Raises:
