@@ -7,12 +7,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePath
 
 from rmpe.errors import DataError
 from rmpe.files import read_json
 from rmpe.media.images import SUFFIXES
 
+# Bytes of the name of an output file before what is added to it, such as ``_keypoints.json``: file
+# systems take 255 in all.
+LONGEST_NAME = 220
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".mpg", ".mpeg"}
     | {".wmv", ".flv", ".3gp"}
@@ -27,8 +31,8 @@ class ImageItem:
         path: Where it is, as the user gave it.
         file_name: Relative name for the results, with its suffix and ``/`` between folders; no two
             images share one.
-        name: The same without its suffix (with it, where two would be the same): what output files
-            are called.
+        name: The same without its suffix (with it, where two would be the same), cut if it is very
+            long: what output files are called.
     """
 
     path: Path
@@ -101,7 +105,31 @@ def find_images(
         stem if taken[stem.casefold()] == 1 else name
         for stem, name in zip(stems, file_names, strict=True)
     ]
-    return [ImageItem(*item) for item in zip(paths, file_names, names, strict=True)]
+    return [ImageItem(*item) for item in zip(paths, file_names, shortened(names), strict=True)]
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names of output files with room for a suffix.
+
+    A name whose last part has more than `LONGEST_NAME` bytes is cut and ends in a number, by which
+    names that begin alike are kept apart.
+    """
+    taken = {name.casefold() for name in names}
+    return [_shortened(name, taken) for name in names]
+
+
+def _shortened(name: str, taken: set[str]) -> str:
+    folder, slash, last = name.rpartition("/")
+    if len(os.fsencode(last)) <= LONGEST_NAME:
+        return name
+    for number in count(1):
+        ending = f"~{number}"
+        kept = os.fsencode(last)[: LONGEST_NAME - len(ending)].decode("utf-8", "ignore")
+        short = f"{folder}{slash}{kept}{ending}"
+        if short.casefold() not in taken:
+            taken.add(short.casefold())
+            return short
+    raise AssertionError("numbers do not end")
 
 
 def natural_order(item: ImageItem) -> tuple[tuple[str | int, ...], Path]:
@@ -219,8 +247,8 @@ def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
         names = ["/".join(part[-depth:]) for part, depth in zip(parts, depths, strict=True)]
         # Compared without case, because the results may be written to a file system that ignores
         # it.
-        count = Counter(name.casefold() for name in names)
-        clashes = [index for index, name in enumerate(names) if count[name.casefold()] > 1]
+        same = Counter(name.casefold() for name in names)
+        clashes = [index for index, name in enumerate(names) if same[name.casefold()] > 1]
         if not any(depths[index] < len(parts[index]) for index in clashes):
             return names
         for index in clashes:
