@@ -25,7 +25,7 @@ from rmpe.draw import draw_poses
 from rmpe.errors import ImageError, UsageError
 from rmpe.media.contact_sheet import contact_sheet
 from rmpe.media.images import SUFFIXES, save_image
-from rmpe.media.sources import find_videos
+from rmpe.media.sources import find_videos, shortened
 from rmpe.media.video import Video, VideoFrame
 from rmpe.media.video_writer import VideoWriter
 from rmpe.options import PipelineOptions
@@ -34,8 +34,7 @@ from rmpe.poses import Poses
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.smooth import OneEuro
 from rmpe.video import TRACKERS, follow, load_tracker
-from rmpe.write import FORMATS, mot, posetrack, trc
-from rmpe.write.coco import write_images
+from rmpe.write import FORMATS, mot, posetrack, trc, write_formats
 from rmpe.write.journal import Journal, Record
 
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
@@ -171,7 +170,7 @@ def track(
     settings = pipeline.fingerprint()
     if len(names) == 1:
         summary = _track(names[0], folder, estimator, settings, options, camera=camera is not None)
-        sys.exit(1 if summary["stopped"] else 0)
+        sys.exit(1 if summary["stopped"] or summary["unwritten"] else 0)
     whole = True
     for name, own in zip(names, _folders(names, folder), strict=True):
         click.echo(f"{name}:", err=True)
@@ -181,7 +180,7 @@ def track(
             click.echo(f"failed: {error}", err=True)
             whole = False
             continue
-        whole &= not summary["stopped"]
+        whole &= not summary["stopped"] and not summary["unwritten"]
         if summary["interrupted"]:
             break
     sys.exit(0 if whole else 1)
@@ -275,10 +274,9 @@ def _run(
                 lost = str(error)
         if not len(tracks):
             raise ImageError(lost or f"{video.name}: no frame could be read")
-        files = [
-            VIDEO_FORMATS[name](tracks.records(skeleton), skeleton, out) for name in options.formats
-        ]
-        files.append(write_images(tracks.records(skeleton), out))
+        files, unwritten = write_formats(
+            VIDEO_FORMATS, options.formats, lambda: tracks.records(skeleton), skeleton, out
+        )
         return {
             "frames": len(tracks),
             "people": people,
@@ -290,7 +288,8 @@ def _run(
             "interrupted": stopped(),
             "lost": lost,
             "live": video.live,
-            "files": [str(file) for file in files],
+            "files": files,
+            "unwritten": unwritten,
             "drawn": str(out / "drawn.mp4") if options.draw else None,
         }
 
@@ -325,7 +324,8 @@ def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
         item = frame.item
         path = str(item.path)
         return Record(frame.index, item.file_name, item.name, path, size, poses, frame.seconds)
-    name = f"{Path(video.name).stem}_{frame.index:06d}"
+    (stem,) = shortened([Path(video.name).stem])
+    name = f"{stem}_{frame.index:06d}"
     return Record(frame.index, f"{name}.jpg", name, video.name, size, poses, frame.seconds)
 
 
@@ -402,6 +402,8 @@ def _report(summary: dict[str, Any], options: TrackOptions) -> None:
         return
     if summary["corrupt"]:
         click.echo(f"rmpe: {summary['corrupt']} damaged frames were left out", err=True)
+    for reason in summary["unwritten"]:
+        click.echo(f"failed: {reason}", err=True)
     if summary["dropped"]:
         click.echo(
             f"rmpe: {summary['dropped']} frames of the live source came too fast and were left out",
@@ -421,6 +423,7 @@ def _report(summary: dict[str, Any], options: TrackOptions) -> None:
             f" (score >= {options.draw_min_score}), "
             f"{summary['ids']} ids, {summary['seconds']:.1f} s ({rate:.1f} frames/s)"
         )
-        click.echo(f"results: {summary['files'][0]}")
+        if summary["files"]:
+            click.echo(f"results: {summary['files'][0]}")
         if summary["drawn"]:
             click.echo(f"video: {summary['drawn']}")
