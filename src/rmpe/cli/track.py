@@ -322,11 +322,12 @@ def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
     size = size_of(frame.image)
     if frame.item is not None:  # an image file keeps its name
         item = frame.item
-        path = str(item.path)
-        return Record(frame.index, item.file_name, item.name, path, size, poses, frame.seconds)
+        names = (item.file_name, item.name, str(item.path))
+        return Record(frame.index, *names, size, poses, frame.seconds, fps=video.fps)
     (stem,) = shortened([Path(video.name).stem])
     name = f"{stem}_{frame.index:06d}"
-    return Record(frame.index, f"{name}.jpg", name, video.name, size, poses, frame.seconds)
+    names = (f"{name}.jpg", name, video.name)
+    return Record(frame.index, *names, size, poses, frame.seconds, fps=video.fps)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from rmpe.errors import OutputError
 from rmpe.skeletons import Skeleton
-from rmpe.write import alphapose, coco, openpose, table
+from rmpe.write import alphapose, coco, coco_dataset, openpose, table
 from rmpe.write.journal import Record
 
 Writer: TypeAlias = Callable[[Iterable[Record], Skeleton, Path], Path]
@@ -14,6 +14,7 @@ Writer: TypeAlias = Callable[[Iterable[Record], Skeleton, Path], Path]
 # What `--format` may be; each writes its files from the journal's records.
 FORMATS: dict[str, Writer] = {
     "coco": coco.write,
+    "coco-dataset": coco_dataset.write,
     "alphapose": alphapose.write,
     "openpose": openpose.write,
     "csv": table.write,

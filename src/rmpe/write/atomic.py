@@ -17,8 +17,7 @@ LONGEST_NAME = 255
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name only when the block ends without an
-    error.
+    """Open a file for writing that appears under its name only when the block ends well.
 
     Args:
         path: The final file; its folder is made if need be, an older file is replaced.
