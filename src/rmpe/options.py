@@ -10,6 +10,7 @@ from rmpe.detect import WHOLE_IMAGE, Detector, RecordedBoxes, WholeImage, load_d
 from rmpe.errors import UsageError
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.stn import load_stn
+from rmpe.media.arrays import ChannelOrder
 from rmpe.models import resolve_model
 from rmpe.pipeline import Estimator
 from rmpe.runtime import Device, sha256_of
@@ -40,6 +41,8 @@ class PipelineOptions:
         min_score: Poses below it are left out, and boxes too poor to reach it are skipped; 0 for
             measuring AP.
         limit: Most people in one image.
+        color: Order of the colour channels of arrays that are passed to the estimator: ``rgb``, or
+            ``bgr`` for those that OpenCV read.
     """
 
     detector: str | Path | None = None
@@ -55,6 +58,7 @@ class PipelineOptions:
     flip_test: bool = False
     min_score: float = DEFAULT_MIN_SCORE
     limit: int = 100
+    color: ChannelOrder = "rgb"
 
     def __post_init__(self) -> None:
         if self.boxes and self.detector:
@@ -67,8 +71,9 @@ class PipelineOptions:
 
     @property
     def cores(self) -> int:
-        """How many cores the pipeline may use."""
-        return self.threads or os.cpu_count() or 1
+        """How many cores the pipeline may use: never more than there are."""
+        there = os.cpu_count() or 1
+        return min(self.threads or there, there)
 
     def load(self, workers: int = 1, detector: Detector | None = None) -> Estimator:
         """Load the models and put the pipeline together.
@@ -97,6 +102,7 @@ class PipelineOptions:
             min_score=self.min_score,
             limit=self.limit,
             workers=workers,
+            color=self.color,
         )
 
     def load_detector(self, threads: int = 0) -> Detector:
@@ -157,6 +163,7 @@ def load(
     flip_test: bool = False,
     min_score: float = DEFAULT_MIN_SCORE,
     limit: int = 100,
+    color: ChannelOrder = "rgb",
 ) -> Estimator:
     """Load models and put the pipeline together.
 
@@ -174,6 +181,7 @@ def load(
         flip_test: Also run every crop mirrored and average.
         min_score: Poses below it are left out.
         limit: Most people in one image.
+        color: ``bgr`` for arrays that OpenCV read.
 
     Raises:
         RmpeError: If a model cannot be used or an option is wrong.
@@ -191,5 +199,6 @@ def load(
         flip_test=flip_test,
         min_score=min_score,
         limit=limit,
+        color=color,
     )
     return options.load(workers, None if named else detector)  # type: ignore[arg-type] # an object

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rmpe.errors import UsageError
 from rmpe.media.background import Background
@@ -52,7 +53,7 @@ def load_tracker(name: str, fps: float, *, live: bool = False) -> Tracker:
 
 def track(
     estimator: Estimator,
-    source: str | Path,
+    source: str | Path | Iterable[Any],
     tracker: str = "poseflow",
     *,
     detect_every: Every = 1,
@@ -62,7 +63,8 @@ def track(
 
     Args:
         estimator: The pipeline.
-        source: Video file, folder of images, or URL; for a camera open a `Video` and `follow` it.
+        source: Video file, folder of images, URL, or the images themselves (each anything that
+            `rmpe.media.images.as_image` takes); for a camera open a `Video` and `follow` it.
         tracker: ``poseflow`` or ``oks``.
         detect_every: Run the detector on every so many frames, or ``auto``.
         smooth: Take the jitter out of the joints (one-euro filter).
@@ -70,7 +72,7 @@ def track(
     Raises:
         RmpeError: If the video cannot be read or an option is wrong.
     """
-    with Video(source) as video:
+    with Video(source, color=estimator.color) as video:
         yield from follow(
             estimator,
             video,
