@@ -7,7 +7,7 @@ import click
 
 from rmpe import __version__
 from rmpe.cli.commands import LazyGroup
-from rmpe.errors import RmpeError
+from rmpe.errors import NotInstalledError, RmpeError
 
 # name -> module:attribute; nothing here is imported before the command is asked for.
 COMMANDS = {
@@ -48,14 +48,21 @@ EXTRAS = {
 
 
 def main() -> None:
-    """Entry point: user errors become one line and exit code 2.
+    """Entry point: a user error becomes one line and exit code 2.
 
-    Everything else is a bug and keeps its traceback.
+    Any other exception is a fault of ours and keeps its traceback. On a terminal a model of the
+    catalogue that is missing is offered, and the command starts anew once it is there.
     """
     # OpenCV reports broken files on its own; we report them by name.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
-        rmpe(standalone_mode=True)
+        while True:
+            try:
+                rmpe(standalone_mode=True)
+            except NotInstalledError as error:
+                if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                    raise
+                _offer(error)
     except RmpeError as error:
         click.echo(f"rmpe: {error}", err=True)
         sys.exit(2)
@@ -66,3 +73,18 @@ def main() -> None:
         needs = f"pip install 'rmpe[{EXTRAS[package]}]'"
         click.echo(f"rmpe: {package} is not installed: {needs}", err=True)
         sys.exit(2)
+
+
+def _offer(error: NotInstalledError) -> None:
+    """Ask whether to fetch a missing model, and do so.
+
+    Raises:
+        RmpeError: If the user says no, or it cannot be fetched.
+    """
+    from rmpe.catalogue import shipped_catalogue  # only where something is missing
+    from rmpe.cli.fetch import fetch
+
+    click.echo(f"rmpe: {error}", err=True)
+    shipped = shipped_catalogue()
+    again = f"rmpe models get {error.name} -y"
+    fetch([shipped.find(error.name)], shipped, yes=False, again=again)
