@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 import click
 
@@ -46,6 +47,9 @@ EXTRAS = {
     "matplotlib": "eval",
 }
 
+# Only where a model is missing: it loads what dials out.
+OFFER = "rmpe.cli.fetch"
+
 
 def main() -> None:
     """Entry point: a user error becomes one line and exit code 2.
@@ -62,7 +66,8 @@ def main() -> None:
             except NotInstalledError as error:
                 if not (sys.stdin.isatty() and sys.stderr.isatty()):
                     raise
-                _offer(error)
+                click.echo(f"rmpe: {error}", err=True)
+                import_module(OFFER).offer(error.name)
     except RmpeError as error:
         click.echo(f"rmpe: {error}", err=True)
         sys.exit(2)
@@ -73,18 +78,3 @@ def main() -> None:
         needs = f"pip install 'rmpe[{EXTRAS[package]}]'"
         click.echo(f"rmpe: {package} is not installed: {needs}", err=True)
         sys.exit(2)
-
-
-def _offer(error: NotInstalledError) -> None:
-    """Ask whether to fetch a missing model, and do so.
-
-    Raises:
-        RmpeError: If the user says no, or it cannot be fetched.
-    """
-    from rmpe.catalogue import shipped_catalogue  # only where something is missing
-    from rmpe.cli.fetch import fetch
-
-    click.echo(f"rmpe: {error}", err=True)
-    shipped = shipped_catalogue()
-    again = f"rmpe models get {error.name} -y"
-    fetch([shipped.find(error.name)], shipped, yes=False, again=again)

@@ -17,7 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from rmpe.catalogue import Catalogue, Entry
+from rmpe.catalogue import Catalogue, Entry, shipped_catalogue
 from rmpe.cli.terminal import warnings_to
 from rmpe.download import Progress as Report
 from rmpe.download import host_of
@@ -58,6 +58,20 @@ def fetch(
             )
         click.echo(f"{entry.name}: {outcomes[-1].state} ({outcomes[-1].detail})")
     return outcomes
+
+
+def offer(name: str) -> None:
+    """Ask whether to fetch a model that a command needs, and do so.
+
+    Args:
+        name: What the catalogue calls it.
+
+    Raises:
+        UsageError: If the user says no.
+        ModelError: If it cannot be fetched.
+    """
+    shipped = shipped_catalogue()
+    fetch([shipped.find(name)], shipped, yes=False, again=f"rmpe models get {name} -y")
 
 
 def consent(
