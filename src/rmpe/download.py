@@ -43,7 +43,7 @@ class Limits:
         total: Seconds for everything.
         tries: Fruitless tries of one address; one that brings new bytes is not fruitless.
         most_tries: Tries of one address.
-        pause: Seconds before the second try; doubled before each further one.
+        pause: Seconds before the next try; doubled after each fruitless one.
     """
 
     silence: float = 30.0
@@ -127,7 +127,7 @@ def download(
     fruitless = 0
     host_of(address)
     _check_space(file, size)
-    for attempt in range(limits.most_tries):
+    for _ in range(limits.most_tries):
         before = _part(file).stat().st_size if _part(file).exists() else 0
         run = _Attempt(address, file, size, most, limits.silence)
         fault = run.watch(deadline, limits, progress)
@@ -137,10 +137,10 @@ def download(
             _part(file).replace(file)
             _note(file).unlink(missing_ok=True)
             return Downloaded(run.final, transferred, resumed)
-        fruitless = 0 if run.offset + run.received > before + CHUNK else fruitless + 1
+        fruitless = 0 if run.offset + run.received > before else fruitless + 1
         if fault.fatal or fruitless >= limits.tries or time.monotonic() >= deadline:
             break
-        time.sleep(min(limits.pause * 2**attempt, 30.0))
+        time.sleep(min(limits.pause * 2**fruitless, 30.0))
     raise ModelError(f"{address}: cannot download: {fault}")
 
 
