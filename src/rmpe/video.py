@@ -8,7 +8,7 @@ from typing import Any
 from rmpe.errors import UsageError
 from rmpe.media.background import Background
 from rmpe.media.video import Video, VideoFrame
-from rmpe.pipeline import Estimator
+from rmpe.pipeline import Estimator, OneStageEstimator
 from rmpe.poses import Poses
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.oks_tracker import OksTracker
@@ -112,6 +112,8 @@ def follow(
     Yields:
         Every frame with its people, in order.
     """
+    if isinstance(estimator, OneStageEstimator) and interval and interval.every != 1:
+        raise UsageError("a one-stage model looks at the whole of every frame: no detect_every")
     frames = Background(video, AHEAD, newest_only=video.live, on_close=video.stop)
     estimated = _estimated(estimator, frames, interval or DetectionInterval(), recorded, record)
     found = Background(estimated, AHEAD, on_close=frames.close)
