@@ -42,7 +42,10 @@ def run(*arguments):
         ([], []),
         (["a", "b/c"], ["a", "b/c"]),
         (["x" * LONGEST_NAME], ["x" * LONGEST_NAME]),
-        (["x" * 240, "x" * 241], ["x" * (LONGEST_NAME - 2) + "~1", "x" * (LONGEST_NAME - 2) + "~2"]),
+        (
+            ["x" * 240, "x" * 241],
+            ["x" * (LONGEST_NAME - 2) + "~1", "x" * (LONGEST_NAME - 2) + "~2"],
+        ),
         (["f/" + "ä" * 120], ["f/" + "ä" * 109 + "~1"]),
         (["x" * 218 + "~1", "x" * 250], ["x" * 218 + "~1", "x" * 218 + "~2"]),
         (["X" * 250, "x" * 250], ["X" * 218 + "~1", "x" * 218 + "~2"]),
@@ -59,7 +62,9 @@ def test_a_long_name_among_others_is_done_like_them(tmp_path, models, length):
     photo(folder / "a.jpg")
     photo(folder / "z.jpg")
     out = tmp_path / "out"
-    result = run("predict", folder, "--out", out, *models, "--format", "coco", "--format", "openpose")
+    result = run(
+        "predict", folder, "--out", out, *models, "--format", "coco", "--format", "openpose"
+    )
     assert result.exit_code == 0, result.output
     assert len(list((out / "drawn").iterdir())) == len(list((out / "openpose").iterdir())) == 3
     names = {image["file_name"] for image in json.loads((out / "images.json").read_text())}
@@ -81,7 +86,16 @@ def test_every_bad_file_is_one_failure(tmp_path, models):
     (out / "drawn" / "z.jpg").mkdir(parents=True)
     (out / "openpose" / "a_keypoints.json").mkdir(parents=True)
     result = run(
-        "predict", folder, "--out", out, *models, "--json", "--format", "openpose", "--format", "coco"
+        "predict",
+        folder,
+        "--out",
+        out,
+        *models,
+        "--json",
+        "--format",
+        "openpose",
+        "--format",
+        "coco",
     )
     assert result.exit_code == 1
     summary = json.loads(result.stdout)
@@ -103,7 +117,7 @@ def test_a_format_that_fails_does_not_stop_the_others(tmp_path):
     (tmp_path / "coco.json").mkdir()
     skeleton = None
     files, failures = write_formats(FORMATS, ["coco", "alphapose"], lambda: [], skeleton, tmp_path)
-    assert [os.path.basename(file) for file in files] == ["alphapose-results.json", "images.json"]
+    assert [Path(file).name for file in files] == ["alphapose-results.json", "images.json"]
     assert len(failures) == 1
     assert "coco.json: cannot write" in failures[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == [

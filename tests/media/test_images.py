@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import struct
+import sys
 
 import cv2
 import numpy as np
@@ -194,16 +195,8 @@ def half(kind):
         ("half.webp", half(".webp"), "damaged or truncated WebP"),
         ("half.bmp", half(".bmp"), "damaged or truncated BMP"),
         ("half.tif", half(".tif"), "damaged or truncated TIFF"),
-        (
-            "photo.heic",
-            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99,
-            "HEIC pictures are not supported; convert",
-        ),
-        (
-            "photo.heic",
-            b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 99,
-            "HEIC pictures are not supported; convert",
-        ),
+        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99, "HEIC"),
+        ("photo.heic", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 99, "HEIC"),
         (
             "photo.avif",
             b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + b"\0" * 99,
@@ -327,3 +320,20 @@ def test_a_file_too_large_for_a_picture_is_not_read(tmp_path):
         file.truncate(2**31)
     with pytest.raises(ImageError, match="larger than 1024 MiB"):
         read_image(tmp_path / "huge.png")
+
+
+def test_heic_is_read_with_its_extra(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:, 32:] = (200, 40, 40)
+    heif.encode("RGB", (64, 48), picture.tobytes(), str(tmp_path / "a.heic"), quality=95)
+    found = read_image(tmp_path / "a.heic")
+    assert found.shape == (48, 64, 3)
+    assert np.abs(found.astype(int) - picture).mean() < 8
+
+
+def test_heic_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99)
+    with pytest.raises(ImageError, match=r"pip install 'rmpe\[heic\]'; or convert it"):
+        read_image(tmp_path / "a.heic")

@@ -216,8 +216,7 @@ def test_nobody_there_is_one_line():
 
 
 def test_the_command_says_what_a_stream_went_through(tmp_path, monkeypatch):
-    from tiny_models import PEOPLE
-    from tiny_models import spot_pose_model, yolox_model
+    from tiny_models import PEOPLE, spot_pose_model, yolox_model
 
     monkeypatch.setattr(module, "RECONNECT", (0.01, 0.02, 0.04))
     models = [

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -96,6 +97,8 @@ def read_image(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
     """
     name, data = _contents(source)
     kind = kind_of(data)
+    if kind == "HEIC":
+        return _decode_heic(name, data)
     if kind is None or kind not in SIZES:
         raise ImageError(f"{name}: {_why_not(kind, animated=False)}")
     if kind == "JPEG" and not jpeg_is_whole(data):
@@ -157,6 +160,28 @@ def save_image(path: str | Path, image: Any, quality: int = 92) -> None:
         file.write(encoded.data)
 
 
+def _decode_heic(name: str, data: bytes) -> Image:
+    """The first picture of a HEIC file, turned as it says."""
+    try:
+        heif = import_module("pillow_heif")
+    except ImportError as error:
+        raise ImageError(
+            f"{name}: a HEIC picture needs: pip install 'rmpe[heic]'; or convert it to JPEG"
+        ) from error
+    try:
+        found = heif.open_heif(data, convert_hdr_to_8bit=True)
+        width, height = found.size
+        if width * height > (limit := _max_pixels()):
+            raise ImageError(
+                f"{name}: {width} x {height} pixels, more than {limit} in all; make it smaller, or"
+                f" set {MAX_PIXELS_VARIABLE} if the file can be trusted"
+            )
+        # Turns and mirrors of the file are applied by the decoder.
+        return image_from_array(np.asarray(found))
+    except (ValueError, RuntimeError, OSError, SyntaxError, EOFError) as error:
+        raise ImageError(f"{name}: cannot decode this HEIC: {error}") from error
+
+
 def _max_pixels() -> int:
     text = os.environ.get(MAX_PIXELS_VARIABLE, str(MAX_PIXELS))
     if not text.isdecimal():
@@ -215,8 +240,6 @@ def _why_not(kind: str | None, *, animated: bool) -> str:
         return "not an image of a known kind"
     if kind == "video":
         return "a video, not an image; use rmpe track"
-    if kind == "HEIC":
-        return "HEIC pictures are not supported; convert it to JPEG or PNG"
     if kind in {"AVIF", "GIF"} or animated:
         missing = f"animated {kind}" if animated else kind
         return (
