@@ -385,7 +385,7 @@ def test_get_by_command_with_the_mirror_of_the_environment(home, publisher):
 )
 def test_commands(home, arguments, code, words):
     if arguments[0] == "predict":
-        arguments = (arguments[0], str(ROOT / "docs" / "contact_sheet.jpg"), *arguments[2:])
+        arguments = (arguments[0], str(ROOT / "examples" / "basketball1.png"), *arguments[2:])
     with run(home, *arguments) as done:
         assert done.returncode == code
         assert words in done.stdout + done.stderr
