@@ -1,4 +1,4 @@
-"""A video from frames to people: detect, estimate, track, smooth; decoding and estimating overlap."""
+"""A video from frames to people: detect, estimate, track, smooth, each overlapping the next."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator

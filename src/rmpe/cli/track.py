@@ -419,8 +419,9 @@ def _report(summary: dict[str, Any], options: TrackOptions) -> None:
         click.echo(f"rmpe: stopped after {summary['frames']} frames{advice}", err=True)
     if not options.quiet:
         rate = summary["frames"] / summary["seconds"]
+        people = summary["people"] / summary["frames"]
         click.echo(
-            f"{summary['frames']} frames, {summary['people'] / summary['frames']:.1f} people a frame"
+            f"{summary['frames']} frames, {people:.1f} people a frame"
             f" (score >= {options.draw_min_score}), "
             f"{summary['ids']} ids, {summary['seconds']:.1f} s ({rate:.1f} frames/s)"
         )
