@@ -1,1 +1,1 @@
-"""Mutated files thrown at everything that reads files: ``python -m tests.fuzz json --count 20000``."""
+"""Mutated files for everything that reads files: ``python -m tests.fuzz json --count 20000``."""

@@ -28,9 +28,10 @@ def main() -> int:
     for group in options.groups:
         counts = run(group, options.count, options.seed, options.limit, options.keep)
         for name, count in counts.items():
-            print(count.as_line(group, name, options.seed), flush=True)
+            sys.stdout.write(count.as_line(group, name, options.seed) + "\n")
+            sys.stdout.flush()
             for fault, number in count.faults.items():
-                print(f"  {name}, try {number}: {fault}", file=sys.stderr)
+                sys.stderr.write(f"  {name}, try {number}: {fault}\n")
             faults += sum(count.outcomes[outcome] for outcome in OUTCOMES[2:])
     return int(faults > 0)
 

@@ -22,6 +22,8 @@ def _net(name: str) -> Any:
     arguments: dict[str, Any] = {"name": name}
     if name == "tiny_localisation":
         arguments["size"] = [64, 48]
+    if name == "lite":
+        arguments["joints"] = 17
     return build_net(arguments), arguments
 
 
@@ -29,7 +31,8 @@ def _seed(name: str) -> tuple[bytes, dict[str, Any]]:
     net, model = _net(name)
     weights = {key: value.contiguous() for key, value in net.state_dict().items()}
     config = {
-        "model": model, "skeleton": "coco17", "size": [64, 48], "growth": 1.3, "alignment": "center",
+        "model": model, "skeleton": "coco17", "size": [64, 48], "growth": 1.3,
+        "alignment": "center",
         "steps": 3, "training": {"steps": 3}, "name": "x", "license": "y",
     }  # fmt: skip
     return save(weights, metadata={"rmpe": json.dumps(config)}), config
@@ -56,7 +59,7 @@ def _mutate(generator: random.Random, seed: tuple[bytes, dict[str, Any]]) -> byt
 def _load(folder: Path, data: bytes) -> None:
     from rmpe.ablation.runs import finished, header
     from rmpe.errors import RmpeError
-    from rmpe.export import checkpoint_cards
+    from rmpe.export import model_card
     from rmpe.nets.checkpoint import load_checkpoint
 
     path = folder / "mutated.safetensors"
@@ -67,7 +70,9 @@ def _load(folder: Path, data: bytes) -> None:
     except RmpeError:
         pass
     net, config = load_checkpoint(path)
-    checkpoint_cards(path, net, config)
+    if "skeleton" in config and "size" in config:
+        model_card(config, "detector", "boxes")
+    net.eval()
 
 
 def _state_seed() -> dict[str, Any]:

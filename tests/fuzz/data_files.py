@@ -122,14 +122,16 @@ def _posetrack() -> dict[str, Any]:
     names += ["left_ear", "right_ear"]
     images = [
         {
-            "id": number, "vid_id": "v", "frame_id": number, "is_labeled": True, "file_name": f"{number}.png",
+            "id": number, "vid_id": "v", "frame_id": number, "is_labeled": True,
+            "file_name": f"{number}.png",
             "ignore_regions_x": [[0, 9, 9]], "ignore_regions_y": [[0, 0, 9]],
         }
         for number in (1, 2, 3)
     ]  # fmt: skip
     people = [
         {
-            "id": number, "image_id": number, "track_id": 0, "category_id": 1, "bbox": [5, 8, 60, 90],
+            "id": number, "image_id": number, "track_id": 0, "category_id": 1,
+            "bbox": [5, 8, 60, 90],
             "bbox_head": [10, 10, 20, 20], "keypoints": _pose(6, 17, 1), "scores": [],
         }
         for number in (1, 2, 3)
@@ -276,7 +278,7 @@ def _nms(other: Any, swapped: bool, folder: Path, data: bytes) -> None:
     path = _file(folder, data)
     fixed = folder / "fixed.json"
     fixed.write_bytes(to_json(other))
-    people = read_people(fixed if swapped else path)
+    people = read_people(fixed if swapped else path, COCO)
     truths = Truths.from_coco(people.annotations, people.image_ids, COCO)
     candidates = read_candidates(path if swapped else fixed, people, COCO)
     Candidates(candidates, truths).measure(PoseNmsParameters()).coco_ap()
@@ -300,11 +302,13 @@ def _journal_lines() -> list[Any]:
     for number in range(3):
         boxes = np.array([[1, 2, 30, 40]] * number, np.float32).reshape(-1, 4)
         poses = Poses(
-            rng.uniform(0, 99, (number, 17, 2)), rng.uniform(0, 1, (number, 17)), rng.uniform(0, 1, number),
+            rng.uniform(0, 99, (number, 17, 2)), rng.uniform(0, 1, (number, 17)),
+            rng.uniform(0, 1, number),
             boxes, COCO,
         )  # fmt: skip
         lines.append({
-            "image_id": number, "file_name": f"{number}.png", "name": str(number), "path": f"{number}.png",
+            "image_id": number, "file_name": f"{number}.png", "name": str(number),
+            "path": f"{number}.png",
             "size": [120, 160], "seconds": 0.0, "poses": poses.to_dict(),
         })  # fmt: skip
     return lines
@@ -536,7 +540,8 @@ def _array(generator: random.Random, array: Any) -> Any:
     if change == 2:
         return value.astype(str)
     return (
-        value, value, value, np.atleast_1d(value)[:1], value[None], value.ravel(), np.zeros(0), np.array(None),
+        value, value, value, np.atleast_1d(value)[:1], value[None], value.ravel(), np.zeros(0),
+        np.array(None),
         np.array("x"),
     )[change]  # fmt: skip
 

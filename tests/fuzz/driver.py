@@ -32,6 +32,7 @@ GROUPS = {
     "safetensors": "checkpoints:kinds",
     "npz": "data_files:npz_kinds",
 }
+READY = b'"ready"'
 # What may become of a try. Only the first two are right.
 OUTCOMES = ("read", "refused", "not one line", "traceback", "hang", "crash", "memory")
 MEMORY = 1024.0  # MB that reading one small file may need, libraries included
@@ -106,9 +107,8 @@ def run(
     try:
         number = 0
         while number < count:
-            for number, outcome, detail, seconds, peak in _watched(
-                group, number, count, seed, limit, scratch
-            ):
+            tries = _watched(group, number, count, seed, limit, scratch)
+            for number, outcome, detail, seconds, peak in tries:
                 kind = counts[names[number % len(names)]]
                 over = peak > MEMORY >= kind.peak and outcome in ("read", "refused")
                 said = "memory" if over else outcome
@@ -145,6 +145,7 @@ def _watched(
                 selector.register(worker.stdout, selectors.EVENT_READ)
                 begun = time.monotonic()
                 pending = b""
+                ready = False
                 while True:
                     if not selector.select(limit):
                         yield number, "hang", "hang", limit, 0.0
@@ -154,6 +155,9 @@ def _watched(
                         break
                     *lines, pending = (pending + got).split(b"\n")
                     for line in lines:
+                        if line == READY:
+                            ready = True
+                            continue
                         outcome, detail, peak = json.loads(line)
                         now = time.monotonic()
                         yield number, outcome, detail, now - begun, peak
@@ -162,6 +166,8 @@ def _watched(
             if worker.wait() != 0 or number < end:
                 errors.seek(0)
                 said = errors.read().decode(errors="replace").strip().splitlines()
+                if not ready:
+                    raise RuntimeError("\n".join(["the seeds cannot be made:", *said]))
                 detail = f"crash, exit code {worker.returncode}: {said[-1] if said else ''}"
                 yield number, "crash", detail, 0.0, 0.0
         finally:
@@ -179,6 +185,7 @@ def work(group: str, start: int, end: int, seed: int, scratch: Path) -> None:
     folders = [scratch / kind.name for kind in kinds]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
+    out.write(READY.decode() + "\n")
     for number in range(start, end):
         place = number % len(kinds)
         data = _input(kinds[place], seeds[place], group, number, seed)
