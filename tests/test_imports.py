@@ -22,8 +22,8 @@ HEAVY = {
 }
 # A layer may import those before it, and itself.
 LAYERS = [
-    {"errors", "affine", "files", "config", "skeletons", "boxes", "poses"},
-    {"runtime", "cards", "models", "catalogue", "download"},
+    {"errors", "affine", "fields", "files", "config", "skeletons", "annotations", "boxes", "poses"},
+    {"runtime", "cards", "models", "catalogue", "download", "checkpoints"},
     {"write", "media", "draw", "propose", "suppress"},
     {"detect", "estimate", "tracking"},
     {"pipeline", "install"},

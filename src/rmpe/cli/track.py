@@ -35,6 +35,7 @@ from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.smooth import OneEuro
 from rmpe.video import TRACKERS, follow, load_tracker
 from rmpe.write import FORMATS, mot, posetrack, trc, write_formats
+from rmpe.write.foreign import require_joints
 from rmpe.write.journal import Journal, Record
 
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
@@ -167,6 +168,7 @@ def track(
     names = [camera] if camera is not None else _videos(sources)
     folder = out or default_out(names[0], resume=options.resume)
     estimator = pipeline.load()
+    require_joints(options.formats, estimator.skeleton)
     settings = pipeline.fingerprint()
     if len(names) == 1:
         summary = _track(names[0], folder, estimator, settings, options, camera=camera is not None)
