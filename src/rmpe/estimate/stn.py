@@ -47,7 +47,7 @@ class Stn:
         Raises:
             ModelError: If it is not an STN.
         """
-        shape = next(iter(session.inputs.values()))
+        shape = card.input_shape(session)
         if card.kind != "stn" or len(shape) != 4:
             raise ModelError(
                 f"{session.path}: not a spatial transformer: {card.kind} model with input {shape}"
