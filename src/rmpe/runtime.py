@@ -71,18 +71,18 @@ class Session:
             reason = str(error).strip().splitlines()[0][:200]
             raise ModelError(f"{path}: not a model that ONNX Runtime can load: {reason}") from error
         try:
-            given = {node.name: node for node in self._session.get_inputs()}
+            nodes = self._session.get_inputs()
+            self.inputs = {node.name: _shape(node.shape) for node in nodes}
+            kinds = [node.type for node in nodes]
             self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
             self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
             raise ModelError(f"{path}: damaged: its names are not text") from error
-        self.inputs = {name: _shape(node.shape) for name, node in given.items()}
         if not self.inputs:
             raise ModelError(f"{path}: takes no input; not a model of images")
-        kind = next(iter(given.values())).type
-        if kind not in INPUT_TYPES:
-            raise ModelError(f"{path}: its input is {kind}; known: {', '.join(INPUT_TYPES)}")
-        self.input_type: type[np.generic] = INPUT_TYPES[kind]
+        if kinds[0] not in INPUT_TYPES:
+            raise ModelError(f"{path}: its input is {kinds[0]}; known: {', '.join(INPUT_TYPES)}")
+        self.input_type: type[np.generic] = INPUT_TYPES[kinds[0]]
         if math.prod(side or 1 for side in self.input_shape) > LARGEST_INPUT:
             raise ModelError(
                 f"{path}: takes an input of shape {self.input_shape}, more than"

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tiny_models import RGB3, spot_pose_model, spots, yolox_model
+from tiny_models import RGB3, constant_model, spot_pose_model, spots, yolox_model
 
 import rmpe
 from rmpe.boxes import Boxes
@@ -167,3 +167,14 @@ def test_models_of_the_cases(tmp_path, data_root, name):
                 else (found, path)
             )
         )(PHOTO)
+
+
+@pytest.mark.parametrize("zoom", [0.0, 1e-9, 50.0, 1e6, 1e18])
+def test_a_transformer_that_looks_nowhere_keeps_the_box(tmp_path, zoom):
+    theta = np.array([zoom, 0, 0, 0, zoom, 0], np.float32)
+    stn = constant_model(tmp_path, "stn.onnx", {"image": ["n", 3, 32, 24]}, theta, ["n", 6])
+    card = 'kind = "stn"\nname = "far"\ndecoder = "theta"\ngrowth = 1.3\nalignment = "center"\n'
+    stn.with_suffix(".toml").write_text(card)
+    pose = spot_pose_model(tmp_path)
+    moved = rmpe.load(found, pose, stn=stn)(PHOTO)
+    np.testing.assert_allclose(moved.keypoints, rmpe.load(found, pose)(PHOTO).keypoints, atol=0.2)
