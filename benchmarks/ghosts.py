@@ -17,6 +17,7 @@ from sequences import cutouts, empty_photos, sequence
 
 import rmpe
 from rmpe.boxes import iou
+from rmpe.tracking.flow import CONVINCED
 from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
 
 FPS = 10
@@ -35,7 +36,7 @@ def tracked(estimator, frames, flow):
 
 
 def histories(clips, estimator):
-    """Every track: its mean scores so far, frame by frame, and whether each frame overlaps a person."""
+    """Every track: its mean score so far in each frame, and whether it overlaps a person there."""
     tracks = defaultdict(list)
     parameters = replace(PoseFlowParameters(), lookahead=2, memory=30, believed=0.0)
     for number, clip in enumerate(clips):
@@ -46,6 +47,13 @@ def histories(clips, estimator):
                 tracks[number, int(poses.track_ids[index])].append((mean, overlap[index] > 0.3))
         print(f"clip {number}: {len(tracks)} tracks so far", flush=True)
     return [np.array(rows, np.float64) for rows in tracks.values()]
+
+
+def hidden(means, level):
+    """The frames in which a track has no id: not believed now, nor for good (`Flow.believed`)."""
+    known = np.arange(1, len(means) + 1) >= CONVINCED
+    for_good = np.maximum.accumulate((means >= level) & known)
+    return (means < level) & ~for_good
 
 
 def main():
@@ -70,7 +78,7 @@ def main():
     print("believed | frames of people without an id | frames of ghosts without an id")
     for level in LEVELS:
         lost, gone = (
-            np.concatenate([rows[:, 0] < level for rows in some] or [np.zeros(1, bool)])
+            np.concatenate([hidden(rows[:, 0], level) for rows in some] or [np.zeros(1, bool)])
             for some in (persons, ghosts)
         )
         print(
