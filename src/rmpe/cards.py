@@ -13,6 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rmpe.affine import Alignment
 from rmpe.config import from_mapping
 from rmpe.errors import DataError, ModelError
@@ -44,6 +47,7 @@ class ModelCard:
         skeleton: Name of the joints' skeleton or path of its TOML (pose models).
         size: Input (height, width); ``(0, 0)`` = read it from the model.
         color: ``rgb`` or ``bgr``.
+        layout: Order of the input's axes: ``nchw`` (channels first) or ``nhwc`` (channels last).
         mean: Three numbers subtracted from the 0..255 channels, in the model's channel order.
         sd: Three numbers the result is divided by.
         growth: Factor by which a box is grown before it is cut out.
@@ -71,6 +75,7 @@ class ModelCard:
     skeleton: str = "coco17"
     size: tuple[int, int] = (0, 0)
     color: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     sd: tuple[float, float, float] = (1.0, 1.0, 1.0)
     growth: float = 1.25
@@ -126,6 +131,24 @@ class ModelCard:
             return from_mapping(cls, parse_toml(text, place), place)
         except DataError as error:
             raise ModelError(str(error)) from error
+
+    def input_shape(self, session: Session) -> tuple[int | None, ...]:
+        """Shape of a model's input as (n, channels, height, width), whatever its layout.
+
+        Raises:
+            ModelError: If the model takes uint8 pixels and this card would change them.
+        """
+        if session.input_type == np.uint8 and (any(self.mean) or set(self.sd) != {1}):
+            raise ModelError(f"{session.path}: takes uint8 pixels: leave mean and sd out of its card")
+        shape = next(iter(session.inputs.values()))
+        if self.layout == "nhwc" and len(shape) == 4:
+            return shape[0], shape[3], shape[1], shape[2]
+        return shape
+
+    def arranged(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A batch ``(n, 3, height, width)`` with the axes in the order of the model's layout."""
+        order = (0, 2, 3, 1) if self.layout == "nhwc" else (0, 1, 2, 3)
+        return np.ascontiguousarray(batch.transpose(order))
 
     def to_toml(self) -> str:
         """The card as TOML; only what differs from the defaults."""

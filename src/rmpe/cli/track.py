@@ -57,6 +57,7 @@ class TrackOptions:
 
     Attributes:
         tracker: A name of `rmpe.video.TRACKERS`, or ``none``.
+        keep_ghosts: Give ids to flows that never look like a person, too.
         detect_every: Run the detector on every so many frames, or ``auto``.
         smooth: ``one-euro`` or ``none``.
         formats: Names of the result formats.
@@ -71,6 +72,7 @@ class TrackOptions:
     """
 
     tracker: str
+    keep_ghosts: bool
     detect_every: Every
     smooth: str
     formats: tuple[str, ...]
@@ -98,6 +100,11 @@ class TrackOptions:
 )
 @click.option(
     "--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True
+)
+@click.option(
+    "--keep-ghosts",
+    is_flag=True,
+    help="PoseFlow: also give ids to what is followed but never looks like a person.",
 )
 @click.option(
     "--detect-every",
@@ -312,7 +319,7 @@ def _followed(
         video,
         None
         if options.tracker == NONE
-        else load_tracker(options.tracker, video.fps, live=video.live),
+        else load_tracker(options.tracker, video.fps, live=video.live, ghosts=options.keep_ghosts),
         interval=DetectionInterval(options.detect_every),
         smooth=None if options.smooth == NONE else OneEuro(),
         recorded=recorded,
