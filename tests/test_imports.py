@@ -36,7 +36,7 @@ LAYERS = [
     {"learn", "datasets", "nets", "quantise"},
     {"training", "export"},
     {"training.pose", "training.detector"},
-    {"ablation"},
+    {"ablation", "serve"},
     {"cli", "__main__"},
 ]
 HEAVY_ROOMS = TORCH_ROOMS | {"quantise", "learn"}  # these may import scikit-learn or onnx on top

@@ -43,6 +43,7 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     folder = out_dir / "openpose"
     failures = []
     for record in records:
+<<<<<<< HEAD
         try:
             with atomic(folder / f"{record.name}_keypoints.json") as file:
                 file.write(json.dumps({"version": 1.3, "people": _people(record.poses)}).encode())
@@ -51,7 +52,16 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     if failures:
         others = f" ({len(failures) - 1} more files failed)" if failures[1:] else ""
         raise OutputError(failures[0] + others)
+=======
+        with atomic(folder / f"{record.name}_keypoints.json") as file:
+            file.write(encode(record.poses))
+>>>>>>> 7198625 (rmpe serve: photos and videos over HTTP, admission, limits, guard; no page yet)
     return folder
+
+
+def encode(poses: Poses) -> bytes:
+    """The file of one image."""
+    return json.dumps({"version": 1.3, "people": _people(poses)}).encode()
 
 
 def _people(poses: Poses) -> list[dict[str, Any]]:
