@@ -38,7 +38,9 @@ def main() -> None:
 
 
 def _end_with_server() -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin: its lock would be held when the interpreter ends before the server does.
+    while os.read(0, 1024):
+        pass
     os._exit(3)
 
 

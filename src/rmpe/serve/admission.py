@@ -103,14 +103,14 @@ class Admission(Generic[In, Out]):
         Raises:
             Refused: If not.
         """
+        if self.full:
+            raise Refused("full", "all waiting places are taken", self._retry_after())
         if self._of_client[client] >= self._per_client:
             raise Refused(
                 "client",
                 f"more than {self._per_client} requests at once from one caller",
                 self._retry_after(),
             )
-        if self.full:
-            raise Refused("full", "all waiting places are taken", self._retry_after())
 
     def submit(self, item: In, client: str, arrived: float) -> asyncio.Future[Out]:
         """Queue an item. Cancel the future when nobody waits for it any more.

@@ -77,6 +77,9 @@ def build(options: ServeOptions, pipeline: PipelineOptions, estimator: Estimator
         options: Limits and doors.
         pipeline: The models, as the processes of videos load them.
         estimator: The same, loaded.
+
+    Raises:
+        RmpeError: If the folder of the videos cannot be used.
     """
     service = _Service(options, pipeline, estimator)
     web = FastAPI(
@@ -100,7 +103,7 @@ def build(options: ServeOptions, pipeline: PipelineOptions, estimator: Estimator
         "/v1/videos": Limit(options.max_video + SMALL, options.timeout, SLOWEST_VIDEO),
     }
     other = Limit(SMALL, options.timeout)
-    limited = BodyLimit(guarded, limits, other, HELD * options.max_upload)
+    limited = BodyLimit(guarded, limits, other, HELD * (options.max_upload + SMALL))
     return RequestLog(limited, service.metrics)
 
 
@@ -116,8 +119,8 @@ class _Service:
         self.metrics = Metrics()
         self.models = answers.models_of(estimator)
         self.engine = Engine(estimator, options.max_pixels)
+        self.videos = VideoJobs(options, pipeline, estimator.skeleton)
         self.admission: Admission[bytes, Found]
-        self.videos: VideoJobs
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -133,9 +136,6 @@ class _Service:
             on_begin=self.metrics.begun,
         )
         self.metrics.depth.set_function(lambda: self.admission.depth)
-        self.videos = await asyncio.to_thread(
-            VideoJobs, options, self.pipeline, self.estimator.skeleton
-        )
         yield
         self.admission.close()
         await asyncio.to_thread(self.videos.close)

@@ -54,6 +54,7 @@ def listen(options: ServeOptions) -> socket.socket:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((options.host, options.port))
+        bound.listen(128)
     except OSError as error:
         raise UsageError(
             f"cannot listen on {options.host} port {options.port}: {error.strerror or error};"

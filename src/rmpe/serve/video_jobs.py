@@ -332,7 +332,7 @@ class VideoJobs:
         """Wait for the end of a job; why it was stopped before it, if it was."""
         progress = _Progress(job.out / "journal.jsonl")
         began = time.monotonic()
-        seen: deque[tuple[float, int]] = deque([(began, 0)])
+        seen: deque[tuple[float, int]] = deque()
         while child.poll() is None:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped or job.deleted, timeout=POLL)
@@ -342,10 +342,11 @@ class VideoJobs:
             now = time.monotonic()
             job.frames = progress.read()
             job.total = progress.total
-            seen.append((now, job.frames))
-            while now - seen[0][0] > RATE_WINDOW and len(seen) > 2:
-                seen.popleft()
-            job.rate = (job.frames - seen[0][1]) / max(now - seen[0][0], POLL)
+            if job.frames:  # loading the models is not slowness
+                seen.append((now, job.frames))
+                while now - seen[0][0] > RATE_WINDOW and len(seen) > 2:
+                    seen.popleft()
+                job.rate = (job.frames - seen[0][1]) / max(now - seen[0][0], POLL)
             most = self._options.max_frames
             if max(job.frames, job.total) > most:
                 return f"more than {most} frames"
