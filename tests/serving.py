@@ -76,9 +76,19 @@ class Client:
     def raw(self, path):
         """Status and body of GET for a path just as it is spelt: httpx would tidy it up."""
         path, _, query = path.partition("?")
-        scope = {"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "root_path": "",
-                 "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode(),
-                 "headers": [(b"host", b"127.0.0.1:8000")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000)}
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "root_path": "",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(b"host", b"127.0.0.1:8000")],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 8000),
+        }
         sent = []
 
         async def receive():
@@ -90,9 +100,16 @@ class Client:
         self.loop.run_until_complete(self.app(scope, receive, send))
         return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
-    def many(self, calls):
+    def many(self, calls, after=0, then=None):
+        """Answers to calls that begin together; ``then`` is called when so many are answered."""
+
         async def together():
-            return await asyncio.gather(*(self.http.request(*call[:2], **call[2]) for call in calls))
+            tasks = [asyncio.ensure_future(self.http.request(*call[:2], **call[2])) for call in calls]
+            while then and sum(task.done() for task in tasks) < after:
+                await asyncio.sleep(0.01)
+            if then:
+                then()
+            return await asyncio.gather(*tasks)
 
         return self.loop.run_until_complete(together())
 
@@ -164,7 +181,9 @@ class Process:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
         self.lines = [self.child.stderr.readline()]
-        assert self.lines[0].startswith("rmpe serve: http"), self.lines[0] + self.child.stderr.read()
+        assert self.lines[0].startswith("rmpe serve: http"), (
+            self.lines[0] + self.child.stderr.read()
+        )
         self.url = self.lines[0].split()[-1]
         self.port = int(self.url.rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as first:
@@ -185,7 +204,14 @@ def process(tmp_path, pipeline):
     started = []
 
     def start(*arguments, jobs=None):
-        models = ["--detector", str(pipeline.detector), "--pose", str(pipeline.pose), "--threads", "1"]
+        models = [
+            "--detector",
+            str(pipeline.detector),
+            "--pose",
+            str(pipeline.pose),
+            "--threads",
+            "1",
+        ]
         server = Process([*models, *arguments], jobs or tmp_path / "jobs")
         started.append(server)
         return server

@@ -125,14 +125,20 @@ def test_whom_nobody_waits_for_is_dropped():
     run(scenario)
 
 
-@pytest.mark.parametrize(("items", "calls"), [("a", [["a"]]), ("abcde", [["a", "b", "c"], ["d", "e"]])])
+@pytest.mark.parametrize(
+    ("items", "calls"), [("a", [["a"]]), ("abcde", [["a", "b", "c"], ["d", "e"]])]
+)
 def test_items_share_a_call_but_do_not_wait_long(items, calls):
     async def scenario():
         gate = Gate()
         gate.opened.set()
         seen = []
         queue = admit(
-            gate, places=9, batch=3, batch_wait=0.03, on_begin=lambda n, waits: seen.append((n, waits))
+            gate,
+            places=9,
+            batch=3,
+            batch_wait=0.03,
+            on_begin=lambda n, waits: seen.append((n, waits)),
         )
         futures = [queue.submit(item, "x", now()) for item in items]
         assert await asyncio.gather(*futures) == [f"{item}!" for item in items]

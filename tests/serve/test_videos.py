@@ -38,7 +38,12 @@ def test_a_video_from_upload_to_result(client, clip, pipeline, tmp_path):
     assert answer.status_code == 202
     name = answer.json()["id"]
     state = client.until_done(name)
-    assert (state["state"], state["frames"], state["percent"], state["error"]) == ("done", 12, 100.0, "")
+    assert (state["state"], state["frames"], state["percent"], state["error"]) == (
+        "done",
+        12,
+        100.0,
+        "",
+    )
     track(clip, pipeline, tmp_path / "out")
     for form, file in FILES.items():
         result = client("GET", f"/v1/videos/{name}/result?format={form}")
@@ -115,7 +120,9 @@ def test_results_do_not_stay_for_ever(connect, clip, tmp_path):
     assert [path.name for path in (tmp_path / "jobs").iterdir()] == ["lock"]
 
 
-def test_what_was_asked_of_a_server_that_went_is_done_by_the_next(connect, process, clip, pipeline, tmp_path):
+def test_what_was_asked_of_a_server_that_went_is_done_by_the_next(
+    connect, process, clip, pipeline, tmp_path
+):
     long = tmp_path / "long.mp4"
     lengthen(clip, long, 40)
     jobs = tmp_path / "killed"
@@ -129,7 +136,11 @@ def test_what_was_asked_of_a_server_that_went_is_done_by_the_next(connect, proce
     assert not (jobs / name / "end.json").exists()
     client = connect(jobs=jobs)
     assert client.until_done(name)["state"] == "done"
-    assert (jobs / name / "out" / "journal.jsonl").read_bytes().startswith(before[: before.rindex(b"\n")])
+    assert (
+        (jobs / name / "out" / "journal.jsonl")
+        .read_bytes()
+        .startswith(before[: before.rindex(b"\n")])
+    )
     track(long, pipeline, tmp_path / "undisturbed")
     result = client("GET", f"/v1/videos/{name}/result?format=coco").content
     assert result == (tmp_path / "undisturbed" / "coco.json").read_bytes()
@@ -149,7 +160,16 @@ def lengthen(clip, to, times):
 
 def test_two_servers_do_not_share_a_folder(connect, process, tmp_path):
     connect()
-    command = [sys.executable, "-m", "rmpe", "serve", "--port", "0", "--jobs", str(tmp_path / "jobs")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [
+        sys.executable,
+        "-m",
+        "rmpe",
+        "serve",
+        "--port",
+        "0",
+        "--jobs",
+        str(tmp_path / "jobs"),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "another rmpe serve" in done.stderr

@@ -27,22 +27,16 @@ LIMITS = "Limits"
 GPU_BATCH = 8
 
 
-class Amount(click.ParamType):
-    """A number with a unit: ``20MB``, ``50MP``, ``4GB``."""
+def _amount(unit: str) -> Callable[[click.Context, click.Parameter, str], int]:
+    """A number with a unit, such as ``20MB`` or ``50MP``."""
 
-    def __init__(self, unit: str) -> None:
-        self.name = unit
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """The number without its unit."""
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*([kmg]?){self.name}?", value.lower())
+    def convert(_context: click.Context, _option: click.Parameter, value: str) -> int:
+        found = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*([kmg]?){unit}?", value.lower())
         if not found:
-            self.fail(f"{value!r} is not an amount such as 20M{self.name.upper()}", param, ctx)
+            raise click.BadParameter(f"{value!r} is not an amount such as 20M{unit.upper()}")
         return round(float(found[1]) * UNITS[found[2]])
+
+    return convert
 
 
 def _flags(command: Callable[..., T]) -> Callable[..., T]:
@@ -84,10 +78,10 @@ def _flags(command: Callable[..., T]) -> Callable[..., T]:
             "show_default": True,
             "help": "Seconds until a photo's work must begin.",
         },
-        "--max-upload": {"type": Amount("b"), "default": "20MB", "show_default": True},
-        "--max-pixels": {"type": Amount("p"), "default": "50MP", "show_default": True},
-        "--max-video": {"type": Amount("b"), "default": "500MB", "show_default": True},
-        "--jobs-size": {"type": Amount("b"), "default": "4GB", "show_default": True},
+        "--max-upload": {"callback": _amount("b"), "default": "20MB", "show_default": True},
+        "--max-pixels": {"callback": _amount("p"), "default": "50MP", "show_default": True},
+        "--max-video": {"callback": _amount("b"), "default": "500MB", "show_default": True},
+        "--jobs-size": {"callback": _amount("b"), "default": "4GB", "show_default": True},
         "--keep": {
             "type": click.FloatRange(0, min_open=True),
             "default": 3600.0,

@@ -92,4 +92,3 @@ def skeleton_json(skeleton: Skeleton) -> dict[str, Any]:
         "sigmas": list(skeleton.sigmas),
         "colors": [list(color) for color in skeleton.colors],
     }
-

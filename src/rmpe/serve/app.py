@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -48,6 +48,9 @@ JsonName = Literal["json", "coco", "csv", "openpose"]
 ResultName = Literal["json", "coco", "csv", "posetrack", "mot", "trc", "mp4"]
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22}$", description="As `POST` answered.")]
 BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 
 class Failure(BaseModel):
@@ -152,15 +155,16 @@ class _Service:
             raise _refusal(error) from error
 
     async def find(self, photo: bytes, request: Request) -> Found:
-        """The people of a photo, when a worker is free; nothing is done for a caller who has left."""
+        """The people of a photo, when a worker is free; nothing for a caller who has left."""
         arrived = request.scope["rmpe.arrived"]
         try:
             found = self.admission.submit(photo, request.scope["rmpe.client"], arrived)
         except Refused as error:
             raise _refusal(error) from error
         gone = asyncio.ensure_future(_gone(request))
+        either: list[asyncio.Future[Any]] = [found, gone]
         try:
-            await asyncio.wait({found, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not found.done():
                 raise ClientGone
             return found.result()
@@ -269,7 +273,7 @@ def _add_health(web: FastAPI, service: _Service) -> None:
         }
 
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
+REFUSALS: Responses = {
     401: {"model": Failure, "description": "No valid token."},
     403: {"model": Failure, "description": "Another host name, or a page of another server."},
     408: {"model": Failure, "description": "The body did not come in time."},
@@ -290,7 +294,7 @@ def _upload(kinds: list[str]) -> dict[str, Any]:
 
 def _add_photos(web: FastAPI, service: _Service) -> None:
     kinds = ["image/jpeg", "image/png", "image/webp", "application/octet-stream"]
-    known = {200: {"content": {kind: {} for kind in ("application/json", "text/csv")}}}
+    known: Responses = {200: {"content": {kind: {} for kind in ("application/json", "text/csv")}}}
     codes = (401, 403, 408, 413, 415, 422, 429, 503)
 
     @web.post(
@@ -317,14 +321,12 @@ def _add_photos(web: FastAPI, service: _Service) -> None:
             raise HttpError(422, f"{NAME}: the body is empty")
         if len(photo) > service.options.max_upload:
             raise HttpError(413, f"at most {service.options.max_upload} bytes", "size")
-        if not is_image(photo[:32]):
+        if not is_image(bytes(photo[:32])):
             raise HttpError(415, f"{NAME}: not an image of a known kind")
         found = await service.find(bytes(photo), request)
         request.scope["rmpe.people"] = len(found.poses)
         service.metrics.found(len(found.poses), found.seconds)
-        body, kind = answers.encode(
-            found, form, image_id, min_score, {"models": service.models}
-        )
+        body, kind = answers.encode(found, form, image_id, min_score, {"models": service.models})
         return Response(body, media_type=kind)
 
 
@@ -399,7 +401,10 @@ def _add_videos(web: FastAPI, service: _Service) -> None:
                 service.videos.delete(job)
         return status(job)
 
-    missing = {404: {"model": Failure}, **{code: REFUSALS[code] for code in (401, 403, 422)}}
+    missing: Responses = {
+        404: {"model": Failure},
+        **{code: REFUSALS[code] for code in (401, 403, 422)},
+    }
 
     @web.get("/v1/videos/{name}", tags=["videos"], responses=missing)
     async def progress(name: JobId) -> VideoStatus:

@@ -51,7 +51,9 @@ class BodyLimit:
         held: Bytes of bodies in memory now.
     """
 
-    def __init__(self, app: ASGIApp, limits: dict[str, Limit], other: Limit, most_held: int) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: dict[str, Limit], other: Limit, most_held: int
+    ) -> None:
         """Wrap an app.
 
         Args:
@@ -129,7 +131,7 @@ class _Body:
                 raise HttpError(503, "too many photos at once", "memory", {"Retry-After": "1"})
 
     async def send(self, message: Message) -> None:
-        """Pass the answer on; if it comes before the end of the body, wait for its caller a little."""
+        """Pass the answer on; if it comes before the end of the body, linger a little."""
         if message["type"] == "http.response.start":
             self._early = not self._complete
             if self._early:

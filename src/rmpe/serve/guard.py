@@ -1,4 +1,4 @@
-"""Who may call: names of this machine, pages of this server, tokens; and headers on every answer."""
+"""Who may call: names of this machine, our own pages, tokens; and headers on every answer."""
 
 import hmac
 import ipaddress
@@ -87,9 +87,7 @@ class Guard:
             hmac.compare_digest(given.strip().encode("latin-1"), token) for token in self._tokens
         ]
         if scheme.lower() != "bearer" or not any(matches):
-            raise HttpError(
-                401, "a valid token is needed", "token", {"WWW-Authenticate": "Bearer"}
-            )
+            raise HttpError(401, "a valid token is needed", "token", {"WWW-Authenticate": "Bearer"})
         return f"token {matches.index(True)}"
 
 

@@ -105,9 +105,7 @@ def _jpeg2000(data: bytes) -> Size:
 
 def _avif(data: bytes) -> Size:
     """The largest of all pictures in the file: which one is shown is written elsewhere."""
-    sizes = [
-        _unpack(">II", data, match.end() + 4) for match in re.finditer(b"ispe", data[:65536])
-    ]
+    sizes = [_unpack(">II", data, match.end() + 4) for match in re.finditer(b"ispe", data[:65536])]
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return height, width
 

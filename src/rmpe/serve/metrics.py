@@ -10,9 +10,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "rmpe_requests", "Answers.", ["route", "status"], registry=registry
-        )
+        self.requests = Counter("rmpe_requests", "Answers.", ["route", "status"], registry=registry)
         self.rejected = Counter(
             "rmpe_rejected", "Requests refused before any work.", ["reason"], registry=registry
         )

@@ -111,9 +111,7 @@ def read_tokens(path: Path) -> tuple[str, ...]:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot read the tokens: {error}") from error
-    tokens = tuple(
-        text for line in lines if (text := line.strip()) and not text.startswith("#")
-    )
+    tokens = tuple(text for line in lines if (text := line.strip()) and not text.startswith("#"))
     if not tokens or any(len(token) < MIN_TOKEN or not token.isascii() for token in tokens):
         raise UsageError(
             f"{path}: needs one token a line, each of at least {MIN_TOKEN} ASCII characters; make"

@@ -55,4 +55,3 @@ class RequestLog:
             people = {"people": scope["rmpe.people"]} if "rmpe.people" in scope else {}
             taken = {"ms": round(1000 * (time.perf_counter() - began), 1)}
             logger.info(json.dumps(entry | line | people | taken))
-

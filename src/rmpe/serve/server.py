@@ -39,7 +39,8 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _give_up(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        # uvicorn declares `cycle` without the None that it begins with.
+        if not getattr(self, "cycle", None) and not self.transport.is_closing():
             self.transport.close()
 
 

@@ -445,8 +445,8 @@ def pipeline_arguments(pipeline: PipelineOptions) -> list[str]:
     for flag, value in flags.items():
         if value is not None:
             # The job runs in a folder of its own.
-            is_file = isinstance(value, str | Path) and Path(value).is_file()
-            given += [flag, str(Path(value).resolve()) if is_file else str(value)]
+            path = Path(str(value))
+            given += [flag, str(path.resolve() if path.is_file() else value)]
     return [*given, *(["--flip-test"] if pipeline.flip_test else [])]
 
 
@@ -454,8 +454,10 @@ def _reason(job: Job, line: str, code: int) -> str:
     """The last message of a job, without paths of this machine."""
     if code < 0 or not line.startswith("rmpe: "):
         return "the video could not be worked on: too large for the memory, or the decoder failed"
-    return line.removeprefix("rmpe: ").replace(str(job.source), "video").replace(
-        str(job.folder), "job"
+    return (
+        line.removeprefix("rmpe: ")
+        .replace(str(job.source), "video")
+        .replace(str(job.folder), "job")
     )
 
 

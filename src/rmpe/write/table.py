@@ -43,9 +43,7 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
 def write_to(file: BinaryIO, records: Iterable[Record], skeleton: Skeleton) -> None:
     """Write the table into an open file."""
     joints = [f"{joint}_{part}" for joint in skeleton.joints for part in ("x", "y", "score")]
-    text = io.TextIOWrapper(
-        file, "utf-8", errors="surrogateescape", newline="", write_through=True
-    )
+    text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="", write_through=True)
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*PERSON, *joints])
     rows.writerows(row for record in records for row in _rows(record))

@@ -142,7 +142,7 @@ function fit() {
   if (!shown?.size) return;
   const [width, height] = shown.size;
   const frame = $('frame');
-  const most = Math.max(200, 0.76 * innerHeight);
+  const most = Math.max(200, (shown.kind === 'video' ? 0.64 : 0.76) * innerHeight);
   const scale = Math.min((frame.clientWidth - 2) / width, most / height, 3) * zoom;
   $('stage').style.width = `${Math.floor(width * scale)}px`;
   $('stage').style.height = `${Math.floor(height * scale)}px`;
@@ -196,6 +196,7 @@ function people(list, width, height) {
 
 function listPeople() {
   const visible = overlay.visible;
+  if (shown?.kind !== 'photo') visible.sort(([i, a], [j, b]) => personNumber(a, i) - personNumber(b, j)); // rows stay where they are
   const hidden = overlay.people.length - visible.length;
   const more = hidden ? `, ${hidden} below the score` : '';
   $('count').textContent = shown?.waiting || (shown?.kind === 'video' && !shown.frames) ? 'Looking for people…'
