@@ -104,7 +104,9 @@ class Client:
         """Answers to calls that begin together; ``then`` is called when so many are answered."""
 
         async def together():
-            tasks = [asyncio.ensure_future(self.http.request(*call[:2], **call[2])) for call in calls]
+            tasks = [
+                asyncio.ensure_future(self.http.request(*call[:2], **call[2])) for call in calls
+            ]
             while then and sum(task.done() for task in tasks) < after:
                 await asyncio.sleep(0.01)
             if then:

@@ -13,7 +13,9 @@ from conftest import ROOT
 
 pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = (
+    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
@@ -116,7 +118,9 @@ def test_joints_lie_where_the_answer_says(visit, server):
     assert len(drawn) > 20
     for person, joint, x, y in drawn:
         assert answer["people"][person]["keypoints"][3 * joint : 3 * joint + 2] == [x, y]
-    picture = page.evaluate("[document.getElementById('picture').width, document.getElementById('picture').height]")
+    picture = page.evaluate(
+        "[document.getElementById('picture').width, document.getElementById('picture').height]"
+    )
     assert picture == [answer["image"]["width"], answer["image"]["height"]]
 
 

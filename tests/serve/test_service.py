@@ -93,8 +93,8 @@ def test_ids_and_least_score_are_the_callers(client, photo):
         (b"%PDF-1.7 and so on", 415, "known kind"),
         (png(30_000, 30_000), 422, "30000 x 30000 pixels"),
         (png(64, 64), 422, "PNG"),
-        (b"\x89PNG\r\n\x1a\n", 422, "header"),
-        (b"\xff\xd8\xff\xe0" + bytes(50), 422, "header"),
+        (b"\x89PNG\r\n\x1a\n", 422, "truncated PNG"),
+        (b"\xff\xd8\xff\xe0" + bytes(50), 422, "truncated JPEG"),
         (b"GIF89a\x10\0\x10\0" + bytes(9), 422, "GIF"),
     ],
 )

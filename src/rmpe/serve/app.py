@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -21,10 +22,10 @@ from rmpe.pipeline import Estimator
 from rmpe.serve import answers
 from rmpe.serve.admission import Admission, Refused
 from rmpe.serve.body import BodyLimit, ClientGone, Limit, read_upload
-from rmpe.serve.engine import NAME, Engine, Found
+from rmpe.media.headers import SIGNATURE_LENGTH
+from rmpe.serve.engine import Engine, Found, is_photo
 from rmpe.serve.errors import HttpError, Refusals, answer
 from rmpe.serve.guard import Guard, SafeHeaders
-from rmpe.serve.image_header import is_image
 from rmpe.serve.metrics import Metrics
 from rmpe.serve.options import ServeOptions
 from rmpe.serve.request_log import RequestLog
@@ -318,11 +319,11 @@ def _add_photos(web: FastAPI, service: _Service) -> None:
         photo = bytearray()
         await read_upload(request.scope, request.receive, photo.extend)
         if not photo:
-            raise HttpError(422, f"{NAME}: the body is empty")
+            raise HttpError(422, "photo: the body is empty")
         if len(photo) > service.options.max_upload:
             raise HttpError(413, f"at most {service.options.max_upload} bytes", "size")
-        if not is_image(bytes(photo[:32])):
-            raise HttpError(415, f"{NAME}: not an image of a known kind")
+        if not is_photo(bytes(photo[:SIGNATURE_LENGTH])):
+            raise HttpError(415, "photo: not an image of a known kind")
         found = await service.find(bytes(photo), request)
         request.scope["rmpe.people"] = len(found.poses)
         service.metrics.found(len(found.poses), found.seconds)
@@ -389,7 +390,7 @@ def _add_videos(web: FastAPI, service: _Service) -> None:
                 size = file.tell()
             if not size:
                 raise HttpError(422, "video: the body is empty")
-            if is_image(_head(job)):
+            if is_photo(_head(job)):
                 raise HttpError(415, "video: this is a photo: send it to /v1/poses")
             wish = Wish(tracker, detect_every, smooth, draw)
             await asyncio.to_thread(service.videos.submit, job, wish)
@@ -437,7 +438,7 @@ def _add_videos(web: FastAPI, service: _Service) -> None:
 
 def _head(job: Job) -> bytes:
     with job.source.open("rb") as file:
-        return file.read(32)
+        return file.read(SIGNATURE_LENGTH)
 
 
 async def _gone(request: Request) -> None:
@@ -452,5 +453,6 @@ def _refusal(error: Refused) -> HttpError:
 
 
 def _clean(error: Exception) -> str:
-    """One line without what is ours to know."""
-    return str(error).splitlines()[0][:300]
+    """One line for the caller, without what the operator would do."""
+    text = re.sub(r"^image in memory \(\d+ bytes\): ", "", str(error).splitlines()[0])
+    return f"photo: {text[:300]}"

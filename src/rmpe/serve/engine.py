@@ -7,14 +7,13 @@ from typing import TypeVar
 
 from rmpe.boxes import Boxes, size_of
 from rmpe.errors import ImageError, RmpeError
-from rmpe.media.images import decode_image
+from rmpe.media.headers import SIZES, kind_of
+from rmpe.media.headers import size_of as declared_size
+from rmpe.media.images import read_image
 from rmpe.pipeline import Estimator, Image
 from rmpe.poses import Poses
-from rmpe.serve.image_header import image_size
 
 T = TypeVar("T")
-# What a photo is called in messages: names that clients give are never used.
-NAME = "photo"
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Engine:
     def _look(self, photo: bytes) -> tuple[Image, Boxes, dict[str, float]] | RmpeError:
         try:
             check_pixels(photo, self.max_pixels)
-            image, decode = _timed(lambda: decode_image(photo, NAME))
+            image, decode = _timed(lambda: read_image(photo))
             boxes, detect = _timed(lambda: self.estimator.detector(image))
         except RmpeError as error:
             return error
@@ -75,13 +74,19 @@ def check_pixels(photo: bytes, most: int) -> None:
     """Refuse a photo that would be too large in memory, before it is decoded.
 
     Raises:
-        ImageError: If its header says so, or says nothing.
+        ImageError: If its header says so.
     """
-    height, width = image_size(photo)
-    if height * width > most:
+    kind = kind_of(photo)
+    size = declared_size(kind, photo) if kind in SIZES else None
+    if size is not None and size[0] * size[1] > most:
         raise ImageError(
-            f"{NAME}: {width} x {height} pixels; at most {most / 1e6:g} million are allowed"
+            f"{size[1]} x {size[0]} pixels; at most {most / 1e6:g} million are allowed"
         )
+
+
+def is_photo(head: bytes) -> bool:
+    """Whether a file that begins like this is a picture."""
+    return kind_of(head) not in {None, "video"}
 
 
 def _timed(call: Callable[[], T]) -> tuple[T, float]:

@@ -281,11 +281,12 @@ class VideoJobs:
             self.delete(job)
 
     def _run(self, job: Job) -> None:
-        with (job.folder / "messages").open("w+b") as messages:
+        said = job.folder / "summary.json"
+        with (job.folder / "messages").open("w+b") as messages, said.open("wb") as summary:
             child = subprocess.Popen(
                 [sys.executable, "-m", CHILD, *self._arguments(job)],
                 stdin=subprocess.PIPE,  # it ends when this process does
-                stdout=subprocess.DEVNULL,
+                stdout=summary,
                 stderr=messages,
                 cwd=job.folder,
             )
@@ -303,7 +304,7 @@ class VideoJobs:
             return
         if stopped:
             self._end(job, "failed", stopped)
-        elif child.returncode:
+        elif child.returncode and not _is_whole(said):
             logger.warning("video job ended with exit code %d", child.returncode)
             self._end(job, "failed", _reason(job, lines[-1] if lines else "", child.returncode))
         else:
@@ -322,7 +323,7 @@ class VideoJobs:
             *("--detect-every", str(wish.detect_every or "auto")),
             *("--smooth", "one-euro" if wish.smooth else "none"),
             "--draw" if wish.draw else "--no-draw",
-            *("--resume", "--quiet"),
+            *("--resume", "--quiet", "--json"),
         ]
         for name in TRACK_FORMATS:
             track += ["--format", name]
@@ -448,6 +449,14 @@ def pipeline_arguments(pipeline: PipelineOptions) -> list[str]:
             path = Path(str(value))
             given += [flag, str(path.resolve() if path.is_file() else value)]
     return [*given, *(["--flip-test"] if pipeline.flip_test else [])]
+
+
+def _is_whole(summary: Path) -> bool:
+    """Whether all frames are done, though perhaps not every format can hold them."""
+    try:
+        return json.loads(summary.read_text("utf-8"))["stopped"] is False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _reason(job: Job, line: str, code: int) -> str:

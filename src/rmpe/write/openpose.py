@@ -43,19 +43,14 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     folder = out_dir / "openpose"
     failures = []
     for record in records:
-<<<<<<< HEAD
         try:
             with atomic(folder / f"{record.name}_keypoints.json") as file:
-                file.write(json.dumps({"version": 1.3, "people": _people(record.poses)}).encode())
+                file.write(encode(record.poses))
         except OutputError as error:  # one name that cannot be written does not stop the others
             failures.append(str(error))
     if failures:
         others = f" ({len(failures) - 1} more files failed)" if failures[1:] else ""
         raise OutputError(failures[0] + others)
-=======
-        with atomic(folder / f"{record.name}_keypoints.json") as file:
-            file.write(encode(record.poses))
->>>>>>> 7198625 (rmpe serve: photos and videos over HTTP, admission, limits, guard; no page yet)
     return folder
 
 

@@ -26,26 +26,18 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     """
     path = out_dir / "poses.csv"
     with atomic(path) as file:
-<<<<<<< HEAD
-        text = io.TextIOWrapper(
-            file, "utf-8", errors="backslashreplace", newline="", write_through=True
-        )
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow([*IMAGE, *PERSON, *joints])
-        rows.writerows(row for record in records for row in _rows(record))
-        text.detach()
-=======
         write_to(file, records, skeleton)
->>>>>>> 7198625 (rmpe serve: photos and videos over HTTP, admission, limits, guard; no page yet)
     return path
 
 
 def write_to(file: BinaryIO, records: Iterable[Record], skeleton: Skeleton) -> None:
     """Write the table into an open file."""
     joints = [f"{joint}_{part}" for joint in skeleton.joints for part in ("x", "y", "score")]
-    text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="", write_through=True)
+    text = io.TextIOWrapper(
+        file, "utf-8", errors="backslashreplace", newline="", write_through=True
+    )
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow([*PERSON, *joints])
+    rows.writerow([*IMAGE, *PERSON, *joints])
     rows.writerows(row for record in records for row in _rows(record))
     text.detach()
 
