@@ -1,4 +1,4 @@
-"""The page in Chromium, with the models that ship: by mouse, by keys, with a camera that is none."""
+"""The page in Chromium, with the models that ship: by mouse, by keys, with a fake camera."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium, server):
-    """How to open the page; at the end nothing foreign was asked for and nothing was complained of."""
+    """How to open the page; at the end: nothing foreign asked for, no complaint."""
     opened = []
 
     def open_page(size="wide", scheme="light", fragment=""):
@@ -182,7 +182,10 @@ def test_boxes_numbers_colours_and_one_person(visit):
     assert page.locator("#overlay text").all_inner_texts() == ["2", "1"]
     page.uncheck("#ids")
     assert page.locator("#overlay text").count() == 0
-    fills = "new Set([...document.querySelectorAll(\"circle[data-person='0']\")].map((c) => c.getAttribute('fill'))).size"
+    fills = (
+        "new Set([...document.querySelectorAll(\"circle[data-person='0']\")]"
+        ".map((c) => c.getAttribute('fill'))).size"
+    )
     assert page.evaluate(fills) == 3
     page.select_option("#colours", "person")
     assert page.evaluate(fills) == 1

@@ -17,12 +17,12 @@ from starlette.types import ASGIApp
 
 from rmpe import __version__
 from rmpe.errors import ImageError, OutputError, RmpeError
+from rmpe.media.headers import SIGNATURE_LENGTH
 from rmpe.options import PipelineOptions
 from rmpe.pipeline import Estimator
 from rmpe.serve import answers
 from rmpe.serve.admission import Admission, Refused
 from rmpe.serve.body import BodyLimit, ClientGone, Limit, read_upload
-from rmpe.media.headers import SIGNATURE_LENGTH
 from rmpe.serve.engine import Engine, Found, is_photo
 from rmpe.serve.errors import HttpError, Refusals, answer
 from rmpe.serve.guard import Guard, SafeHeaders
