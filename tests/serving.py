@@ -116,7 +116,7 @@ class Client:
         return self.loop.run_until_complete(together())
 
     def until_done(self, name):
-        for _ in range(600):
+        for _ in range(2500):
             state = self("GET", f"/v1/videos/{name}").json()
             if state["state"] in ("done", "failed"):
                 return state

@@ -113,7 +113,7 @@ def test_more_videos_than_may_wait(connect, clip):
 def test_results_do_not_stay_for_ever(connect, clip, tmp_path):
     client = connect(keep=0.1)
     name = upload(client, clip.read_bytes()).json()["id"]
-    for _ in range(300):
+    for _ in range(2500):
         if client("GET", f"/v1/videos/{name}").status_code == 404:
             break
         time.sleep(0.1)
