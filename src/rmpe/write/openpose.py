@@ -48,13 +48,18 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     for record in records:
         try:
             with atomic(folder / f"{record.name}_keypoints.json") as file:
-                file.write(json.dumps({"version": 1.3, "people": _people(record.poses)}).encode())
+                file.write(encode(record.poses))
         except OutputError as error:  # one name that cannot be written does not stop the others
             failures.append(str(error))
     if failures:
         others = f" ({len(failures) - 1} more files failed)" if failures[1:] else ""
         raise OutputError(failures[0] + others)
     return folder
+
+
+def encode(poses: Poses) -> bytes:
+    """The file of one image."""
+    return json.dumps({"version": 1.3, "people": _people(poses)}).encode()
 
 
 def _people(poses: Poses) -> list[dict[str, Any]]:
