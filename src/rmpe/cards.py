@@ -139,7 +139,9 @@ class ModelCard:
             ModelError: If the model takes uint8 pixels and this card would change them.
         """
         if session.input_type == np.uint8 and (any(self.mean) or set(self.sd) != {1}):
-            raise ModelError(f"{session.path}: takes uint8 pixels: leave mean and sd out of its card")
+            raise ModelError(
+                f"{session.path}: takes uint8 pixels: leave mean and sd out of its card"
+            )
         shape = next(iter(session.inputs.values()))
         if self.layout == "nhwc" and len(shape) == 4:
             return shape[0], shape[3], shape[1], shape[2]

@@ -88,8 +88,8 @@ def track_color(track_id: int) -> Color:
 def limb_colors(skeleton: Skeleton) -> tuple[Color, ...]:
     """RGB of each limb.
 
-    It is the colour that both joints share, or that of the one joint with a side; the middle's where
-    the joints are of two sides.
+    It is the colour that both joints share, or that of the one joint with a side; the middle's
+    where the joints are of two sides.
     """
     colors = []
     for start, end in skeleton.limbs:
@@ -199,7 +199,7 @@ def _fixed(point: NDArray[np.floating]) -> tuple[int, int]:
 def _window(
     points: NDArray[np.float64], margin: float, canvas: NDArray[np.uint8]
 ) -> tuple[slice, slice]:
-    """Rows and columns of the canvas around the points, with a margin; empty if they lie outside."""
+    """Rows and columns of the canvas around the points, with a margin; empty outside of it."""
     if not len(points):
         return slice(0, 0), slice(0, 0)
     limit = canvas.shape[1::-1]

@@ -1,4 +1,4 @@
-"""The doors of pictures and videos: what a camera, a download or an attacker may leave in a folder."""
+"""The doors of pictures and videos: what a camera, a download or an attacker may leave there."""
 
 import io
 import random

@@ -120,7 +120,7 @@ def _load(make: str, folder: Path, data: bytes) -> None:
     rmpe.load(_people, path, threads=1, flip_test=True).estimate(PHOTO, Boxes.empty())
 
 
-def _people(image: np.ndarray, name: str = "") -> "object":  # noqa: ARG001
+def _people(image: np.ndarray, name: str = "") -> "object":
     from rmpe.boxes import Boxes
 
     return Boxes([[5, 5, 60, 60], [20, 10, 50, 60]])

@@ -1,4 +1,4 @@
-"""Detectors whose ONNX graph answers with boxes in input pixels and scores, such as those that rmpe trains."""
+"""Detectors whose ONNX graph decodes boxes and scores: only the box NMS is left to do."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ CANDIDATES = 1000
 
 
 class DecodedDetector:
-    """Finds people with a model that gives boxes ``(1, A, 4)`` xyxy input pixels and scores ``(1, A)`` in [0, 1]."""
+    """A detector that gives decoded boxes and scores.
+
+    Boxes are ``(1, A, 4)`` xyxy in input pixels, scores ``(1, A)`` in [0, 1].
+    """
 
     def __init__(self, session: Session, card: ModelCard) -> None:
         """Check the model.

@@ -78,7 +78,7 @@ class Yolox:
 
 
 def _cells(size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cell indices (x, y) ``(A, 2)`` and strides ``(A,)`` of all predictions, in the order of the output."""
+    """Cell indices (x, y) ``(A, 2)`` and strides ``(A,)`` of all predictions, in output order."""
     offsets = []
     strides = []
     for stride in STRIDES:

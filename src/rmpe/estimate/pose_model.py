@@ -110,7 +110,7 @@ class PoseModel:
         )
 
     def crop_maps(self, boxes: NDArray[np.float32]) -> Matrix:
-        """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)`` of people; grows them as the card says."""
+        """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)``, grown as the card says."""
         return boxes_to_crops(
             grow_proposals(boxes, self.card.growth), self.size, self.card.alignment
         )
@@ -158,8 +158,8 @@ class PoseModel:
         )
         if not fits:
             raise ModelError(
-                f"{self.session.path}: by its card ({self.card.name}, {self.card.skeleton}, {self.card.decoder}) it "
-                f"answers {expected}, but it answers {', '.join(map(str, shapes))}"
+                f"{self.session.path}: by its card ({self.card.name}, {self.card.skeleton},"
+                f" {self.card.decoder}) it answers {expected}, but it answers {', '.join(map(str, shapes))}"
             )
 
     def _decode(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -61,8 +61,7 @@ class Stn:
     def crop_maps(
         self, images: list[NDArray[np.uint8]], boxes: list[Boxes], pose: PoseModel
     ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
-        """Where the people are: crops for a pose model with the people centred, and the boxes that
-        were found.
+        """Place crops for a pose model so that the people are centred.
 
         Args:
             images: RGB uint8 images.
@@ -110,8 +109,8 @@ class Stn:
         theta = (
             self.session(network_input(crops, self.card))[0].astype(np.float64).reshape(-1, 2, 3)
         )
-        # A theta that cannot be inverted, or that looks far beyond the crop, says nothing about where
-        # the person is: keep the detector's box.
+        # A theta that cannot be inverted, or that looks far beyond the crop, says nothing about
+        # where the person is: keep the detector's box.
         area = np.abs(np.linalg.det(theta[..., :2]))
         theta[(area <= SINGULAR) | (area > WIDEST) | (np.abs(theta).max(axis=(1, 2)) > WIDEST)] = (
             IDENTITY
