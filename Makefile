@@ -17,10 +17,10 @@ test: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# The contact sheet of the README and the table of results.
+# The contact sheet of the README, and the pages and plots of the results.
 docs: $(VENV)/dev
-	$(BIN)/python benchmarks/contact_sheet.py examples docs/contact_sheet.jpg $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
-	$(BIN)/python benchmarks/render_results.py
+	$(BIN)/python -m benchmarks.contact_sheet examples docs/contact_sheet.jpg $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
+	$(BIN)/python -m benchmarks.render
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,7 +1,4 @@
-"""Draw the poses of a folder's pictures side by side: the contact sheet of the README.
-
-python benchmarks/contact_sheet.py FOLDER SHEET.jpg [--detector M] [--pose M]
-"""
+"""Draw the poses of the pictures of FOLDER side by side into SHEET: the picture of the README."""
 
 from pathlib import Path
 
@@ -10,16 +7,15 @@ import cv2
 import numpy as np
 
 import rmpe
+from benchmarks.options import benchmark
 from rmpe.media.sources import find_images
 
 
-@click.command()
+@benchmark("detector", "pose")
 @click.argument("folder")
 @click.argument("sheet", type=click.Path(path_type=Path))
-@click.option("--detector")
-@click.option("--pose")
 @click.option("--height", default=360, show_default=True)
-def contact_sheet(folder, sheet, detector, pose, height):
+def main(detector, pose, folder, sheet, height):
     estimator = rmpe.load(detector, pose)
     tiles = []
     for item in find_images([folder]):
@@ -36,4 +32,4 @@ def contact_sheet(folder, sheet, detector, pose, height):
 
 
 if __name__ == "__main__":
-    contact_sheet()
+    main()

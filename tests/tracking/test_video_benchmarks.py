@@ -1,14 +1,11 @@
-"""The parts of the video benchmarks that figures rest on: made videos, their truth, ids against a hand count."""
+"""What the figures of the video benchmarks rest on: made videos, their truth, the hand count."""
 
-import sys
+import tomllib
 
 import numpy as np
-from conftest import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from pedestrians import HAND_COUNT, compare, id_at, tomllib
-from sequences import Cutout, disturb, sequence
+from benchmarks.video.pedestrians import HAND_COUNT, compare, id_at
+from benchmarks.video.sequences import Cutout, disturb, sequence
 
 
 def test_the_nearest_box_around_a_mark_is_the_persons():
@@ -57,7 +54,7 @@ def test_the_hand_count_lies_inside_the_clip():
 
 
 def test_people_of_made_videos_are_where_the_truth_says():
-    """White people on black: what is bright lies in the boxes of the truth, and the pillars hide people."""
+    """White people on black: what is bright lies in the boxes of the truth; pillars hide people."""
     points = np.stack([np.linspace(10, 30, 17), np.linspace(10, 90, 17)], axis=1).astype(np.float32)
     white = Cutout(
         np.full((100, 40, 3), 255, np.uint8),

@@ -12,7 +12,7 @@ def pose_scores(
 
     Squaring lets the joints that were seen well speak for a person of whom the rest is hidden; the
     square root brings the product back to the scale of its factors, so that a threshold of .3 means
-    what it seems to (`benchmarks/photo_steps.py` compares it with the usual product of box score
+    what it seems to (`docs/results/models.md` compares it with the usual product of box score
     and mean joint score).
 
     Args:

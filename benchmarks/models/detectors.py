@@ -1,12 +1,10 @@
-"""Person detectors beside each other: box AP and recall, false persons, reliability of the scores,
-time.
+"""Person detectors side by side: box AP and recall, false persons, reliability of scores, time.
 
-    python benchmarks/detectors.py MODEL.onnx ... [--data ../shared/data] [--threads 2] [--save]
-
-coco-val gives AP, recall and reliability; the photos of configs/empty_photos.txt (nobody in them,
-kept out of our training; published detectors have seen them) give the false persons. AP is measured
-from scores of 0.01 on; the counts of false persons at the scores of their columns. Reliability: of
-the boxes with scores in a bin, which share hits a person at IoU 0.5.
+MODELS are ONNX files; left out, they are YOLOX-nano and the detector that ships. coco-val gives AP,
+recall and reliability; the photos of configs/empty_photos.txt give the false persons (nobody is in
+them; our training never saw them, published detectors have). AP counts scores from 0.01 on; a false
+person counts from the score of its column on. Reliability: of the boxes with scores in a bin, the
+share that hits a person at IoU 0.5.
 """
 
 import time
@@ -16,16 +14,18 @@ from pathlib import Path
 
 import click
 import numpy as np
-from record import show
 
+from benchmarks.options import benchmark
+from benchmarks.people import folder as set_folder
+from benchmarks.record import ROOT, show
 from rmpe.detect import load_detector
 from rmpe.evaluation.figures.box_recall import box_recall
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.evaluation.protocols.coco import evaluate
 from rmpe.files import read_names
 from rmpe.media.images import read_image
+from rmpe.models import resolve_model
 
-ROOT = Path(__file__).resolve().parent.parent
 LEAST, OVERLAP, MOST = 0.01, 0.65, 100
 FALSE_AT = (0.05, 0.3, 0.5)
 BINS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -44,7 +44,7 @@ COLUMNS += [*(f"false at {score}" for score in FALSE_AT), "ms"]
 
 
 def boxes_of(detector, people, folder):
-    """COCO records of all photos, and the median milliseconds a photo (decoding of the JPEG not counted)."""
+    """COCO records of all photos, and the median milliseconds a photo, JPEG decoding left out."""
     records, times = [], []
     for image in people.images:
         pixels = read_image(folder / image["file_name"])
@@ -65,7 +65,7 @@ def boxes_of(detector, people, folder):
 
 
 def reliability(evaluation):
-    """Rows: bin, how many boxes, their mean score, the share that hits a person; crowd regions are left out."""
+    """Rows of bin, boxes, mean score and share that hits a person; crowd regions are left out."""
     ranked = evaluation.ranked["all"]
     counted, hits, rows = ranked.counted[0], ranked.hits[0], []
     for low, high in pairwise(BINS):
@@ -86,60 +86,52 @@ def reliability(evaluation):
     ]
 
 
-@click.command()
-@click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--data", default=ROOT.parent / "shared" / "data", type=click.Path(exists=True, path_type=Path)
-)
-@click.option("--threads", default=2, show_default=True)
-@click.option("--save", is_flag=True, help="Record the tables for docs/results.md.")
-def main(models, data, threads, save):
-    people = read_people(data / "coco-val" / "annotations.json")
+@benchmark("data", "threads", "save")
+@click.argument("models", nargs=-1, type=click.Path(exists=True, path_type=Path))
+def main(data, models, threads, save):
+    models = models or (data / "models" / "yolox_nano.onnx", resolve_model(None, "detector"))
+    val = set_folder(data)
+    people = read_people(val / "annotations.json")
     empty = sorted(read_names(ROOT / "configs" / "empty_photos.txt"))
     rows, bins = [], []
-    notes = f"ms: {threads} threads, letterboxing and suppression included. False persons: mean of {len(empty)} photos."
     for model in models:
         detector = load_detector(model, "cpu", threads)
         detector.card = replace(detector.card, score_threshold=LEAST, nms=OVERLAP)
-        records, milliseconds = boxes_of(detector, people, data / "coco-val" / "images")
+        records, milliseconds = boxes_of(detector, people, val / "images")
         evaluation = evaluate(people, records, "bbox")
         figures = evaluation.figures | box_recall(people, evaluation)
         names = ("AP", "AP50", "AP75", "AP_small", "AR_max100", "recall50", "recall50_crowded")
-        scores = [
-            detector(read_image(data / "coco-train" / "images" / name)).scores for name in empty
-        ]
+        photos = set_folder(data, "coco-train") / "images"
+        scores = [detector(read_image(photos / name)).scores for name in empty]
         false = [float(np.mean([(found >= least).sum() for found in scores])) for least in FALSE_AT]
         name = detector.card.name + ", int8" * model.stem.endswith("_int8")
-        rows.append(
-            [
-                name,
-                "{}x{}".format(*detector.size),
-                *(figures[key] for key in names),
-                *false,
-                milliseconds,
-            ]
-        )
+        size = "{}x{}".format(*detector.size)
+        rows.append([name, size, *(figures[key] for key in names), *false, milliseconds])
         bins += [[name, *row] for row in reliability(evaluation)]
-    tables = {
-        "detectors": ("Person detectors", COLUMNS, rows),
-        "detectors-reliability": (
-            "Reliability of detectors' scores",
-            ["detector", "score", "boxes", "mean score", "share that hits"],
-            bins,
+    show(
+        "detectors",
+        save=save,
+        title="Person detectors",
+        data="coco-val",
+        columns=COLUMNS,
+        rows=rows,
+        notes=(
+            f"The time is that of {threads} threads and includes letterboxing and box NMS. False"
+            f" persons are means over {len(empty)} photos with nobody in them."
         ),
-    }
-    command = f"python benchmarks/detectors.py {' '.join(model.name for model in models)} --threads {threads}"
-    for name, (title, columns, table) in tables.items():
-        show(
-            name,
-            save=save,
-            title=title,
-            command=command,
-            data="coco-val",
-            columns=columns,
-            rows=table,
-            notes=notes,
-        )
+    )
+    show(
+        "detectors-reliability",
+        save=save,
+        title="Reliability of detectors' scores",
+        data="coco-val",
+        columns=["detector", "score", "boxes", "mean score", "share that hits"],
+        rows=bins,
+        notes=(
+            "A box hits if its IoU with a person is 0.5 or more; boxes in crowd regions are left"
+            " out."
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Videos with known truth, made from photos: people cut out by their own joints walk over other
-photos.
+"""Videos with known truth, made from photos.
 
-They cross each other, pass behind pillars, leave and come back; the camera pans. Everything follows
-from a seed.
+People cut out by their own joints walk over other photos. They cross each other, pass behind
+pillars, leave and come back; the camera pans. Everything follows from a seed.
 """
 
 import json
@@ -26,7 +25,10 @@ PRESENT = 0.35
 
 @dataclass
 class Cutout:
-    """A person cut out of a photo: RGB, soft mask (0..1), joints (17, 2) and labels (17,) in its pixels."""
+    """A person cut out of a photo.
+
+    RGB, soft mask (0..1), joints ``(17, 2)`` in its pixels, and which are labelled ``(17,)``.
+    """
 
     image: np.ndarray
     mask: np.ndarray
@@ -208,7 +210,7 @@ def _actor(
 def _paint(
     image: np.ndarray, actor: Actor, image_to_canvas: np.ndarray
 ) -> tuple[tuple, np.ndarray, np.ndarray]:
-    """Paint the actor; the part of the canvas that was painted, the mask in it, the joints in the canvas."""
+    """Paint the actor: the part of the canvas painted, the mask in it, the joints in the canvas."""
     height, width = image.shape[:2]
     tall, wide = actor.cutout.mask.shape
     corners = np.array([(0, 0, 1), (wide, 0, 1), (0, tall, 1), (wide, tall, 1)]) @ image_to_canvas.T
@@ -250,7 +252,7 @@ def _truth(seen: list, owner: np.ndarray, cast: list[Actor], size: tuple[int, in
 
 
 def disturb(truth: Poses, rng: np.random.Generator, size: tuple[int, int]) -> Poses:
-    """The truth as an estimator might give it: jitter, misses, guessed joints, false people, no ids."""
+    """The truth as an estimator might give it: jitter, misses, guessed joints, false people."""
     kept = truth[np.flatnonzero(rng.random(len(truth)) > 0.06)]
     side = (kept.boxes[:, 2:] - kept.boxes[:, :2]).max(axis=1, initial=1)[:, None, None]
     hidden = ~np.isfinite(kept.keypoints).all(axis=2)

@@ -1,26 +1,24 @@
-"""Make the models that ship from trained checkpoints: export, add words and measured figures to the
-card, keep both.
+"""Make the models that ship from trained checkpoints, and write measured figures on their cards.
 
-    python benchmarks/ship_models.py detector-person=runs/person_detector_fine/model.safetensors \\
-        pose-lite=runs/lite_cpu_distill/model.safetensors stn-lite=runs/proof/stn/model.safetensors
-
-Writes ``src/rmpe/data/models/NAME.onnx`` with the card of ``configs/cards/NAME.toml`` inside, the
-checkpoint in half precision to ``models/NAME.safetensors``, to fine-tune from, and the run's log
-beside it. Figures come from ``docs/results``: measure the models (``default_models.py``,
-``default_speed.py``, ``detectors.py``), then call this again without arguments.
+``detector-person=runs/person_detector_fine/model.safetensors`` writes the ONNX file
+``src/rmpe/data/models/detector-person.onnx``, with ``configs/cards/detector-person.toml`` as its
+card; ``models/detector-person.safetensors``, the checkpoint in half precision to fine-tune from;
+and the log of the run beside it. The figures come from ``docs/results``: measure the new models
+(``benchmarks.models.default``, ``.detectors``), then call this again without arguments.
 """
 
-import json
 import shutil
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
-from record import DATA, RESULTS, ROOT
 
+from benchmarks.options import benchmark
+from benchmarks.people import folder
+from benchmarks.record import RESULTS, ROOT, read
 from rmpe.affine import apply, invert
 from rmpe.cards import METADATA_KEY, ModelCard, find_card
 from rmpe.datasets.coco import read_coco
@@ -34,23 +32,21 @@ from rmpe.media.images import read_image
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
 from rmpe.runtime import Session
 
-TRAIN = DATA / "data" / "coco-train"
 SHIPPED = ROOT / "src" / "rmpe" / "data" / "models"
 CHECKPOINTS = ROOT / "models"
 
 
-def export(name: str, checkpoint: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+def export(name: str, checkpoint: Path, data: Path) -> None:
+    with tempfile.TemporaryDirectory() as out:
         (file,) = export_checkpoint(
-            checkpoint, Path(folder), about=read_about(ROOT / "configs" / "cards" / f"{name}.toml")
+            checkpoint, Path(out), about=read_about(ROOT / "configs" / "cards" / f"{name}.toml")
         )
         SHIPPED.mkdir(parents=True, exist_ok=True)
         (SHIPPED / f"{name}.onnx").write_bytes(file.read_bytes())
     card = find_card(Session(SHIPPED / f"{name}.onnx"))
     if card.kind == "pose":
-        write_card(
-            SHIPPED / f"{name}.onnx", replace(card, score_gain=score_gain(SHIPPED / f"{name}.onnx"))
-        )
+        gain = score_gain(SHIPPED / f"{name}.onnx", folder(data, "coco-train"))
+        write_card(SHIPPED / f"{name}.onnx", replace(card, score_gain=gain))
     net, config = load_checkpoint(checkpoint)
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
@@ -58,23 +54,27 @@ def export(name: str, checkpoint: Path) -> None:
         shutil.copyfile(log, CHECKPOINTS / f"{name}.log.jsonl")
 
 
-def rows(record: str) -> list[dict]:
-    file = RESULTS / f"{record}.json"
-    if not file.is_file():
+def rows(name: str) -> list[dict]:
+    """A recorded table, a dictionary a row; none if it was never recorded."""
+    if not (RESULTS / f"{name}.json").is_file():
         return []
-    found = json.loads(file.read_text())
-    return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+    table = read(name)
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
-def score_gain(file: Path) -> float:
-    """What puts the joints' scores on a scale of likelihoods, learned on dev photos in true boxes (`ModelCard`)."""
+def score_gain(file: Path, train: Path) -> float:
+    """What puts the joints' scores on a scale of likelihoods (`ModelCard`).
+
+    It is learned on the photos of configs/dev.txt, which are in no training set, in true boxes.
+    """
     model = load_pose_model(file)
     model.card = replace(model.card, score_gain=1.0)
-    people = read_coco(TRAIN / "annotations.json", TRAIN / "images", model.skeleton)
+    people = read_coco(train / "annotations.json", train / "images", model.skeleton)
     dev = read_names(ROOT / "configs" / "dev.txt")
     found, responses = [], []
     for index in range(len(people)):
-        image, seen = people.images[people.image_index[index]], people.visibility[index] == VISIBLE
+        image = people.images[people.image_index[index]]
+        seen = people.visibility[index] == VISIBLE
         if image.name not in dev or not seen.any():
             continue
         box = people.boxes[index : index + 1]
@@ -92,24 +92,26 @@ def score_gain(file: Path) -> float:
 
 def figures(kind: str) -> list[str]:
     """What was measured, a line each."""
-    models, ours = rows("default-models"), ("default detector", "default pose")
     lines = []
-    for row in models:
-        of_pose = kind == "pose" and row["pose model"] == ours[1] and row["STN"] == "no"
-        if of_pose or (kind == "detector" and row["boxes"] == ours[0] and row["STN"] == "no"):
+    for row in rows("default-models"):
+        of_pose = kind == "pose" and row["pose model"] == "default pose"
+        of_detector = kind == "detector" and row["boxes"] == "default detector"
+        if row["STN"] == "no" and (of_pose or of_detector):
             lines.append(
-                f"coco-val, {row['boxes']}, {row['pose model']}: keypoint AP {row['AP']:.1f} +- {row['+-']:.1f}, medium"
-                f" {row['AP_medium']:.1f}, large {row['AP_large']:.1f}, sparse photos {row['AP sparse']:.1f}, crowded"
-                f" {row['AP crowded']:.1f}"
+                f"coco-val, {row['boxes']}, {row['pose model']}: keypoint AP {row['AP']:.1f} +-"
+                f" {row['+-']:.1f}, medium {row['AP_medium']:.1f}, large {row['AP_large']:.1f},"
+                f" sparse photos {row['AP sparse']:.1f}, crowded {row['AP crowded']:.1f}"
             )
         if kind == "stn" and row["STN"] == "yes":
             lines.append(
-                f"coco-val, {row['boxes']}, {row['pose model']}: keypoint AP {row['gain with STN']} with the STN"
+                f"coco-val, {row['boxes']}, {row['pose model']}: keypoint AP {row['gain with STN']}"
+                " with the STN"
             )
     for row in rows("detectors"):
         if kind == "detector" and row["detector"].startswith("rmpe"):
             lines.append(
-                f"coco-val: box AP {100 * row['AP']:.1f}, AP50 {100 * row['AP50']:.1f}, {row['ms']:.0f} ms"
+                f"coco-val: box AP {100 * row['AP']:.1f}, AP50 {100 * row['AP50']:.1f},"
+                f" {row['ms']:.0f} ms"
             )
     return lines
 
@@ -127,10 +129,12 @@ def write_card(file: Path, card: ModelCard) -> None:
     onnx.save(model, file)
 
 
-def main() -> None:
-    for argument in sys.argv[1:]:
+@benchmark("data")
+@click.argument("made", nargs=-1, metavar="[NAME=CHECKPOINT]...")
+def main(data, made):
+    for argument in made:
         name, _, checkpoint = argument.partition("=")
-        export(name, Path(checkpoint))
+        export(name, Path(checkpoint), data)
     for file in sorted(SHIPPED.glob("*.onnx")):
         add_figures(file)
         print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1e6:.1f} MB")

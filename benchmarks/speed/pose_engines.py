@@ -1,15 +1,11 @@
-"""Milliseconds a person of the exported pose graphs, by engine and precision, and the share of the
-machine's fp32 peak.
+"""Milliseconds a person of the exported pose graphs, by engine and precision.
 
-    python benchmarks/pose_engines.py [--save] [--rounds 3] [--only lite]
-
-Weights are random: they change no time. The peak is the best that a 2048 x 2048 fp32 matrix product
-reached in the same run, on the same threads. ``composed`` runs stn.onnx, cuts the centred crop out
-of a 1280 x 720 photo and runs sppe.onnx; ``in crop`` is the paper's way, everything in one graph.
-About four minutes on two idle cores.
+Weights are random: they change no time. ``composed`` runs stn.onnx, cuts the centred crop out of a
+1280 x 720 photo and runs sppe.onnx; ``in crop`` is the paper's way, everything in one graph. The
+machine's fp32 peak is the best that a 2048 x 2048 fp32 matrix product reached in the same run, on
+the same threads.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -18,13 +14,15 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import openvino
 import torch
-from record import show
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.options import benchmark
+from benchmarks.record import show
 from rmpe.affine import boxes_to_crops
 from rmpe.estimate.crops import cut
 from rmpe.export import export_checkpoint
@@ -68,7 +66,7 @@ Run = Callable[[np.ndarray], object]
 
 
 def onnx_runtime(path: Path, threads: int) -> Run:
-    """As the product runs it: without spinning, which would starve the second session of the composed way."""
+    """As the product runs it: without spinning, which would starve a second session."""
     return Session(path, "cpu", threads)
 
 
@@ -120,7 +118,7 @@ def exported(
 def candidates(
     only: str, threads: int, folder: Path
 ) -> dict[tuple[str, ...], tuple[Run, tuple[int, int], float]]:
-    """(estimator, SSTN, engine, precision) to what runs it, the size of its input and GFLOP a person."""
+    """(estimator, SSTN, engine, precision) to what runs it, its input size and GFLOP a person."""
     found = {}
     made = cache(lambda name, way: exported(*nets[name], way, folder / f"{name}, {way}"))
     nets: dict[str, tuple[dict, tuple[int, int]]] = {}
@@ -165,21 +163,16 @@ def peak_gflops(threads: int) -> float:
     return max(2 * 2.048**3 * 1000 / milliseconds(lambda: a @ b, 0.5) for _ in range(3))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--save", action="store_true", help="keep the table in docs/results")
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="all candidates are timed in turn, this many times"
-    )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="", help="only estimators with this in their name")
-    options = parser.parse_args()
+@benchmark("threads", "save")
+@click.option("--rounds", default=3, show_default=True, help="All are timed in turn, so often.")
+@click.option("--only", default="", help="Estimators with this in their name.")
+def main(threads, rounds, only, save):
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        runs = candidates(options.only, options.threads, Path(folder))
-        peak = peak_gflops(options.threads)
+        runs = candidates(only, threads, Path(folder))
+        peak = peak_gflops(threads)
         times: dict[tuple, list[float]] = {}
-        for _ in range(options.rounds):  # in turn, so that a disturbance hits all alike
+        for _ in range(rounds):  # in turn, so that a disturbance hits all alike
             for key, (run, size, _) in runs.items():
                 for batch in BATCHES:
                     if batch > 1 and times[(*key, 1)][0] > LONG:
@@ -190,22 +183,23 @@ def main() -> None:
     rows = []
     for key, (_, _, gflop) in runs.items():
         one, eight = (
-            statistics.median(times[(*key, batch)]) if (*key, batch) in times else "-"
+            statistics.median(times[(*key, batch)]) if (*key, batch) in times else None
             for batch in BATCHES
         )
         rows.append([*key, one, eight, gflop, gflop / one * 1000 / peak])
-    print(f"fp32 peak {peak:.0f} GFLOP/s on {options.threads} threads")
     show(
         "pose-engines",
-        save=options.save,
+        save=save,
         title="Exported pose graphs: time a person",
-        command="python benchmarks/pose_engines.py --save",
         data="random weights and inputs",
         columns=COLUMNS,
         rows=rows,
-        notes=f"{options.threads} threads; median of {options.rounds} rounds in turn; peak {peak:.0f} GFLOP/s (a "
-        "2048 x 2048 fp32 matrix product in the same run); int8 rows are set against the fp32 peak too. composed "
-        "includes the second crop, cut from a 1280 x 720 photo. Decoding is included in crop only.",
+        notes=(
+            f"Medians of {rounds} rounds in turn on {threads} threads. The peak of the machine is"
+            f" {peak:.0f} GFLOP/s (a 2048 x 2048 fp32 matrix product in the same run); int8 rows"
+            " are set against the fp32 peak too. Composed rows include the second crop, cut from a"
+            " 1280 x 720 photo. Only rows in the crop include decoding."
+        ),
     )
 
 

@@ -1,16 +1,12 @@
-"""Training images a second on the CPU, what a step spends its time on, and the share of the
-machine's fp32 peak.
+"""Training images a second on the CPU, what a step spends its time on, and the share of the peak.
 
-    GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184 \\
-        python benchmarks/train_speed.py [--save] [--threads 2] [--steps 5] [--only lite]
-
-People come from the packed crops of configs/proof_stage1.toml, photos from those of
+Set GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184 before, as for
+training. People come from the packed crops of configs/proof_stage1.toml, photos from those of
 configs/person_detector.toml; weights are random but for ImageNet's. A detector's forward part holds
-the teacher's answer, its FLOP do not. The peak is that of benchmarks/pose_engines.py, in the same
-run on the same threads. About two minutes on two idle cores.
+the teacher's answer, its FLOP do not. The fp32 peak is that of `benchmarks.speed.pose_engines`, in
+the same run on the same threads.
 """
 
-import argparse
 import math
 import os
 import statistics
@@ -20,11 +16,13 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import torch
-from pose_engines import peak_gflops
-from record import ROOT, show
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.options import benchmark
+from benchmarks.record import ROOT, show
+from benchmarks.speed.pose_engines import peak_gflops
 from rmpe.config import load_config
 from rmpe.nets.checkpoint import build_net, save_checkpoint
 from rmpe.training.detector.fit import DetectorConfig
@@ -63,7 +61,7 @@ COLUMNS += ["GFLOP an image", "share of the fp32 peak"]
 def gradient_flop(
     gradient, _inputs, weight, _bias, _stride, _pad, _dilation, _t, _p, _groups, wanted, **_
 ):
-    """Of one convolution's gradients: that of its input and that of its weights cost as much as its answer each."""
+    """Of a convolution's gradients: each of the two costs as much as the convolution itself."""
     return sum(wanted[:2]) * 2 * math.prod(gradient) * math.prod(weight[1:])
 
 
@@ -107,15 +105,13 @@ def measure(trainer: Trainer, steps: int) -> tuple[dict[str, float], float]:
     return {part: statistics.median(taken) for part, taken in times.items()}, gflop
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--save", action="store_true", help="keep the table in docs/results")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--only", default="", help="only nets with this in their name")
-    options = parser.parse_args()
+@benchmark("threads", "save")
+@click.option("--steps", default=5, show_default=True)
+@click.option("--only", default="", help="Nets with this in their name.")
+def main(threads, steps, only, save):
     os.chdir(ROOT)  # the configurations' paths are relative to it
-    rows, peak = [], peak_gflops(options.threads)
+    rows = []
+    peak = peak_gflops(threads)
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start.safetensors"
         model = {"name": "lite", "joints": 17, "pretrained": True}
@@ -123,30 +119,32 @@ def main() -> None:
             start, build_net(model), {"model": model, "skeleton": "coco17", "size": [128, 96]}
         )
         for name, (file, overrides) in ROWS.items():
-            if options.only not in name:
+            if only not in name:
                 continue
-            settings = [*overrides, f"threads={options.threads}", f"run={folder}/run"]
+            settings = [*overrides, f"threads={threads}", f"run={folder}/run"]
             settings += [f"start={start}"] if file == STAGE2 else []
             kind = DetectorConfig if file in (DETECTOR, DETECTOR_FINE) else TrainConfig
             trainer = Trainer(load_config(kind, file, settings), lambda line: None)  # noqa: ARG005 - silent
-            parts, gflop = measure(trainer, options.steps)
-            batch, total = trainer.config.batch, sum(parts.values())
+            parts, gflop = measure(trainer, steps)
+            batch = trainer.config.batch
+            total = sum(parts.values())
             shares = [100 * parts[part] / total for part in PARTS]
             rows.append([name, batch, batch / total, *shares, gflop, gflop * batch / total / peak])
             print(f"{name}: done", flush=True)
-    print(f"fp32 peak {peak:.0f} GFLOP/s on {options.threads} threads")
     show(
         "train-speed",
-        save=options.save,
+        save=save,
         title="Training images a second",
-        command="python benchmarks/train_speed.py --save",
         data="packed crops and photos of coco-train and coco-more",
         columns=COLUMNS,
         rows=rows,
-        notes=f"{options.threads} threads; medians of {options.steps} steps; peak {peak:.0f} GFLOP/s (2048 x 2048 "
-        "fp32 product, the same run). Where forward and backward fill a step, the nets bound it, not the data; "
-        "what they lack to the peak is work that moves memory: depthwise convolutions, batch norms, activations. A "
-        "share above 1: the library's convolutions beat its matrix product on this processor.",
+        notes=(
+            f"Medians of {steps} steps on {threads} threads; the peak is {peak:.0f} GFLOP/s (a 2048"
+            " x 2048 fp32 matrix product in the same run). Where forward and backward fill a step,"
+            " the nets bound it, not the data; what they lack to the peak is work that moves"
+            " memory: depthwise convolutions, batch norms, activations. A share above 1 says that"
+            " the library's convolutions beat its matrix product on this processor."
+        ),
     )
 
 

@@ -1,20 +1,20 @@
 """Trackers on videos with known truth: MOTA, IDF1, HOTA, id switches, time a frame.
 
-The poses are the truth disturbed as an estimator might (6 % missed, jitter, false people), the same
-for every tracker. The videos are made from photos (`sequences.py`): people cross, pass behind
-pillars, leave, come back; the camera pans.
+The poses are the truth perturbed as an estimator might (6 % missed, jitter, false people), the same
+for every tracker. The videos are made from photos (`sequences`): people cross, pass behind pillars,
+leave and come back; the camera pans.
 """
 
-import argparse
-import sys
 import time
-from pathlib import Path
 
+import click
 import cv2
 import numpy as np
-from record import record
-from sequences import COCO, cutouts, disturb, empty_photos, sequence
 
+from benchmarks.options import benchmark
+from benchmarks.people import folder
+from benchmarks.record import show
+from benchmarks.video.sequences import COCO, cutouts, disturb, empty_photos, sequence
 from rmpe.boxes import iou
 from rmpe.evaluation.files.frames import Frame
 from rmpe.evaluation.matching import hota, identity
@@ -74,22 +74,18 @@ def trackers(fps):
     }
 
 
-def measure(arguments, fps):
+def measure(people, backgrounds, videos, fps):
     """A row a tracker: all see the same frames side by side, so that no video need be kept."""
-    people = cutouts(
-        arguments.data / arguments.photos, 180 if arguments.photos == "coco-val" else 150, 60, 0
-    )
-    backgrounds = empty_photos(arguments.data / "coco-train", 30)
     makers = trackers(fps)
     counts = {name: identity.PeopleCounts() for name in makers}
     wholes = {name: hota.HotaCounts.zero() for name in makers}
-    seconds, frames, actors = dict.fromkeys(makers, 0.0), 0, 0
-    for seed in range(100, 100 + arguments.videos):
+    seconds = dict.fromkeys(makers, 0.0)
+    frames = 0
+    actors = 0
+    for seed in range(100, 100 + videos):
         rng = np.random.default_rng(seed + 1000)
-        running, done = (
-            {name: make() for name, make in makers.items()},
-            {name: [] for name in makers},
-        )
+        running = {name: make() for name, make in makers.items()}
+        done = {name: [] for name in makers}
         truth = []
         for item in sequence(
             people, backgrounds, seed=seed, fps=fps, actors=4 + seed % 7, seconds=SECONDS
@@ -100,12 +96,12 @@ def measure(arguments, fps):
                 started = time.thread_time()
                 done[name] += tracker.update(item.image, poses)
                 seconds[name] += time.thread_time() - started
-        frames, actors = (
-            frames + len(truth),
-            actors + len({i for poses in truth for i in poses.track_ids}),
-        )
+        frames += len(truth)
+        actors += len({i for poses in truth for i in poses.track_ids})
         for name, tracker in running.items():
-            pairs = [frame(*pair) for pair in zip(truth, done[name] + tracker.flush(), strict=True)]
+            pairs = [
+                scored(*pair) for pair in zip(truth, done[name] + tracker.flush(), strict=True)
+            ]
             counts[name] += identity.count(pairs, COCO.sigmas)
             wholes[name] += hota.count(pairs, COCO.sigmas)
     names = ("MOTA", "IDF1", "HOTA", "switches", "tracks", "misses", "false_positives")
@@ -114,7 +110,8 @@ def measure(arguments, fps):
         yield [fps, name, actors, *(figures[key] for key in names), 1000 * seconds[name] / frames]
 
 
-def frame(truth, found):
+def scored(truth, found):
+    """One frame as the identity figures take it: everybody who was given an id."""
     found = found[found.track_ids >= 0]
     areas = 0.53 * np.prod(truth.boxes[:, 2:] - truth.boxes[:, :2], axis=1)
     arrays = (truth.keypoints, np.ones(len(truth)), areas, truth.track_ids)
@@ -122,40 +119,37 @@ def frame(truth, found):
     return Frame(*arrays, *points)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument(
-        "--photos",
-        choices=["coco-val", "coco-train"],
-        default="coco-val",
-        help="train is for tuning",
-    )
-    parser.add_argument("--videos", type=int, default=12)
-    parser.add_argument("--fps", type=int, nargs="+", default=[10, 30])
-    parser.add_argument("--save", action="store_true")
-    arguments = parser.parse_args()
+@benchmark("data", "save")
+@click.option(
+    "--photos",
+    type=click.Choice(["coco-val", "coco-train"]),
+    default="coco-val",
+    show_default=True,
+    help="Whose people; coco-train is for tuning.",
+)
+@click.option("--videos", default=12, show_default=True)
+@click.option("--fps", type=int, multiple=True, default=[10, 30], show_default=True)
+def main(data, photos, videos, fps, save):
     cv2.setNumThreads(1)
+    people = cutouts(folder(data, photos), 180 if photos == "coco-val" else 150, 60, 0)
+    backgrounds = empty_photos(folder(data, "coco-train"), 30)
     rows = []
-    for fps in arguments.fps:
-        for row in measure(arguments, fps):
-            rows.append(row)
-            print(
-                *(f"{cell:.1f}" if isinstance(cell, float) else cell for cell in row),
-                sep="\t",
-                flush=True,
-            )
-    if arguments.save:
-        record(
-            "tracking",
-            title="Tracking on videos made from photos",
-            command="python benchmarks/tracking.py " + " ".join(sys.argv[1:]),
-            data=f"{arguments.videos} videos of {SECONDS} s made from {arguments.photos} people, 1280x720",
-            columns=COLUMNS,
-            rows=rows,
-            notes="Poses are the truth disturbed (6 % missed, jitter, false people), the same for all. 'misses' counts "
-            "those too: no tracker fills them in. Cut-out people move as stiff boards.",
-        )
+    for rate in fps:
+        rows += measure(people, backgrounds, videos, rate)
+        print(f"{rate} frames a second: done", flush=True)
+    show(
+        "tracking",
+        save=save,
+        title="Tracking on videos made from photos",
+        data=f"{videos} videos of {SECONDS} s made from {photos} people, 1280x720",
+        columns=COLUMNS,
+        rows=rows,
+        notes=(
+            "Poses are the truth perturbed (6 % missed, jitter, false people), the same for all"
+            " trackers. Misses count those too, since no tracker fills them in. The cut-out people"
+            " move as stiff boards."
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -1,18 +1,23 @@
-"""Ids that a tracker gave in a real clip against people counted by eye
-(`pedestrians_hand_count.toml`).
+"""The ids that ``rmpe track`` gave in a real clip, against people counted by eye.
 
-rmpe track pedestrians.mp4 --out results --detector yolox_nano.onnx --pose tinypose_256x192.onnx
---contact-sheet python benchmarks/pedestrians.py results/tracks.jsonl
+TRACKS is the ``tracks.jsonl`` of ``rmpe track pedestrians.mp4 --detector yolox_nano.onnx --pose
+tinypose_256x192.onnx``; left out, that command is run first. ``pedestrians_hand_count.toml`` holds
+the count.
 """
 
-import argparse
 import json
+import subprocess
+import sys
+import tempfile
 import tomllib
 from collections import Counter
 from pathlib import Path
 
+import click
 import numpy as np
-from record import show
+
+from benchmarks.options import benchmark
+from benchmarks.record import show
 
 HAND_COUNT = Path(__file__).with_name("pedestrians_hand_count.toml")
 COLUMNS = ["what", "count", "which"]
@@ -49,12 +54,16 @@ def compare(people, frames):
         people: From the hand count: ``name`` and ``seen``, a list of (frame, x, y).
         frames: From `read_tracks`.
     """
-    switches, unseen, marks, owners = [], 0, 0, {}
+    switches = []
+    unseen = 0
+    marks = 0
+    owners = {}
     for person in people:
         last = None
         for frame, x, y in person["seen"]:
             found = id_at(*frames[frame], np.array([x, y], np.float64))
-            marks, unseen = marks + 1, unseen + (found is None)
+            marks += 1
+            unseen += found is None
             if found is None:
                 continue
             owners.setdefault(found, Counter())[person["name"]] += 1
@@ -87,26 +96,34 @@ def compare(people, frames):
     ]
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("tracks", type=Path, help="tracks.jsonl of the clip")
-    parser.add_argument("--save", action="store_true")
-    arguments = parser.parse_args()
+def track(data, out):
+    """``tracks.jsonl`` of the clip, tracked now."""
+    models = data / "models"
+    command = [sys.executable, "-m", "rmpe", "track", data / "data" / "pedestrians.mp4"]
+    command += ["--out", out, "--no-draw", "--quiet"]
+    command += ["--detector", models / "yolox_nano.onnx"]
+    command += ["--pose", models / "tinypose_256x192.onnx"]
+    subprocess.run(command, check=True)
+    return out / "tracks.jsonl"
+
+
+@benchmark("data", "save")
+@click.argument("tracks", required=False, type=click.Path(exists=True, path_type=Path))
+def main(data, tracks, save):
     hand = tomllib.loads(HAND_COUNT.read_text("utf-8"))
-    rows = compare(hand["person"], read_tracks(arguments.tracks))
+    with tempfile.TemporaryDirectory() as out:
+        rows = compare(hand["person"], read_tracks(tracks or track(data, Path(out))))
     show(
         "pedestrians",
-        save=arguments.save,
+        save=save,
         title="People and ids in pedestrians.mp4",
-        command="rmpe track pedestrians.mp4 --out results --detector yolox_nano.onnx --pose tinypose_256x192.onnx; "
-        "python benchmarks/pedestrians.py results/tracks.jsonl --save",
         data=hand["source"],
         columns=COLUMNS,
         rows=rows,
-        notes=f"{hand['method']} That a flow begins with a pose score of at least 0.2 became the rule after ghosts "
-        "were seen in this very clip, so the number of ids flatters the tracker.",
+        notes=(
+            f"{hand['method']} That a flow begins with a pose score of at least 0.2 became the rule"
+            " after ghosts were seen in this very clip, so the number of ids flatters the tracker."
+        ),
     )
 
 

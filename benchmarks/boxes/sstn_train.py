@@ -1,23 +1,20 @@
-"""Train what the proof of SSTN compares (``benchmarks/sstn_proof.py``), one run after another; call
-again to go on.
+"""Train the runs that the proof of SSTN compares; call it again to go on.
 
-    python benchmarks/sstn_proof_train.py [--list] [--until 18:20] [--folder runs/proof] [--only RUN
-    ...]
-
-One stage 1 pose estimator a box policy; from each, stage 2 runs of equal length. Every run is
+One stage 1 pose model a box policy; from each, stage 2 runs of equal length. Every run is
 ``rmpe train`` with one of two configurations and the overrides that ``--list`` prints. A finished
-run is skipped, an interrupted one resumed.
+run is skipped, an interrupted one resumed. ``benchmarks.boxes.sstn --runs`` measures them.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
 
-from record import ROOT
+import click
 
+from benchmarks.options import benchmark
+from benchmarks.record import ROOT
 from rmpe.ablation.runs import CHECKPOINT, finished
 
 STAGE1, STAGE2 = "configs/proof_stage1.toml", "configs/proof_stage2.toml"
@@ -73,27 +70,23 @@ def command(name: str, config: str, overrides: list[str], folder: Path) -> list[
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--list", action="store_true", help="print the commands and stop")
-    parser.add_argument("--until", help="start no run after this time of day (HH:MM, UTC)")
-    parser.add_argument("--folder", type=Path, default=Path("runs/proof"))
-    parser.add_argument("--only", nargs="*", help="names of runs")
-    options = parser.parse_args()
-
-    for name, (config, overrides) in runs(options.folder).items():
-        line = command(name, config, overrides, options.folder)
-        if options.only and name not in options.only:
+@benchmark()
+@click.option("--list", "only_list", is_flag=True, help="Print the commands and stop.")
+@click.option("--until", metavar="HH:MM", help="Start no run after this time of day.")
+@click.option("--runs", "out", type=click.Path(path_type=Path), default=Path("runs/proof"))
+@click.option("--only", multiple=True, metavar="RUN", help="Only this run; may be repeated.")
+def main(only_list, until, out, only):
+    for name, (config, overrides) in runs(out).items():
+        line = command(name, config, overrides, out)
+        if only and name not in only:
             continue
-        if options.list:
+        if only_list:
             print(" ".join(line[2:]))
             continue
-        if options.until and datetime.now().astimezone().strftime("%H:%M") >= options.until:
-            print(f"{options.until} has come: {name} and what follows is left for the next call")
+        if until and datetime.now().astimezone().strftime("%H:%M") >= until:
+            print(f"{until} has come: {name} and what follows is left for the next call")
             return
-        run = options.folder / name
+        run = out / name
         if finished(run / CHECKPOINT):
             continue
         print(f"--- {name}", flush=True)
