@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MultipleLocator
 
 from benchmarks.record import Record
@@ -25,7 +26,7 @@ BLUE = "#0072B2"
 ORANGE = "#D55E00"
 GREY = "#777777"
 BLACK = "#222222"
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 150,
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -46,12 +47,12 @@ STYLE = {
     "lines.solid_capstyle": "round",
 }
 WIDTH = 8.4
-BOLD = {"fontweight": "bold"}
+BOLD: dict[str, Any] = {"fontweight": "bold"}
 
 
 def _panels(count: int, height: float = 3.5, **options: Any) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
+    figure = Figure(figsize=(WIDTH, height), layout=layout)
     return figure, figure.subplots(1, count, squeeze=False, **options)[0]
 
 
@@ -187,9 +188,9 @@ def video(read: Read) -> Figure:
             fixed = [at[every] for every in ("1", "5", "10")]
             axes.plot(*zip(*fixed, strict=True), color=color, linewidth=width, zorder=2.0)
             for every, inside in intervals.items():
-                edge = {"markersize": 14, "markeredgecolor": "white", "zorder": 3.0}
+                edge: Any = {"markersize": 14, "markeredgecolor": "white", "zorder": 3.0}
                 (point,) = axes.plot(*at[every], "o", color=color, **edge)
-                white = {"color": "white", "fontsize": 8, "zorder": 3.0}
+                white: Any = {"color": "white", "fontsize": 8, "zorder": 3.0}
                 axes.annotate(inside, at[every], ha="center", va="center_baseline", **white, **BOLD)
             point.set_label(label)
         axes.set(title=f"{people} people in the clip")

@@ -44,7 +44,7 @@ class Record:
         machine: Processor, cores and Python.
         notes: What a reader must know.
         columns: Column names.
-        rows: One list a row, as many cells as columns.
+        rows: One list a row, as many cells as columns: text, numbers, truth values or None.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Record:
     machine: str
     notes: str
     columns: list[str]
-    rows: list[list[Cell]]
+    rows: list[list[Any]]
 
     def at(self, column: str, *names: Cell) -> Any:
         """The cell of a column in the one row that begins with ``names``.

@@ -81,7 +81,7 @@ def cells_of(table: Table, record: Record) -> tuple[list[str], list[list[str]], 
         for column in record.columns
         if column not in table.where and any(row[column] not in (None, "") for row in rows)
     ]
-    names = [tuple(row[column] for column in shown[: table.names]) for row in rows]
+    names = [tuple(_cell(row, column, table) for column in shown[: table.names]) for row in rows]
     if table.names and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{record.name}: two rows are called {twice}")
@@ -106,6 +106,10 @@ def _is_number(text: str) -> bool:
     return not text or re.fullmatch(r"[-+]?\d+(\.\d+)?", text) is not None
 
 
+def _in_points(fraction: re.Match[str]) -> str:
+    return f"{100 * float(fraction[0]):+.1f}"
+
+
 def _cell(row: dict[str, Cell], column: Shown, table: Table) -> str:
     if isinstance(column, tuple):
         first, *others = (_cell(row, name, table) for name in column)
@@ -116,8 +120,11 @@ def _cell(row: dict[str, Cell], column: Shown, table: Table) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    in_points = column in table.points
     if isinstance(value, str):
-        return value
+        return re.sub(r"[-+]\d+\.\d+", _in_points, value) if in_points else value
+    if in_points:
+        value = 100 * value
     if column in table.digits:
         rounded = f"{value:.{table.digits[column]}f}"
         return rounded.removeprefix("-") if float(rounded) == 0 else rounded
@@ -180,7 +187,7 @@ def script_index_text(read: Read) -> str:
     for page in PAGES:
         for table in page.tables:
             if not table.script:
-                lines.append(f"- {_link(page, table, read)}")
+                lines.append(f"- {_link(page, table, read)}: {table.closed}")
     return "\n".join(lines)
 
 
