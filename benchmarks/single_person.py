@@ -17,7 +17,7 @@ from rmpe.estimate.stn import load_stn
 from rmpe.evaluation.figures.bootstrap import Figure
 from rmpe.evaluation.files.submissions import People, check_results
 from rmpe.evaluation.matching.oks import oks
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.media.images import read_image
 from rmpe.pipeline import Estimator
 from rmpe.skeletons import load_skeleton
@@ -67,7 +67,7 @@ def estimate_all(
 def score(people: People, results: Boxed) -> Score:
     """AP by COCO's protocol, and the mean OKS of each person with the pose from its own box."""
     checked, _ = check_results(results, people, "keypoints")
-    ranked = evaluate(people, checked).ranked["all"]
+    ranked = evaluate_coco(people, checked).ranked["all"]
     everybody = targets(people)
     truth = _joints(everybody)
     truth[truth[..., 2] == 0] = np.nan

@@ -1,4 +1,4 @@
-"""Shared fixtures: where the data lies, and small things that many tests need."""
+"""Shared fixtures and helpers."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ TORCH_ROOMS = frozenset({"nets", "training", "export"})
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder with photos, published models and reference outputs; tests that need it skip without it."""
+    """The folder of photos, published models and reference outputs; without it tests skip."""
     root = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
     if not (root / "parity").is_dir():
         pytest.skip(f"no data folder at {root}: set RMPE_DATA")
@@ -28,5 +28,5 @@ def parity(data_root: Path) -> Path:
 def nobodys_models(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Models that the person at this machine added, or chose as defaults, play no part in the tests."""
+    """Isolate the tests from models that are installed on this machine."""
     monkeypatch.setenv("RMPE_HOME", str(tmp_path_factory.getbasetemp() / "no_home"))

@@ -1,4 +1,4 @@
-"""Conventions of docs/conventions.md: every map has its inverse, every frame its place."""
+"""The conventions of docs/conventions.md: maps, inverses and frames."""
 
 import cv2
 import numpy as np

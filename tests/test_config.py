@@ -1,4 +1,4 @@
-"""Configurations: TOML to dataclasses, and errors that help."""
+"""Configurations: TOML to dataclasses, and error messages."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,8 @@ class Outer:
 
 def test_all_kinds_of_values_and_back():
     data = {
-        "name": "x", "kind": "b", "inner": {"rate": 1, "steps": [1, 2]}, "many": [{"rate": 0.5}], "size": [3, 4],
+        "name": "x", "kind": "b", "inner": {"rate": 1, "steps": [1, 2]},
+        "many": [{"rate": 0.5}], "size": [3, 4],
         "path": "a/b", "flag": True, "extra": {"name": "net", "deep": {"k": 1}},
     }  # fmt: skip
     config = from_mapping(Outer, data, "test")

@@ -1,4 +1,4 @@
-"""The pipeline on tiny models whose right answer is known."""
+"""The pipeline on tiny models with known outputs."""
 
 import json
 from dataclasses import replace
@@ -291,7 +291,7 @@ def test_unknown_suppression_names_the_known(spot_model):
         rmpe.load(found, spot_model, nms="best")
 
 
-# --- recorded boxes ---
+# --- precomputed boxes ---
 
 ROWS = [
     {"image_id": 5, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.2},
@@ -369,7 +369,7 @@ def test_pose_scores_lie_between_nothing_and_the_root_of_the_box_score(box, join
 
 
 def shifting_stn(folder, shift):
-    """A spatial transformer that answers every crop with the same translation (normalised x, y)."""
+    """A spatial transformer with a constant translation (normalised x, y)."""
     theta = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
     path = constant_model(folder, "stn.onnx", {"image": ["n", 3, 64, 48]}, theta, ["n", 2, 3])
     path.with_suffix(".toml").write_text(

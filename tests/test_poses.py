@@ -119,7 +119,8 @@ def test_conversion_keeps_joints_of_the_same_name():
 def test_a_skeleton_of_ones_own(tmp_path):
     file = tmp_path / "arrow.toml"
     file.write_text(
-        'name = "arrow"\njoints = ["tip", "left_end"]\nlimbs = [["tip", "left_end"]]\nsigmas = [0.1, 0.2]\n'
+        'name = "arrow"\njoints = ["tip", "left_end"]\n'
+        'limbs = [["tip", "left_end"]]\nsigmas = [0.1, 0.2]\n'
     )
     skeleton = load_skeleton(str(file))
     assert (skeleton.limbs, skeleton.pairs) == (((0, 1),), ())

@@ -1,4 +1,4 @@
-"""Tiny ONNX models whose right answer is known, so that the whole pipeline is tested without any published model."""
+"""Tiny ONNX models with known outputs, to test the whole pipeline without published models."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def save(path, nodes, inputs, outputs, initializers=(), metadata=None):
 def spot_pose_model(
     folder, decoder="dark", joints=3, broken=False, with_card=True, name="spots.onnx"
 ):
-    """Joint n of the person is where channel n is brightest: a heatmap model of stride 4, three joints."""
+    """A heatmap model of stride 4 with three joints: joint n is where channel n is brightest."""
     skeleton = Path(folder) / "rgb3.toml"
     skeleton.write_text(RGB3)
     nodes = [
@@ -127,7 +127,7 @@ def yolox_model(folder, people, size=(64, 64), decoded=False, classes=2, name="y
 
 
 def simcc_model(folder, joints=17, size=(64, 48), split=2, name="rtm.onnx"):
-    """A SimCC export that answers every crop with the brightest column and row of its red channel, for all joints."""
+    """A SimCC export: all joints are at the brightest column and row of the red channel."""
     width, height = size[1] * split, size[0] * split
     nodes = [
         helper.make_node("Slice", ["image", "start", "end", "axis"], ["red"]),
@@ -171,7 +171,7 @@ def simcc_model(folder, joints=17, size=(64, 48), split=2, name="rtm.onnx"):
 
 
 def constant_model(folder, name, inputs, answer, output_shape):
-    """A model that gives every item of a batch the same answer."""
+    """A model with the same output for every item of a batch."""
     nodes = [
         helper.make_node("ReduceMean", [next(iter(inputs))], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),

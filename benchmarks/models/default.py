@@ -16,7 +16,7 @@ from rmpe.estimate.stn import load_stn
 from rmpe.evaluation.figures.bootstrap import compare
 from rmpe.evaluation.figures.disturb import disturbed_boxes
 from rmpe.evaluation.files.submissions import check_results, read_people
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
 from rmpe.pipeline import Estimator
@@ -44,7 +44,7 @@ def run(people, images, boxes, pose, stn, nms):
     results = []
     for image_id, image, found in zip(people.image_ids, images, boxes, strict=True):
         results += estimator.estimate(image, found).to_coco(image_id)
-    return evaluate(people, check_results(results, people, "keypoints")[0])
+    return evaluate_coco(people, check_results(results, people, "keypoints")[0])
 
 
 def plus_minus(figure, images):

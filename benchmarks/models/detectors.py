@@ -21,7 +21,7 @@ from benchmarks.record import ROOT, show
 from rmpe.detect import load_detector
 from rmpe.evaluation.figures.box_recall import box_recall
 from rmpe.evaluation.files.submissions import read_people
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.files import read_names
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
@@ -98,7 +98,7 @@ def main(data, models, threads, save):
         detector = load_detector(model, "cpu", threads)
         detector.card = replace(detector.card, score_threshold=LEAST, nms=OVERLAP)
         records, milliseconds = boxes_of(detector, people, val / "images")
-        evaluation = evaluate(people, records, "bbox")
+        evaluation = evaluate_coco(people, records, "bbox")
         figures = evaluation.figures | box_recall(people, evaluation)
         names = ("AP", "AP50", "AP75", "AP_small", "AR_max100", "recall50", "recall50_crowded")
         photos = set_folder(data, "coco-train") / "images"

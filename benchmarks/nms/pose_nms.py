@@ -32,7 +32,7 @@ from rmpe.estimate.pose_model import load_pose_model
 from rmpe.evaluation.figures.bootstrap import compare
 from rmpe.evaluation.files.submissions import People, check_results, read_people
 from rmpe.evaluation.matching.ranked import Ranked
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.learn.flat_matching import Truths
 from rmpe.learn.nms import learn_nms, read_candidates
 from rmpe.pipeline import Estimator
@@ -91,7 +91,7 @@ def measure(people: People, per_photo: list[Poses]) -> Ranked:
         for image_id, poses in zip(people.image_ids, per_photo, strict=True)
         for person in poses.to_coco(image_id)
     ]
-    return evaluate(people, check_results(results, people, "keypoints")[0]).ranked["all"]
+    return evaluate_coco(people, check_results(results, people, "keypoints")[0]).ranked["all"]
 
 
 def only_boxes(poses: Poses) -> Poses:

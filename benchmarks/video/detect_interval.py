@@ -111,7 +111,7 @@ def average_precision(truth, found):
     categories = [{"id": 1, "name": "person", "keypoints": list(COCO.joints)}]
     people = check_people({"images": images, "annotations": annotations, "categories": categories})
     results = [row for image_id, poses in enumerate(found) for row in poses.to_coco(image_id)]
-    return coco.evaluate(people, check_results(results, people, "keypoints")[0]).figures
+    return coco.evaluate_coco(people, check_results(results, people, "keypoints")[0]).figures
 
 
 def identities(videos, found):
@@ -119,7 +119,7 @@ def identities(videos, found):
     total, start = identity.PeopleCounts(), 0
     for _, truth in videos:
         pairs = zip(truth, found[start : start + len(truth)], strict=True)
-        total += identity.count([scored(*pair) for pair in pairs], COCO.sigmas)
+        total += identity.count_identities([scored(*pair) for pair in pairs], COCO.sigmas)
         start += len(truth)
     return total.figures()["IDF1"]
 

@@ -19,7 +19,7 @@ from rmpe.boxes import iou
 from rmpe.evaluation.files.frames import Frame
 from rmpe.evaluation.matching import hota, identity
 from rmpe.poses import Poses
-from rmpe.tracking.assignment import match
+from rmpe.tracking.assignment import max_weight_matching
 from rmpe.tracking.oks_tracker import OksTracker
 from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
 
@@ -49,7 +49,9 @@ class FrameByFrame:
 
     def update(self, _image, poses):
         ids = np.full(len(poses), -1)
-        for row, column in zip(*match(iou(self.last.boxes, poses.boxes) - 0.3), strict=True):
+        for row, column in zip(
+            *max_weight_matching(iou(self.last.boxes, poses.boxes) - 0.3), strict=True
+        ):
             ids[column] = self.last.track_ids[row]
         new = np.flatnonzero(ids < 0)
         ids[new] = self.next_id + np.arange(len(new))
@@ -102,8 +104,8 @@ def measure(people, backgrounds, videos, fps):
             pairs = [
                 scored(*pair) for pair in zip(truth, done[name] + tracker.flush(), strict=True)
             ]
-            counts[name] += identity.count(pairs, COCO.sigmas)
-            wholes[name] += hota.count(pairs, COCO.sigmas)
+            counts[name] += identity.count_identities(pairs, COCO.sigmas)
+            wholes[name] += hota.count_hota(pairs, COCO.sigmas)
     names = ("MOTA", "IDF1", "HOTA", "switches", "tracks", "misses", "false_positives")
     for name in makers:
         figures = counts[name].figures() | wholes[name].figures()

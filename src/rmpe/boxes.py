@@ -1,4 +1,4 @@
-"""Boxes: where people may be."""
+"""Bounding boxes of people, their IoU and greedy non-maximum suppression."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ def size_of(image: NDArray[Any]) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Boxes:
-    """Boxes of people in one image, with a score each.
+    """The boxes of one image, with one score per box.
 
     Attributes:
-        xyxy: ``(N, 4)`` float32, left, top, right, bottom in image pixels.
-        scores: ``(N,)`` float32 in [0, 1]; 1 where none is given.
+        xyxy: ``(N, 4)`` float32: left, top, right, bottom in image pixels.
+        scores: ``(N,)`` float32 in [0, 1]; 1 if no scores are given.
     """
 
     xyxy: NDArray[np.float32]
@@ -47,7 +47,7 @@ class Boxes:
 
     @classmethod
     def empty(cls) -> "Boxes":
-        """No boxes."""
+        """Zero boxes."""
         return cls(np.zeros((0, 4), np.float32))
 
     @classmethod
@@ -65,7 +65,7 @@ class Boxes:
 
     def __getitem__(self, index: Index) -> "Boxes":
         if isinstance(index, int):
-            index = range(len(self))[index]  # the IndexError that ends a loop
+            index = range(len(self))[index]  # raises the IndexError that ends a for loop
             index = slice(index, index + 1)
         return Boxes(self.xyxy[index], self.scores[index])
 
@@ -74,7 +74,7 @@ class Boxes:
 
     @property
     def sides(self) -> NDArray[np.float32]:
-        """Width and height, ``(N, 2)``."""
+        """Width and height of each box, ``(N, 2)``."""
         return self.xyxy[:, 2:] - self.xyxy[:, :2]
 
     @property
@@ -89,13 +89,13 @@ class Boxes:
         return areas
 
     def grow(self, factor: float) -> "Boxes":
-        """Boxes with both sides multiplied by ``factor`` around their centres."""
+        """Scale both sides of each box by ``factor`` around its centre."""
         center = (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2
         half = self.sides * (factor / 2)
         return Boxes(np.concatenate([center - half, center + half], axis=1), self.scores)
 
     def clip(self, size: tuple[int, int]) -> "Boxes":
-        """Boxes cut at the border of an image of ``size`` (height, width)."""
+        """Clip the boxes to an image of ``size`` (height, width)."""
         height, width = size
         return Boxes(
             np.clip(self.xyxy, 0, np.array([width, height, width, height], np.float32)), self.scores
@@ -109,7 +109,7 @@ def to_xyxy(xywh: ArrayLike) -> NDArray[np.float64]:
 
 
 def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """Intersection over union of every box of ``a`` ``(N, 4)`` with every box of ``b`` ``(M, 4)``: ``(N, M)``."""
+    """Intersection over union of boxes ``a`` ``(N, 4)`` and ``b`` ``(M, 4)``: ``(N, M)``."""
     a = np.asarray(a, np.float64)
     b = np.asarray(b, np.float64)
     overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(
@@ -128,12 +128,15 @@ def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
 def greedy_nms(
     similarity: NDArray[np.float64], scores: NDArray[np.float32], threshold: float
 ) -> NDArray[np.int64]:
-    """Keep the best, drop what is more similar to it than ``threshold``, repeat.
+    """Greedy non-maximum suppression on a similarity matrix.
+
+    The best remaining item is kept and everything more similar to it than ``threshold`` is removed,
+    until nothing remains.
 
     Args:
-        similarity: ``(N, N)``, row = the one kept, column = the one that may be dropped.
-        scores: ``(N,)``; equal scores are taken in the order of their indices.
-        threshold: Largest similarity at which both survive.
+        similarity: ``(N, N)``; the row is the kept item, the column the one that may be removed.
+        scores: ``(N,)``; ties are broken by index.
+        threshold: Largest similarity at which both items survive.
 
     Returns:
         Indices of the survivors, best first.
@@ -150,5 +153,5 @@ def greedy_nms(
 
 
 def box_nms(boxes: Boxes, threshold: float) -> NDArray[np.int64]:
-    """Indices of the boxes that survive greedy suppression at IoU ``threshold``, best first."""
+    """Indices of the boxes that survive greedy NMS at IoU ``threshold``, best first."""
     return greedy_nms(iou(boxes.xyxy, boxes.xyxy), boxes.scores, threshold)

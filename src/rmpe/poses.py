@@ -1,4 +1,4 @@
-"""Poses: the people of one image."""
+"""`Poses`: the people of one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from numpy.typing import ArrayLike, NDArray
 from rmpe.boxes import Boxes, Index
 from rmpe.skeletons import Skeleton
 
-# All that a pose has one entry of a person for.
+# Array fields, one row per person.
 ARRAYS = ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids", "stn_boxes")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Poses:
-    """The poses of the people in one image; zero people are legal.
+    """The poses of the people in one image; there may be none.
 
     Attributes:
         keypoints: ``(N, K, 2)`` float32, (x, y) in image pixels; NaN where a joint is missing.
         keypoint_scores: ``(N, K)`` float32 in [0, 1]; 0 where a joint is missing.
-        scores: ``(N,)`` float32 in [0, 1], of the whole pose.
+        scores: ``(N,)`` float32 in [0, 1], one per pose.
         boxes: ``(N, 4)`` float32 xyxy, the box each person was found in.
-        track_ids: ``(N,)`` int64, -1 = none.
-        skeleton: What the K joints are.
-        stn_boxes: ``(N, 4)`` float32 xyxy, where a spatial transformer found the person (of its
-            crop's aspect); ``boxes`` without one.
+        track_ids: ``(N,)`` int64; -1 means no track.
+        skeleton: Names and connections of the K joints.
+        stn_boxes: ``(N, 4)`` float32 xyxy, the region the spatial transformer cut out, with the
+            aspect ratio of the crop; equal to ``boxes`` without a transformer.
     """
 
     keypoints: NDArray[np.float32]
@@ -80,7 +80,7 @@ class Poses:
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> "Poses":
-        """Nobody."""
+        """Zero people."""
         joints = len(skeleton)
         return cls(
             np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), np.zeros((0, 4)), skeleton
@@ -96,9 +96,8 @@ class Poses:
         if not many:
             raise ValueError("nothing to merge: pass at least one Poses, empty ones are fine")
         if any(poses.skeleton != many[0].skeleton for poses in many):
-            raise ValueError(
-                f"cannot merge poses of different skeletons: {sorted({p.skeleton.name for p in many})}"
-            )
+            names = sorted({poses.skeleton.name for poses in many})
+            raise ValueError(f"cannot merge poses of different skeletons: {names}")
         joined = {name: np.concatenate([getattr(poses, name) for poses in many]) for name in ARRAYS}
         return cls(**joined, skeleton=many[0].skeleton)
 
@@ -113,11 +112,10 @@ class Poses:
 
     def __getitem__(self, index: Index) -> "Poses":
         if isinstance(index, int):
-            index = range(len(self))[index]  # the IndexError that ends a loop
+            index = range(len(self))[index]  # raises the IndexError that ends a for loop
             index = slice(index, index + 1)
-        some = object.__new__(
-            Poses
-        )  # a part of checked poses needs no check: suppression slices a lot
+        # NMS slices often; a subset of valid poses is valid, so skip the checks of __init__.
+        some = object.__new__(Poses)
         for name in ARRAYS:
             object.__setattr__(some, name, getattr(self, name)[index])
         object.__setattr__(some, "skeleton", self.skeleton)
@@ -128,11 +126,14 @@ class Poses:
         return f"Poses({len(self)} x {self.skeleton.name}{tracked})"
 
     def replace(self, **changes: Any) -> "Poses":
-        """The same poses with other arrays, e.g. ``poses.replace(track_ids=ids)``."""
+        """A copy with some arrays replaced, e.g. ``poses.replace(track_ids=ids)``."""
         return Poses(**{name: getattr(self, name) for name in (*ARRAYS, "skeleton")} | changes)
 
     def to_skeleton(self, target: Skeleton) -> "Poses":
-        """The same people with the joints of ``target``: joints of the same name carry over, others are missing."""
+        """The same people with the joints of ``target``.
+
+        Joints with the same name carry over; the others are missing.
+        """
         source = self.skeleton.correspondence(target)
         missing = source < 0
         points = self.keypoints[:, source]
@@ -142,11 +143,11 @@ class Poses:
         return self.replace(keypoints=points, keypoint_scores=scores, skeleton=target)
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
-        """COCO results: one dict a person, the third number of each keypoint is its score, ``bbox``
-        is xywh.
+        """COCO results, one dictionary per person.
 
-        A missing joint becomes ``0, 0, 0``, as COCO writes it. Two extra keys where there is
-        something to say: ``track_id``, and ``stn_bbox``, the box that a spatial transformer found.
+        The third number of each keypoint is its score; ``bbox`` is xywh. A missing joint becomes
+        ``0, 0, 0``, the COCO convention. Two extra keys are written where they apply:
+        ``track_id``, and ``stn_bbox``, the region found by the spatial transformer.
         """
         rows = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2).astype(
             np.float64
@@ -170,7 +171,7 @@ class Poses:
         return people
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, ready for JSON (a missing joint is ``null``); `from_dict` reads them back without loss."""
+        """Plain lists for JSON; a missing joint is ``null``. `from_dict` restores them exactly."""
         points = self.keypoints.astype(object)
         points[~np.isfinite(self.keypoints)] = None
         return {
@@ -188,7 +189,7 @@ class Poses:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: If the lists do not fit together or were written with another skeleton.
+            ValueError: If the lists have inconsistent shapes or belong to another skeleton.
         """
         if data["skeleton"] != skeleton.name:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The ablation on one command: tiny photos and nets whose right answer is known."""
+"""Ablations end to end, on tiny photos and nets with known outputs."""
 
 import json
 import subprocess
@@ -25,7 +25,10 @@ from rmpe.skeletons import load_skeleton
 
 CONFIGS = sorted((ROOT / "configs").glob("ablation_*.toml"))
 PEOPLE = [(20, 30, 40, 60), (100, 30, 40, 60)]  # x, y, width, height in photos of 160 x 120
-MPII_CARD = 'kind = "pose"\nname = "spot"\ndecoder = "simcc"\nskeleton = "mpii16"\nsd = [255, 255, 255]\ngrowth = 1.2\n'
+MPII_CARD = (
+    'kind = "pose"\nname = "spot"\ndecoder = "simcc"\nskeleton = "mpii16"\n'
+    "sd = [255, 255, 255]\ngrowth = 1.2\n"
+)
 
 ONE_RUN = """run = "x"
 steps = 2
@@ -42,12 +45,12 @@ policy = "jitter"
 
 
 def spot(x, y, width, height):
-    """Where all joints of a person are: the one red spot in the box."""
+    """Position of all joints of a person: the red spot in the box."""
     return x + width // 2, y + height // 3
 
 
 def write_photos(folder: Path, count: int = 4) -> tuple[Path, Path]:
-    """Two people a photo, all their joints at one red spot; COCO and MPII annotations."""
+    """Two people per photo, all joints at one red spot; COCO and MPII annotations."""
     (folder / "images").mkdir(parents=True)
     images, annotations, mpii = [], [], []
     lines, columns = np.mgrid[:120, :160]
@@ -60,15 +63,17 @@ def write_photos(folder: Path, count: int = 4) -> tuple[Path, Path]:
             photo[..., 2] += (250 * np.exp(-far / 18)).astype(np.uint8)  # red, as OpenCV writes it
             joints = [[*center, 2]] * 17
             annotations.append({
-                "id": 2 * number + place, "image_id": number, "category_id": 1, "iscrowd": 0, "num_keypoints": 17,
-                "bbox": [x, y, width, height], "area": 0.53 * width * height, "keypoints": np.ravel(joints).tolist(),
+                "id": 2 * number + place, "image_id": number, "category_id": 1, "iscrowd": 0,
+                "num_keypoints": 17, "bbox": [x, y, width, height], "area": 0.53 * width * height,
+                "keypoints": np.ravel(joints).tolist(),
             })  # fmt: skip
             corners = [
                 [x + 5, y + 5],
                 [x + width - 5, y + height - 5],
             ]  # joints whose extent makes a box
             mpii.append({
-                "image": f"{number}.png", "scale": 0.3, "joints": [list(center)] * 14 + corners, "joints_vis": [1] * 16,
+                "image": f"{number}.png", "scale": 0.3, "joints": [list(center)] * 14 + corners,
+                "joints_vis": [1] * 16,
             })  # fmt: skip
         cv2.imwrite(str(folder / "images" / f"{number}.png"), photo)
     (folder / "mpii.json").write_text(json.dumps(mpii))
@@ -79,7 +84,7 @@ def write_photos(folder: Path, count: int = 4) -> tuple[Path, Path]:
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A configuration whose detector finds everybody three times, and a stranger."""
+    """A configuration whose detector finds every person three times, and a false positive."""
     annotations, images = write_photos(tmp_path)
     rows = []
     for score, (x, y, width, height) in zip((0.9, 0.5), PEOPLE, strict=True):
@@ -135,7 +140,7 @@ values = [0.4, 2.5]
 
 
 def made(file: Path, *overrides: str) -> tuple[list[str], dict]:
-    """The lines of a call, and its table."""
+    """The log lines of a run, and its table."""
     lines: list[str] = []
     config = load_config(AblationConfig, file, overrides)
     ablate(config, lines.append)
@@ -170,7 +175,7 @@ def test_table_plot_and_what_is_shared(tiny) -> None:
 
 
 def test_the_full_row_is_what_the_pipeline_gives(tiny) -> None:
-    """Independent of all that is kept: detector and estimator as `rmpe.load` puts them together."""
+    """A reference without the cache: detector and estimator as assembled by `rmpe.load`."""
     import rmpe
 
     config = load_config(AblationConfig, tiny)
@@ -203,7 +208,7 @@ def test_a_second_call_estimates_nothing(tiny, monkeypatch) -> None:
 
 @pytest.mark.parametrize("stop", [1, 3, 5, 9])
 def test_an_interrupted_call_goes_on(tiny, monkeypatch, stop) -> None:
-    """Stopped after so many images of all rows, then called again."""
+    """The ablation is stopped after some images and then run again."""
     _, undisturbed = made(tiny, f"out={tiny.parent / 'other'}", "cost=0")
     append, calls = measure.Journal.append, []
 
@@ -263,13 +268,13 @@ def test_recorded_boxes_and_mpii(tiny, tmp_path) -> None:
     ("overrides", "message"),
     [
         (["detector=none.onnx"], "none.onnx: no such model file"),
-        (["detector=none.json"], "none.json: no such file of boxes"),
+        (["detector=none.json"], "none.json: no such file of precomputed boxes"),
         (["data.annotations=none.json"], "none.json: cannot be read"),
         (["data.images=none"], "none: image 0.png of the annotations is not there"),
         (["rows=[]"], "the first of [[rows]] must name its pose model"),
         (['rows=[{title="a", pose="x.onnx"}]'], "x.onnx: no such model file"),
         (['rows=[{title="a", pose="x.safetensors"}]'], "x.safetensors: cannot read the checkpoint"),
-        (['rows=[{title="a", pose="x"}, {title="a"}]'], "two rows are called 'a'"),
+        (['rows=[{title="a", pose="x"}, {title="a"}]'], "two rows are named 'a'"),
         (
             ['rows=[{title="a", pose="x", nms="soft"}]'],
             "row 'a': unknown nms 'soft'; known: parametric",
@@ -288,7 +293,7 @@ def test_recorded_boxes_and_mpii(tiny, tmp_path) -> None:
         ),
         (
             ['rows=[{title="a", pose="rtm.onnx", boxes="another"}]'],
-            "row 'a' takes another detector",
+            "row 'a' uses another detector",
         ),
         (["samples=1"], "samples = 1 must be at least 10"),
     ],
@@ -321,7 +326,7 @@ def test_growth_is_not_for_spatial_transformers(tiny, tmp_path) -> None:
     )
     config = load_config(AblationConfig, tiny, ["cost=0"])
     first = replace(config.rows[0], stn=str(stn))
-    with pytest.raises(UsageError, match="growth is for rows with stn = 'none'"):
+    with pytest.raises(UsageError, match="growth needs stn = 'none'"):
         ablate(replace(config, rows=(first, Row("g", growth=1.0)), vary=()), lambda line: None)
     ablate(
         replace(config, rows=(first, Row("g", growth=1.0, stn="none")), vary=()), lambda line: None
@@ -416,7 +421,7 @@ def test_runs_of_the_proof_are_named_as_they_are_trained(monkeypatch) -> None:
 
 
 def net_settings(folder: Path, skeleton: str = "coco17") -> tuple[str, ...]:
-    """Overrides that make any run tiny."""
+    """Overrides that shrink any run."""
     annotations, images = write_set(folder, load_skeleton(skeleton), images=2)
     sets = f'data.sets=[{{annotations="{annotations}", images="{images}", skeleton="{skeleton}"}}]'
     return ("batch=2", "device=cpu", "data.size=[64, 48]", f"data.cache={folder / 'cache'}", sets)
@@ -463,7 +468,7 @@ def test_runs_are_trained_once_exported_and_compared(tiny, tmp_path) -> None:
     said: list[str] = []
     ablate(third, said.append)
     assert any(
-        "two/model.safetensors: taken as it is, but trained with other steps" in line
+        "two/model.safetensors: used as it is, but trained with other steps" in line
         for line in said
     )
     assert not any(line.startswith("run ") for line in said)
@@ -488,11 +493,11 @@ def test_an_unfinished_run_is_resumed(tiny, tmp_path) -> None:
     trainer.save()
     assert not finished(trainer.config.run / "model.safetensors")
     path = runs._trained(train)
-    assert "run one: going on" in lines
+    assert "run one: resuming" in lines
     assert finished(path)
     assert torch.load(path.with_name("state.pt"), weights_only=True)["step"] == 2
     path.write_bytes(b"no checkpoint at all")
-    with pytest.raises(RmpeError, match="no checkpoint of rmpe"):
+    with pytest.raises(RmpeError, match="not an rmpe checkpoint"):
         finished(path)
 
 
@@ -503,7 +508,7 @@ def test_unknown_keys_are_named(tiny) -> None:
 
 @pytest.mark.slow
 def test_the_papers_setting_runs_on_a_few_groups(tiny, tmp_path) -> None:
-    """With its own nets, losses, protocol and rows; data, widths and lengths are made small."""
+    """Each configuration with its nets, losses, protocol and rows; data and sizes are small."""
     pytest.importorskip("torch")
     names = tmp_path / "val_photos.txt"
     names.write_text("0009.png\n")
@@ -535,7 +540,8 @@ def test_the_papers_setting_runs_on_a_few_groups(tiny, tmp_path) -> None:
     recorded.write_text(json.dumps(boxes))
     data = replace(config.data, annotations=tmp_path / "mpii.json", images=other.data.images)
     config = replace(
-        config, out=tmp_path / "paper", runs=tmp_path / "runs", detector=other.detector, another=str(recorded),
+        config, out=tmp_path / "paper", runs=tmp_path / "runs", detector=other.detector,
+        another=str(recorded),
         data=data, train=train, rows=rows, score=0.3,
     )  # fmt: skip
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""The recipe of the proof of SSTN: every configuration loads, and an STN can be trained alone."""
+"""The SSTN experiment: the configurations of all runs load, and an STN can be trained alone."""
 
 from pathlib import Path
 

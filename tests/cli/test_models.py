@@ -1,4 +1,4 @@
-"""Installed models: adding, choosing, removing; every fault is one line and leaves nothing behind."""
+"""Installed models: adding, choosing, removing; errors are one line and leave nothing behind."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""``rmpe predict`` from end to end, on tiny models; what goes wrong must be said in one line."""
+"""``rmpe predict`` end to end on tiny models; errors are one line."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Heatmap and SimCC decoding: against published outputs, and against what is known exactly."""
+"""Heatmap and SimCC decoding, compared with published outputs and exact values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Disturbed true boxes: as far off as asked, and the same every time."""
+"""Perturbed true boxes: target IoU and reproducibility."""
 
 import numpy as np
 import pytest

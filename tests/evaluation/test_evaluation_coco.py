@@ -37,7 +37,7 @@ def coco_people(parity):
 def test_coco_parity(parity, coco_people, kind, engine):
     pytest.importorskip(engine)
     results, _ = read_results(parity / SETS[kind], coco_people, kind)
-    evaluation = coco.evaluate(coco_people, results, kind, engine=engine)
+    evaluation = coco.evaluate_coco(coco_people, results, kind, engine=engine)
     assert_figures(evaluation.figures, read_json(parity / "coco_expected.json")[kind], 1e-6)
     for size, ranked in evaluation.ranked.items():  # our own sums over the library's match lists
         name = "AP" if size == "all" else f"AP_{size}"
@@ -47,7 +47,7 @@ def test_coco_parity(parity, coco_people, kind, engine):
 def test_crowdpose_parity(parity):
     people = read_people(parity / "crowdpose_gt.json")
     results, _ = read_results(parity / "crowdpose_dets.json", people, "keypoints")
-    figures, _ = crowdpose.evaluate(people, results)
+    figures, _ = crowdpose.evaluate_crowdpose(people, results)
     assert_figures(figures, read_json(parity / "crowdpose_expected.json"), 1e-6)
 
 
@@ -111,16 +111,16 @@ def test_crowd_index_by_hand():
 
 def test_no_detections_and_nobody():
     people = check_people(dataset([person(1, 1, 0, 0)]))
-    assert coco.evaluate(people, []).figures["AP"] == 0
+    assert coco.evaluate_coco(people, []).figures["AP"] == 0
     nobody = check_people(dataset([]))
-    assert coco.evaluate(nobody, []).figures["AP"] == -1
+    assert coco.evaluate_coco(nobody, []).figures["AP"] == -1
 
 
 @pytest.mark.parametrize("engine", ["hotcoco", "pycocotools"])
 def test_annotation_id_zero_counts_as_found(engine):
     pytest.importorskip(engine)
     annotation = person(0, 1, 0, 0)
-    evaluation = coco.evaluate(
+    evaluation = coco.evaluate_coco(
         check_people(dataset([annotation])), [detection(annotation)], engine=engine
     )
     assert evaluation.figures["AP"] == pytest.approx(1)
@@ -132,7 +132,7 @@ def test_box_of_a_pose_does_not_change_its_area(parity, coco_people, engine):
     pytest.importorskip(engine)
     results, _ = read_results(parity / SETS["keypoints"], coco_people, "keypoints")
     boxed = [result | {"bbox": [0.0, 0.0, 5.0, 5.0]} for result in results]
-    figures = coco.evaluate(coco_people, boxed, engine=engine).figures
+    figures = coco.evaluate_coco(coco_people, boxed, engine=engine).figures
     assert_figures(figures, read_json(parity / "coco_expected.json")["keypoints"], 1e-6)
 
 
@@ -142,7 +142,7 @@ def test_neither_library_is_one_clear_line(monkeypatch):
 
     monkeypatch.setattr(coco, "import_module", absent)
     with pytest.raises(RmpeError, match=r"pip install 'rmpe\[eval\]'"):
-        coco.evaluate(check_people(dataset([])), [])
+        coco.evaluate_coco(check_people(dataset([])), [])
 
 
 def test_evaluation_imports_no_heavy_library():
@@ -150,7 +150,8 @@ def test_evaluation_imports_no_heavy_library():
     names = [f"protocols.{name}" for name in protocols]
     names += ["figures.bootstrap", "figures.plots", "figures.error_kinds"]
     code = "import sys; " + "; ".join(f"import rmpe.evaluation.{n}" for n in names)
-    code += "; print([m for m in ('torch', 'scipy', 'matplotlib', 'hotcoco', 'pycocotools') if m in sys.modules])"
+    heavy = ("torch", "scipy", "matplotlib", "hotcoco", "pycocotools")
+    code += f"; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -161,9 +162,9 @@ def test_evaluation_imports_no_heavy_library():
 
 
 def test_weights_equal_repeated_images(parity, coco_people):
-    """An image of weight 2 is the same as two copies of the image; one of weight 0 as an image left out."""
+    """Weight 2 equals two copies of an image, and weight 0 equals leaving it out."""
     results, _ = read_results(parity / SETS["keypoints"], coco_people, "keypoints")
-    evaluation = coco.evaluate(coco_people, results)
+    evaluation = coco.evaluate_coco(coco_people, results)
     weights = np.random.default_rng(3).integers(0, 3, len(coco_people.image_ids))
     data, repeated = dataset([], images=()), []
     for image, weight in zip(coco_people.image_ids, weights, strict=True):
@@ -175,7 +176,7 @@ def test_weights_equal_repeated_images(parity, coco_people):
                 a | {"image_id": new, "id": a["id"] * 10 + copy_number} for a in mine
             ]
             repeated += [r | {"image_id": new} for r in results if r["image_id"] == image]
-    expected = coco.evaluate(check_people(data), repeated).figures
+    expected = coco.evaluate_coco(check_people(data), repeated).figures
     assert evaluation.ranked["all"].coco_ap(weights) == pytest.approx(expected["AP"], abs=1e-9)
     assert evaluation.ranked["medium"].coco_ap(weights) == pytest.approx(
         expected["AP_medium"], abs=1e-9
@@ -195,13 +196,13 @@ def test_area_under_curve_by_hand():
 
 def test_bootstrap_of_a_file_against_itself_is_zero(parity, coco_people):
     results, _ = read_results(parity / SETS["keypoints"], coco_people, "keypoints")
-    ap = coco.evaluate(coco_people, results).ranked["all"].coco_ap
+    ap = coco.evaluate_coco(coco_people, results).ranked["all"].coco_ap
     same = compare(ap, ap, len(coco_people.images), samples=20)
     assert (same.difference, same.low, same.high, same.share_better) == (0, 0, 0, 0.5)
 
 
 def test_bootstrap_interval_is_that_of_a_mean():
-    """For the mean of n numbers the interval is known: the mean difference -+ 1.96 standard errors."""
+    """The interval of the mean of n numbers is known: mean difference -+ 1.96 standard errors."""
     generator = np.random.default_rng(0)
     base = generator.normal(size=400)
     better = base + 0.3 + generator.normal(size=400)
@@ -225,7 +226,7 @@ def test_box_recall_by_hand():
     boxes = [{"image_id": a["image_id"], "score": 0.9, "bbox": a["bbox"]} for a in (alone, left)]
     boxes[0]["bbox"] = [0, 0, 100, 60]  # IoU .6: found at .5, not at .7
     checked, _ = check_results(boxes, people, "bbox")
-    figures = box_recall(people, coco.evaluate(people, checked, "bbox"))
+    figures = box_recall(people, coco.evaluate_coco(people, checked, "bbox"))
     assert figures["n_all"] == 3 and figures["n_alone"] == 1 and figures["n_crowded"] == 2
     assert (figures["recall50"], figures["recall70"]) == (
         pytest.approx(2 / 3),
@@ -316,7 +317,7 @@ def test_evaluation_does_not_edit_its_input(tmp_path):
     data, results = dataset([annotation]), [detection(annotation)]
     before = copy.deepcopy((data, results))
     people = check_people(data)
-    coco.evaluate(people, check_results(results, people, "keypoints")[0], engine="pycocotools")
+    coco.evaluate_coco(people, check_results(results, people, "keypoints")[0], engine="pycocotools")
     assert (data, results) == before
     (tmp_path / "x.json").write_text("{", "utf-8")
     with pytest.raises(DataError, match="not JSON"):

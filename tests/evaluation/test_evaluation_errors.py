@@ -44,7 +44,7 @@ def matched(annotations, results, min_score=0.0):
 
 
 def spread_person(identity, x, y, size=200.0, **more):
-    """A person whose joints are far from each other, so that a wrong place is nobody's right place by accident."""
+    """A person with joints far apart, so a wrong position never matches another joint by chance."""
     grid = [[x + size * (j % 5) / 4, y + size * (j // 5) / 3, 2] for j in range(17)]
     annotation = person(identity, 1, x, y, size)
     return annotation | {"keypoints": np.ravel(grid).tolist(), "area": size**2 / 4} | more
@@ -57,8 +57,10 @@ def test_best_detection_takes_the_most_similar_free_person():
     one, two = spread_person(1, 0, 0), spread_person(2, 400, 0)
     near_one = detection(one, score=0.5, shift=5)
     match = matched([one, two], [near_one, detection(one, score=0.9), detection(two, score=0.1)])[0]
-    assert [match.found[i]["score"] for i in match.match] == [0.9, 0.1]
-    assert matched([one, two], [detection(two, score=0.1)], min_score=0.2)[0].match.tolist() == [
+    assert [match.found[i]["score"] for i in match.detection] == [0.9, 0.1]
+    assert matched([one, two], [detection(two, score=0.1)], min_score=0.2)[
+        0
+    ].detection.tolist() == [
         -1,
         -1,
     ]
@@ -79,7 +81,7 @@ def place_of(annotation, joint):
 
 
 def kinds(found):
-    """Kind of the first person's left wrist and how many of its joints are good, given its detection."""
+    """The error kind of the first person's left wrist, and the number of its good joints."""
     one, two = spread_person(1, 0, 0), spread_person(2, 400, 0)
     match = matched([one, two], [found(one, two), detection(two, score=0.95)])[0]
     flags = joint_kinds(match, COCO17)
@@ -205,7 +207,7 @@ def test_unanswerable_questions(parity, tmp_path):
         run("coco", "--annotations", truth, catch=False)
     with pytest.raises(UsageError, match="exclude each other"):
         run("coco", "--annotations", truth, "--results", truth, "--images", tmp_path, catch=False)
-    with pytest.raises(DataError, match="17 joints a person, the file has 14"):
+    with pytest.raises(DataError, match="17 joints per person, the file has 14"):
         run(
             "coco",
             "--annotations",
@@ -256,7 +258,7 @@ def test_pck_from_mpii_json(tmp_path):
 
 @pytest.fixture(scope="module")
 def photos(data_root, tmp_path_factory):
-    """Two photos' annotations, in COCO's layout, as a PoseTrack video and as MPII people; and how to call."""
+    """Annotations of two photos as COCO, PoseTrack and MPII files, with command-line arguments."""
     folder = tmp_path_factory.mktemp("photos")
     whole = read_json(data_root / "data" / "coco-val" / "annotations.json")
     whole["images"] = whole["images"][:2]

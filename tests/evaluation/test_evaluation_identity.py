@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rmpe.evaluation.files.frames import Frame
-from rmpe.evaluation.matching.identity import PeopleCounts, count
+from rmpe.evaluation.matching.identity import PeopleCounts, count_identities
 
 pytest.importorskip("scipy")
 SIGMAS = (0.05, 0.05)
@@ -60,11 +60,15 @@ TABLE = [
     ("frames", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
 )
 def test_counts(frames, expected):
-    figures = count(frames, SIGMAS).figures()
+    figures = count_identities(frames, SIGMAS).figures()
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
 
 
 def test_sequences_add_up():
-    total = count(SAME, SIGMAS) + count([frame({0: 0}, {})], SIGMAS) + PeopleCounts()
+    total = (
+        count_identities(SAME, SIGMAS)
+        + count_identities([frame({0: 0}, {})], SIGMAS)
+        + PeopleCounts()
+    )
     assert (total.objects, total.answers, total.same, total.misses) == (9, 8, 8, 1)
     assert total.figures()["MOTA"] == pytest.approx(100 * 8 / 9)

@@ -50,7 +50,7 @@ def flat(figures):
 
 def test_mpii_parity(parity):
     data = read_json(parity / "mpii_multiperson_ap.json")
-    figures = mpii.evaluate(frames_layout(data, "parity"))
+    figures = mpii.evaluate_mpii(frames_layout(data, "parity"))
     assert list(figures["AP"]) == data["joint_names"]
     assert list(figures["group_AP"]) == list(data["expected"]["group_AP"])
     assert_figures(flat(figures), flat(data["expected"]), 1e-6, BOOKKEEPING)
@@ -86,7 +86,7 @@ def test_mpii_json_gives_the_same_as_frames(parity, tmp_path):
     (tmp_path / "valid.json").write_text(json.dumps(people), "utf-8")
     (tmp_path / "results.json").write_text(json.dumps(results), "utf-8")
     footage = mpii_files.read_annotations(tmp_path / "valid.json", tmp_path / "results.json")
-    assert_figures(flat(mpii.evaluate(footage)), flat(data["expected"]), 1e-6, BOOKKEEPING)
+    assert_figures(flat(mpii.evaluate_mpii(footage)), flat(data["expected"]), 1e-6, BOOKKEEPING)
     assert len(footage.warnings) == 1 and "images have no detection" in footage.warnings[0]
     (tmp_path / "results.json").write_text(
         json.dumps([results[0] | {"image_id": "nowhere.jpg"}]), "utf-8"
@@ -124,7 +124,7 @@ def posetrack_data(parity):
 )
 def test_posetrack_parity(posetrack_data, sequences, reference, clean):
     footage = frames_layout(posetrack_data | {"sequences": posetrack_data[sequences]}, "parity")
-    figures = posetrack.evaluate(footage)
+    figures = posetrack.evaluate_posetrack(footage)
     nested = ("MOTA_per_sequence", "AP_printed_groups")
     for name in nested:
         assert_figures(figures[name], posetrack_data[reference][name], 1e-6)
@@ -133,7 +133,7 @@ def test_posetrack_parity(posetrack_data, sequences, reference, clean):
 
 
 def official(data):
-    """The parity sequences as PoseTrack 2018 JSON: annotations and predictions, 17 joints with two ears."""
+    """The parity sequences as PoseTrack 2018 JSON with 17 joints (two ears)."""
     names = ["head_bottom" if name == "neck" else name for name in data["joint_names"]]
     names = [*names[13:], "left_ear", "right_ear", *names[:13]]
     truth = {
@@ -182,7 +182,7 @@ def test_posetrack_json_gives_the_same_as_frames(posetrack_data, tmp_path):
         tmp_path / "truth" / "all.json", tmp_path / "found" / "all.json"
     )
     for footage in (by_folder, by_file):
-        figures = posetrack.evaluate(footage)
+        figures = posetrack.evaluate_posetrack(footage)
         expected = posetrack_data["expected"]
         assert_figures(
             figures, expected, 1e-6, (*NOT_IMITATED, "MOTA_per_sequence", "AP_printed_groups")
@@ -190,12 +190,14 @@ def test_posetrack_json_gives_the_same_as_frames(posetrack_data, tmp_path):
     (tmp_path / "found" / "all.json").unlink()
     missing = posetrack_files.read_annotations(tmp_path / "truth", tmp_path / "found")
     assert "no all.json" in missing.warnings[0]
-    assert posetrack.evaluate(missing)["AP_mean"] == 0
+    assert posetrack.evaluate_posetrack(missing)["AP_mean"] == 0
 
 
 def test_empty_prediction_frames_are_people_missed():
     frame = make_frame(truth=[[[5, 5], [9, 9]], [[50, 50], [60, 60]]], points=[])
-    clean, reference = (clear_mot.count([frame], 2, empty_as_one=quirk) for quirk in (False, True))
+    clean, reference = (
+        clear_mot.count_mot([frame], 2, empty_as_one=quirk) for quirk in (False, True)
+    )
     assert clean.misses.tolist() == [2, 2] and clean.false_positives.tolist() == [0, 0]
     assert reference.misses.tolist() == [1, 1] and reference.false_positives.tolist() == [1, 1]
 
@@ -227,7 +229,7 @@ def test_identity_switch_is_remembered_through_a_gap():
         make_frame(here, [[[500, 500]]], [1], [7]),  # missed, and a false positive
         make_frame(here, track, [1], [8]),  # found again under another id
     ]
-    counts = clear_mot.count(frames, 1)
+    counts = clear_mot.count_mot(frames, 1)
     assert (counts.misses[0], counts.false_positives[0], counts.switches[0], counts.objects[0]) == (
         1,
         1,
@@ -243,7 +245,7 @@ def test_followed_pair_beats_a_nearer_track():
         make_frame([[[5, 5]]], [[[6, 5]]], [1], [7]),
         make_frame([[[5, 5]]], [[[9, 5]], [[5, 5]]], [1], [7, 8]),
     ]
-    counts = clear_mot.count(frames, 1)
+    counts = clear_mot.count_mot(frames, 1)
     assert counts.switches[0] == 0 and counts.false_positives[0] == 1
 
 
@@ -251,7 +253,7 @@ def test_followed_pair_beats_a_nearer_track():
 
 
 def hota_by_enumeration(frames, sigmas):
-    """HOTA straight from its definition, assignments by trying all of them: slow, small inputs only."""
+    """HOTA by its definition, with brute-force assignments; for small inputs."""
     matrices = [oks(f.truth, f.points, f.areas, sigmas) for f in frames]
     cells = [
         {
@@ -305,7 +307,7 @@ def test_hota_equals_its_definition(seed):
         place = generator.uniform(0, 4, (4, 3, 2)) + np.arange(4)[:, None, None] * 8
         frames.append(make_frame(place[ids[0]] + 1, place[ids[1]], *ids))
     sigmas = (0.1, 0.2, 0.3)
-    assert hota.count(frames, sigmas).figures()["HOTA"] == pytest.approx(
+    assert hota.count_hota(frames, sigmas).figures()["HOTA"] == pytest.approx(
         hota_by_enumeration(frames, sigmas), abs=1e-9
     )
 
@@ -326,11 +328,11 @@ def test_perfect_tracks_and_no_tracks(posetrack_data):
         )
         for f in frames
     ]
-    assert hota.count(perfect, sigmas).figures()["HOTA"] == pytest.approx(100)
-    assert clear_mot.count(perfect, 15).figures()["MOTA_mean"] == pytest.approx(100)
-    assert hota.count([], sigmas).figures()["HOTA"] == 0
+    assert hota.count_hota(perfect, sigmas).figures()["HOTA"] == pytest.approx(100)
+    assert clear_mot.count_mot(perfect, 15).figures()["MOTA_mean"] == pytest.approx(100)
+    assert hota.count_hota([], sigmas).figures()["HOTA"] == 0
     without = Footage(footage.joint_names, [Sequence("s", [make_no_ids(f) for f in frames])], [])
-    figures = posetrack.evaluate(without)
+    figures = posetrack.evaluate_posetrack(without)
     assert "MOTA" not in figures and "have no track id" in without.warnings[0]
 
 
@@ -408,7 +410,9 @@ def test_ignore_regions_erase_joints_and_people():
 def test_pckh_parity(parity):
     data = np.load(parity / "pckh_single.npz")
     skeleton = load_skeleton("mpii16")
-    figures = pck.evaluate(data["gt"], data["pred"], data["head_size"], data["annotated"], skeleton)
+    figures = pck.evaluate_pckh(
+        data["gt"], data["pred"], data["head_size"], data["annotated"], skeleton
+    )
     names = (
         "pckh50_plain",
         "mean14_of_joints",
@@ -424,14 +428,14 @@ def test_pckh_parity(parity):
 
 def test_pckh_edges():
     skeleton = load_skeleton("mpii16")
-    empty = pck.evaluate(
+    empty = pck.evaluate_pckh(
         np.zeros((0, 16, 2)), np.zeros((0, 16, 2)), np.zeros(0), np.zeros((0, 16)), skeleton
     )
     assert empty["pooled14"] == 0
     truth = np.zeros((1, 16, 2))
-    lost = pck.evaluate(truth, np.full((1, 16, 2), np.nan), [1], np.ones((1, 16)), skeleton)
+    lost = pck.evaluate_pckh(truth, np.full((1, 16, 2), np.nan), [1], np.ones((1, 16)), skeleton)
     assert lost["pooled16"] == 0
     with pytest.raises(DataError, match="head sizes must be positive"):
-        pck.evaluate(truth, truth, [0], np.ones((1, 16)), skeleton)
-    with pytest.raises(DataError, match="do not fit together"):
-        pck.evaluate(truth, truth[:, :14], [1], np.ones((1, 16)), skeleton)
+        pck.evaluate_pckh(truth, truth, [0], np.ones((1, 16)), skeleton)
+    with pytest.raises(DataError, match="inconsistent shapes"):
+        pck.evaluate_pckh(truth, truth[:, :14], [1], np.ones((1, 16)), skeleton)

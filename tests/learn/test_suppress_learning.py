@@ -1,4 +1,4 @@
-"""Learning the parameters of pose NMS: the fast matching against pycocotools, the search, the command."""
+"""Learning pose NMS parameters: matching compared with pycocotools, the search, the command."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from rmpe.cli.learn_nms import learn_nms as command
 from rmpe.config import load_config
 from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import check_people, read_people
-from rmpe.learn.flat_matching import Truths, match
+from rmpe.learn.flat_matching import Truths, match_poses
 from rmpe.learn.nms import PLANES, Candidates, climb, learn_nms, read_candidates, smoothed
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
@@ -23,7 +23,7 @@ COCO = load_skeleton("coco17")
 
 
 def photos(count=12, seed=0):
-    """Annotations, and several noisy poses of every person, one entry a photo."""
+    """Annotations, and several noisy poses per person, one entry per photo."""
     rng = np.random.default_rng(seed)
     images, annotations, candidates = [], [], []
     for image_id in range(count):
@@ -61,7 +61,7 @@ def truths_of(data):
 
 
 def coco_ap(data, per_photo):
-    """AP by pycocotools, from keypoints at full precision."""
+    """AP by pycocotools, with keypoints at full precision."""
     coco = pytest.importorskip("pycocotools.coco")
     cocoeval = pytest.importorskip("pycocotools.cocoeval")
     results = [
@@ -93,7 +93,7 @@ def flat(per_photo):
 @pytest.mark.parametrize("seed", range(4))
 def test_matching_equals_pycocotools(seed):
     data, candidates = photos(seed=seed)
-    ap = match(truths_of(data), *flat(candidates)).coco_ap()
+    ap = match_poses(truths_of(data), *flat(candidates)).coco_ap()
     assert 0.05 < ap < 1
     assert ap == pytest.approx(coco_ap(data, candidates), abs=1e-9)
 
@@ -116,15 +116,17 @@ def test_matching_equals_pycocotools_on_real_annotations(parity):
         )
         for found in per_photo.values()
     ]
-    ap = match(Truths.from_coco(people.annotations, people.image_ids, COCO), *flat(poses)).coco_ap()
+    ap = match_poses(
+        Truths.from_coco(people.annotations, people.image_ids, COCO), *flat(poses)
+    ).coco_ap()
     assert ap == pytest.approx(expected["keypoints"]["AP"], abs=1e-6)
 
 
 def test_nothing_detected_and_nobody_there():
     data, candidates = photos()
     nothing = [Poses.empty(COCO)] * len(candidates)
-    assert match(truths_of(data), *flat(nothing)).coco_ap() == 0
-    assert match(truths_of(data | {"annotations": []}), *flat(candidates)).coco_ap() == -1
+    assert match_poses(truths_of(data), *flat(nothing)).coco_ap() == 0
+    assert match_poses(truths_of(data | {"annotations": []}), *flat(candidates)).coco_ap() == -1
 
 
 def test_measuring_all_photos_at_once_equals_photo_by_photo():
@@ -138,7 +140,7 @@ def test_measuring_all_photos_at_once_equals_photo_by_photo():
             ]
             parameters = plane.place(PoseNmsParameters(), *axes)
             alone = [parametric_nms(poses, parameters) for poses in candidates]
-            expected = match(truths_of(data), *flat(alone))
+            expected = match_poses(truths_of(data), *flat(alone))
             assert together.measure(parameters).coco_ap() == expected.coco_ap()
             assert len(together.measure(parameters).scores) == len(expected.scores)
 

@@ -1,4 +1,4 @@
-"""Drawing: the right colours at the right places, at every size, and nothing changed that should not be."""
+"""Drawing: correct colours and positions at every size, and no other pixels changed."""
 
 import itertools
 
@@ -13,11 +13,15 @@ SKELETON = load_skeleton("coco17")
 JOINT = {name: index for index, name in enumerate(SKELETON.joints)}
 # A person facing us, as shares of a box 1 wide and 2 high; their right is on our left.
 PLACES = {
-    "nose": (0.5, 0.15), "left_eye": (0.55, 0.12), "right_eye": (0.45, 0.12), "left_ear": (0.6, 0.15),
-    "right_ear": (0.4, 0.15), "left_shoulder": (0.75, 0.4), "right_shoulder": (0.25, 0.4), "left_elbow": (0.9, 0.7),
-    "right_elbow": (0.1, 0.7), "left_wrist": (0.95, 1.0), "right_wrist": (0.05, 1.0), "left_hip": (0.65, 1.0),
-    "right_hip": (0.35, 1.0), "left_knee": (0.65, 1.45), "right_knee": (0.35, 1.45), "left_ankle": (0.65, 1.9),
-    "right_ankle": (0.35, 1.9),
+    "nose": (0.5, 0.15),
+    "left_eye": (0.55, 0.12), "right_eye": (0.45, 0.12),
+    "left_ear": (0.6, 0.15), "right_ear": (0.4, 0.15),
+    "left_shoulder": (0.75, 0.4), "right_shoulder": (0.25, 0.4),
+    "left_elbow": (0.9, 0.7), "right_elbow": (0.1, 0.7),
+    "left_wrist": (0.95, 1.0), "right_wrist": (0.05, 1.0),
+    "left_hip": (0.65, 1.0), "right_hip": (0.35, 1.0),
+    "left_knee": (0.65, 1.45), "right_knee": (0.35, 1.45),
+    "left_ankle": (0.65, 1.9), "right_ankle": (0.35, 1.9),
 }  # fmt: skip
 
 
@@ -74,7 +78,7 @@ def changed(image, drawn):
 
 
 def test_width_grows_with_the_person():
-    """The same person twice as large covers about four times the pixels: the picture looks the same at any size."""
+    """A person twice as large covers about four times the pixels: drawings scale with size."""
     areas = []
     for width in (200, 400, 800):
         image = np.full((2 * width + 40, width + 40, 3), 128, np.uint8)

@@ -109,7 +109,7 @@ def jpeg(picture=NOISE, **options):
 
 
 def thumbnail_exif():
-    """EXIF data that holds a whole small JPEG, end marker and all, as cameras write it."""
+    """EXIF data with an embedded JPEG thumbnail, including its end marker."""
     return b"Exif\0\0" + jpeg(SMOOTH[:40, :40])
 
 

@@ -1,4 +1,4 @@
-"""Network streams, from a server on this machine that breaks off, falls silent and comes back."""
+"""Network streams from a local server that disconnects, stalls and returns."""
 
 import io
 import itertools
@@ -28,7 +28,7 @@ def picture(level):
 
 
 def transport_stream(levels, fps=10):
-    """MPEG-TS of plain pictures, each one a key frame."""
+    """MPEG-TS of plain images, each a key frame."""
     data = io.BytesIO()
     with av.open(data, "w", format="mpegts") as container:
         stream = container.add_stream("mpeg2video", rate=fps)
@@ -164,7 +164,7 @@ def test_a_stream_that_stays_away_is_given_up_in_one_line(monkeypatch):
 
 
 def test_whoever_is_slow_gets_the_newest_frames():
-    """Forty frames at once into a buffer of three: the oldest are dropped and counted, nothing waits for them."""
+    """Forty frames at once into a buffer of three: the oldest are dropped and counted."""
     with Server((transport_stream(range(40, 200, 4)), 0)) as server, Video(server.url) as video:
         frames = Background(video, AHEAD, newest_only=True, on_close=video.stop)
         deadline = time.monotonic() + 5
@@ -216,7 +216,7 @@ def test_nobody_there_is_one_line():
 
 
 def test_the_command_says_what_a_stream_went_through(tmp_path, monkeypatch):
-    from test_predict import PEOPLE
+    from tiny_models import PEOPLE
     from tiny_models import spot_pose_model, yolox_model
 
     monkeypatch.setattr(module, "RECONNECT", (0.01, 0.02, 0.04))

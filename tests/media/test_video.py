@@ -13,7 +13,7 @@ from rmpe.media.video_writer import VideoWriter
 
 
 def picture(value, size=(48, 64)):
-    """A plain picture whose grey level says which one it is; bright at the top left, to see turns."""
+    """An image whose grey level encodes its index; bright at the top left, to detect rotations."""
     image = np.full((*size, 3), value, np.uint8)
     image[: size[0] // 4, : size[1] // 4] = 255
     return image

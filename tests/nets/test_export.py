@@ -1,4 +1,4 @@
-"""Exported graphs: equal to PyTorch, geometry right, cards inside, two engines, int8."""
+"""Exported graphs: parity with PyTorch, geometry, cards, two engines, int8."""
 
 import json
 from dataclasses import replace
@@ -51,14 +51,14 @@ CONFIG = {
 
 
 class Blobs(nn.Module):
-    """A pose estimator that is always right: the crop's channels are its heatmaps."""
+    """A perfect pose estimator: the channels of the crop are its heatmaps."""
 
     def forward(self, images):
         return [F.avg_pool2d(images, 4)]
 
 
 class Fixed(nn.Module):
-    """A localisation net that looks for the person near where the mean of the first channel says."""
+    """A localisation net whose translation depends on the mean of the first channel."""
 
     def __init__(self):
         super().__init__()
@@ -69,7 +69,7 @@ class Fixed(nn.Module):
 
 
 def blobs(points, size=SIZE, sigma=6.0):
-    """One Gaussian a channel at ``points`` (B, 3, 2)."""
+    """One Gaussian per channel at ``points`` (B, 3, 2)."""
     y, x = torch.meshgrid(
         *(torch.arange(side, dtype=torch.float32) for side in size), indexing="ij"
     )
@@ -79,7 +79,7 @@ def blobs(points, size=SIZE, sigma=6.0):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A small joined net with theta well away from the identity and batch norms away from their start."""
+    """A small joined net with theta far from the identity and non-initial batch norms."""
     torch.manual_seed(0)
     net = build_net(CONFIG["model"])
     nn.init.normal_(net.localisation.last.weight, std=0.5)
@@ -98,7 +98,7 @@ def composed(checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def in_crop(tmp_path_factory):
-    """The paper's way, around a pose estimator that is always right."""
+    """The paper's graph with a perfect pose estimator."""
     net = SstnSppe(Blobs(), Fixed())
     card = model_card({**CONFIG, "skeleton": "coco17"}, "pose", "keypoints")
     path = tmp_path_factory.mktemp("crop") / "sstn_sppe.onnx"
@@ -238,7 +238,7 @@ def test_the_papers_way_loads_as_a_pose_model(checkpoint, tmp_path):
 
 @pytest.mark.parametrize("extra", [False, True])
 def test_the_flip_test_of_the_whole_graph_finds_the_joints(tmp_path, extra):
-    """A theta is not its own mirror image: only back in the proposal's crop can the two answers be averaged."""
+    """Theta of a flipped crop differs: predictions can be averaged only in the proposal's crop."""
 
     class OneBlob(nn.Module):
         def forward(self, images):
@@ -359,7 +359,7 @@ def test_calibration_crops_cover_the_data(photos):
 def test_calibration_with_nobody_is_a_clear_error(tmp_path):
     empty = tmp_path / "empty.json"
     empty.write_text('{"images": [], "annotations": []}')
-    with pytest.raises(DataError, match="lists nobody"):
+    with pytest.raises(DataError, match="contains no people"):
         next(calibration_batches(empty, tmp_path, model_card(CONFIG, "pose", "dark")))
 
 
@@ -399,23 +399,23 @@ def test_a_detector_is_quantised_with_whole_photos(photos, tmp_path):
 def test_calibration_without_photos_is_a_clear_error(tmp_path):
     empty = tmp_path / "empty.json"
     empty.write_text('{"images": [], "annotations": []}')
-    with pytest.raises(DataError, match="lists no photo"):
+    with pytest.raises(DataError, match="contains no photos"):
         next(photo_batches(empty, tmp_path, model_card(CONFIG, "detector", "boxes")))
 
 
 def test_wrong_requests_are_clear_errors(checkpoint, tmp_path):
     with pytest.raises(UsageError, match="unknown way 'both'"):
         export_checkpoint(checkpoint, tmp_path, "both")
-    with pytest.raises(UsageError, match="ask for the way 'crop'"):
+    with pytest.raises(UsageError, match="choose the way 'crop'"):
         export_checkpoint(checkpoint, tmp_path, extra=True)
     alone = tmp_path / "alone.safetensors"
     save_checkpoint(alone, build_net(SPPE), {**CONFIG, "model": SPPE})
-    with pytest.raises(UsageError, match="no STN and SPPE to join"):
+    with pytest.raises(UsageError, match="no STN and SPPE to export"):
         export_checkpoint(alone, tmp_path, "crop")
     save_checkpoint(alone, build_net(SPPE), {"model": SPPE, "size": list(SIZE)})
     with pytest.raises(ModelError, match="has no 'skeleton'"):
         export_checkpoint(alone, tmp_path)
-    with pytest.raises(UsageError, match="cannot make the folder"):
+    with pytest.raises(UsageError, match="cannot create the folder"):
         export_checkpoint(checkpoint, checkpoint / "below a file")
 
 

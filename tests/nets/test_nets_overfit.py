@@ -1,4 +1,4 @@
-"""Nets that cannot learn sixteen people by heart are broken: real crops, on the CPU, to PCK 100 %."""
+"""Every net can overfit sixteen people: real crops, on the CPU, to PCK 100 %."""
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_one_narrow_hourglass_learns_sixteen_people(data_root):
 
 @pytest.mark.slow
 def test_lite_with_sstn_learns_sixteen_people_in_sloppy_boxes(data_root):
-    """Main loss after the SDTN and theta supervision; judged through the exported way, in the proposal's crop."""
+    """Main loss after the SDTN plus theta loss; measured in the proposal's crop, as exported."""
     torch.manual_seed(0)
     persons, size = people(data_root), (96, 72)
     sides = np.tile(persons.boxes[:, 2:] - persons.boxes[:, :2], 2)

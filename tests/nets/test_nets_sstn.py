@@ -53,7 +53,7 @@ def test_gamma_is_the_inverse(theta, points):
 @settings(deadline=None)
 @given(thetas)
 def test_gamma_equals_the_formula_of_the_paper(theta):
-    """Eq. 3 and 4, by another linear algebra."""
+    """Eq. 3 and 4, computed by another library."""
     gamma = invert_theta(torch.from_numpy(theta)[None])[0].numpy()
     expected = np.linalg.inv(theta[:, :2])
     np.testing.assert_allclose(gamma[:, :2], expected, atol=1e-10)
@@ -64,7 +64,10 @@ def test_gamma_equals_the_formula_of_the_paper(theta):
 @settings(deadline=None)
 @given(thetas, arrays(np.float64, (2, 3), elements=st.floats(-1, 1)))
 def test_gradients_equal_equations_5_and_6(theta, upstream):
-    """M = dJ/dG - (dJ/dg3) b^T; dJ/dA = -G^T M G^T; dJ/db = -G^T dJ/dg3, in float64, against autograd."""
+    """Compare with autograd in float64.
+
+    M = dJ/dG - (dJ/dg3) b^T; dJ/dA = -G^T M G^T; dJ/db = -G^T dJ/dg3.
+    """
     variable = torch.from_numpy(theta)[None].requires_grad_()
     gamma = invert_theta(variable)
     gamma.backward(torch.from_numpy(upstream)[None])
@@ -162,7 +165,7 @@ def test_batched_equals_single():
 
 
 def test_the_stn_shows_what_theta_points_at():
-    """A bright pixel of the input appears where gamma says; the SDTN of points and of heatmaps brings it back."""
+    """A bright pixel moves by gamma; the SDTN of points and the SDTN of heatmaps map it back."""
     size = (32, 24)
     theta = torch.tensor([[[0.5, 0.0, 0.2], [0.0, 0.5, -0.1]]], dtype=torch.float64)
     y, x = np.mgrid[: size[0], : size[1]]
@@ -197,7 +200,7 @@ def test_zero_parameters_are_the_identity(motion, dtype):
 @settings(deadline=None)
 @given(st.floats(-0.7, 0.7), st.floats(-3, 3), st.floats(0.4, 2.5))
 def test_a_similarity_keeps_shapes_in_pixels(log_scale, angle, aspect):
-    """On a crop that is not square a rotation is conjugated by the aspect: circles stay circles in pixels."""
+    """On a non-square crop, a rotation is conjugated by the aspect: circles stay circles."""
     size = (100, round(100 * aspect))
     parameters = torch.tensor([[log_scale, angle, 0.1, -0.2]], dtype=torch.float64)
     theta = theta_from_parameters(parameters, "similarity", size[1] / size[0])[0].numpy()

@@ -1,4 +1,4 @@
-"""SSD-512: default boxes, coding, matching and loss against plain loops, published weights, overfitting, export."""
+"""SSD-512: boxes, coding, matching and loss compared with loops; weights, overfitting, export."""
 
 import math
 
@@ -18,7 +18,7 @@ from rmpe.nets.detectors.ssd512 import (
     decode,
     default_boxes,
     encode,
-    match,
+    match_defaults,
     sample_patch,
     ssd_loss,
 )
@@ -67,7 +67,7 @@ def test_encode_and_decode_are_inverse(defaults):
 
 
 def match_by_loops(people, boxes):
-    """Bipartite step by the best pair left, then every box with IoU above one half: SSD, section 2.2."""
+    """Bipartite matching by the best pair, then all boxes with IoU above one half (SSD, 2.2)."""
     overlap = iou(people, boxes)
     result = [-1] * len(boxes)
     for column in range(len(boxes)):
@@ -90,7 +90,7 @@ def test_matching_against_loops(defaults, count):
     generator = torch.Generator().manual_seed(count)
     some = defaults[torch.randperm(len(defaults), generator=generator)[:400]]
     people = random_people(generator, count)
-    found = match(people, some)
+    found = match_defaults(people, some)
     if count == 0:
         assert (found == -1).all()
         return
@@ -215,7 +215,7 @@ PLACES = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
 
 
 def vgg_state(prefix):
-    """Random tensors in torchvision's names; the fully connected layers are expanded views, so as to cost no memory."""
+    """Random tensors with torchvision's names; fully connected layers are views without memory."""
     state, inputs = {}, 3
     for place, outputs in zip(PLACES, FILTERS, strict=True):
         state[f"{prefix}{place}.weight"] = torch.randn(outputs, inputs, 3, 3) * 0.01
@@ -289,8 +289,8 @@ def test_ssd_weights_of_many_classes_are_cut_to_person():
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({}, "no known layout"),
-        ({"backbone.0.weight": torch.zeros(1)}, "no known layout"),
+        ({}, "unknown layout"),
+        ({"backbone.0.weight": torch.zeros(1)}, "unknown layout"),
         ({"features.0.weight": torch.zeros(8, 3, 3, 3)}, r"features\.0\.weight is \(8, 3, 3, 3\)"),
     ],
 )
@@ -301,7 +301,7 @@ def test_unusable_weights_are_named(state, words):
 
 @pytest.mark.slow
 def test_two_photos_are_learnt_by_heart(data_root):
-    """At quarter width, on the CPU: every person of two photos is found at IoU 0.5, and nothing else."""
+    """At quarter width, on the CPU, exactly the people of two photos are found at IoU 0.5."""
     from rmpe.boxes import Boxes, box_nms
     from rmpe.datasets.packed import read_rgb
     from rmpe.detect.letterbox import letterbox

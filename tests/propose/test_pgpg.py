@@ -1,4 +1,4 @@
-"""PGPG (paper section 3.3): alignment, atoms, mixtures, sampling, files, and the policies it is compared with."""
+"""PGPG (RMPE, section 3.3): alignment, atoms, mixtures, sampling, files, and its baselines."""
 
 import json
 import time
@@ -27,21 +27,21 @@ offsets_strategy = st.lists(st.floats(-0.45, 0.45), min_size=4, max_size=4).map(
 
 
 def person(scale: float = 1.0, arms: float = 0.0) -> np.ndarray:
-    """A standing person ``(17, 2)`` with a torso of length ``scale``; ``arms`` raises the wrists."""
+    """A standing person ``(17, 2)``, torso of length ``scale``; ``arms`` raises the wrists."""
     x = [0, 0.1, -0.1, 0.2, -0.2, 0.4, -0.4, 0.5, -0.5, 0.6, -0.6, 0.3, -0.3, 0.3, -0.3, 0.3, -0.3]
     y = [-1.5, -1.6, -1.6, -1.5, -1.5, -1, -1, -0.5, -0.5, -arms, -arms, 0, 0, 0.9, 0.9, 1.8, 1.8]
     return scale * np.stack([x, y], axis=1)
 
 
 def one_gaussian(mean: float, sd: float) -> Pgpg:
-    """One atom, one part."""
+    """One atom, one component."""
     return Pgpg(
         JOINTS, person()[None], np.ones((2, 1)), np.full((1, 4), mean), sd**2 * np.eye(4)[None], 0.5
     )
 
 
 def two_kinds(people: int = 400, seed: int = 0) -> Matches:
-    """Half with arms down and small errors, half with arms up and their detections shifted down."""
+    """Half have arms down and small errors, half arms up and detections shifted down."""
     generator = np.random.default_rng(seed)
     raised = np.arange(people) % 2 == 1
     poses = np.stack([person(50, 3.0 * up) for up in raised]) + generator.normal(
@@ -262,7 +262,7 @@ def test_shipped_file_samples_fast() -> None:
 
 
 def coco_files(folder, matches: Matches) -> tuple[str, str]:
-    """COCO annotations and box results that hold ``matches``, and things that must be passed over."""
+    """COCO annotations and box results with ``matches`` and with entries that must be skipped."""
     true = np.array([100.0, 100, 200, 300])
     people, boxes = [], []
     for number, (offset, points) in enumerate(zip(matches.offsets, matches.keypoints, strict=True)):

@@ -1,4 +1,4 @@
-"""Parametric pose NMS: the formula against a plain reading of it, and what must hold whatever the poses."""
+"""Parametric pose NMS: the formula compared with plain loops, and invariants for any poses."""
 
 import math
 
@@ -29,7 +29,7 @@ SETTINGS = [
 
 
 def crowd(seed, people=3, copies=4, jitter=0.03, missing=0.1):
-    """People of 40 to 200 pixels, several poses each, some joints missing."""
+    """People of 40 to 200 pixels with several poses each, some joints missing."""
     rng = np.random.default_rng(seed)
     count = people * copies
     side = np.repeat(rng.uniform(40, 200, people), copies)[:, None]
@@ -115,7 +115,7 @@ def test_nms_is_greedy_elimination_and_merging(parameters, seed):
 
 
 def test_many_pairs_take_the_short_cuts_and_give_the_same():
-    """More pairs than one stretch: `FirstLook` and the stretches must change nothing."""
+    """More pairs than one batch: `FirstLook` and batching do not change the result."""
     rng = np.random.default_rng(5)
     for jitter in (0.01, 0.05, 0.3):
         poses = crowd(7, people=1, copies=130, jitter=jitter)

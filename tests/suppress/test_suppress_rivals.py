@@ -1,4 +1,4 @@
-"""The authors' two releases against their own outputs; OKS-NMS and soft OKS-NMS against plain loops."""
+"""The two releases compared with their own outputs; OKS-NMS and soft OKS-NMS with plain loops."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.suppress import SUPPRESSORS
-from rmpe.suppress.oks import oks, oks_nms
+from rmpe.suppress.oks import oks_nms, pairwise_oks
 from rmpe.suppress.released import alphapose, rmpe2016, similarity_2016, similarity_alphapose
 from rmpe.suppress.soft_oks import soft_oks_nms
 
@@ -101,7 +101,7 @@ def plain_oks(poses, i, j):
 def test_oks_nms_is_a_plain_loop(seed):
     poses = people(seed)
     expected = np.array([[plain_oks(poses, i, j) for j in range(8)] for i in range(8)])
-    np.testing.assert_allclose(oks(poses), expected, atol=1e-6)
+    np.testing.assert_allclose(pairwise_oks(poses), expected, atol=1e-6)
     kept = []
     for i in np.argsort(-poses.scores):
         if all(expected[j, i] <= 0.7 for j in kept):

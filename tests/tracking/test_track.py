@@ -14,7 +14,7 @@ from rmpe.estimate.score import pose_scores
 from rmpe.media.video import VideoFrame
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
-from rmpe.tracking.assignment import match
+from rmpe.tracking.assignment import max_weight_matching
 from rmpe.tracking.features import follow, joint_features, limb_colors, matched_share, shrink
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
 from rmpe.tracking.motion import Motion, places
@@ -29,9 +29,9 @@ SIZE = (240, 320)
 # A standing person, joints in shares of the height from the box's centre.
 STANCE = np.array(
     [
-        (0, -0.42), (-0.02, -0.44), (0.02, -0.44), (-0.04, -0.42), (0.04, -0.42), (0.11, -0.3), (-0.11, -0.3),
-        (0.14, -0.14), (-0.14, -0.14), (0.14, 0), (-0.14, 0), (0.07, 0.02), (-0.07, 0.02), (0.07, 0.24),
-        (-0.07, 0.24), (0.07, 0.46), (-0.07, 0.46),
+        (0, -0.42), (-0.02, -0.44), (0.02, -0.44), (-0.04, -0.42), (0.04, -0.42),
+        (0.11, -0.3), (-0.11, -0.3), (0.14, -0.14), (-0.14, -0.14), (0.14, 0), (-0.14, 0),
+        (0.07, 0.02), (-0.07, 0.02), (0.07, 0.24), (-0.07, 0.24), (0.07, 0.46), (-0.07, 0.46),
     ],
     np.float32,
 )  # fmt: skip
@@ -63,7 +63,7 @@ SHIRTS = [
 
 
 def paint(places_of):
-    """The picture with person ``n`` (a textured board 48 x 120) at ``places_of[n]``; later ones are in front."""
+    """An image with person ``n`` (a textured board 48 x 120) at ``places_of[n]``, last in front."""
     image = BACKGROUND.copy()
     for person, (x, y) in places_of.items():
         left, top = round(x - 24), round(y - 60)
@@ -74,7 +74,7 @@ def paint(places_of):
 
 
 def run(tracker, frames):
-    """``frames``: (image, poses) pairs; the track ids of every frame."""
+    """The track ids of every frame; ``frames`` are (image, poses) pairs."""
     done = []
     for number, (image, poses) in enumerate(frames, 1):
         done += tracker.update(image, poses)
@@ -97,7 +97,7 @@ each_tracker = pytest.mark.parametrize("make", TRACKERS.values(), ids=TRACKERS)
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
 def test_match_of_nothing(shape):
-    rows, columns = match(np.zeros(shape))
+    rows, columns = max_weight_matching(np.zeros(shape))
     assert len(rows) == len(columns) == 0
 
 
@@ -107,7 +107,7 @@ def test_match_is_as_good_as_scipy(seed, height, width, whole):
     linear_sum_assignment = pytest.importorskip("scipy.optimize").linear_sum_assignment
     rng = np.random.default_rng(seed)
     weights = rng.integers(-3, 4, (height, width)) if whole else rng.normal(size=(height, width))
-    rows, columns = match(weights)
+    rows, columns = max_weight_matching(weights)
     assert len(set(columns)) == len(columns)
     assert np.all(np.diff(rows) > 0)
     assert np.all(weights[rows, columns] > 0)
@@ -235,7 +235,7 @@ def test_one_person_keeps_one_id_whatever_the_order(make):
 
 
 def crossing():
-    """Two people walk past each other; the one behind is not found while hidden."""
+    """Two people cross; the one behind is not detected while hidden."""
     frames, truth = [], []
     for step in range(24):
         where = {0: (40 + 10 * step, 120), 1: (280 - 10 * step, 122)}
@@ -259,7 +259,7 @@ def test_people_who_cross_keep_their_ids(make):
 
 @pytest.mark.parametrize("back", [0, 1])
 def test_poseflow_knows_people_again_by_their_colours(back):
-    """Two people stand, vanish, and one of them comes back just between their places."""
+    """Two people vanish, and one of them returns halfway between their positions."""
     both = (paint({0: (80, 120), 1: (170, 120)}), people(pose((80, 120)), pose((170, 120))))
     one = (paint({back: (125, 120)}), people(pose((125, 120))))
     done = run(PoseFlow(), [both] * 8 + [(BACKGROUND, Poses.empty(COCO))] * 20 + [one] * 8)
@@ -280,7 +280,7 @@ def test_who_is_away_for_too_long_is_somebody_else(make):
 @each_tracker
 @pytest.mark.parametrize("wider", [0, 40])
 def test_ids_survive_a_change_of_the_image_size(make, wider):
-    """The picture grows by a strip on the right and back: people are known by place, size and colours."""
+    """The frame grows by a strip on the right and shrinks again: people keep their ids."""
 
     def image(step):
         added = wider if 4 <= step < 8 else 0
@@ -447,7 +447,7 @@ def test_smoothing_forgets_and_skips_missing_joints():
 
 
 class Known:
-    """A detector and estimator that know where the boards are and count how often they are asked."""
+    """A detector and estimator that know where the boards are and count their calls."""
 
     def __init__(self, where):
         self.where, self.detections, self.looked = where, [], []
@@ -476,7 +476,7 @@ class Known:
 
 
 class Clip:
-    """Frames in memory, as `Video` gives them."""
+    """Frames in memory, like those of `Video`."""
 
     live = False
 
@@ -495,7 +495,7 @@ class Clip:
 
 
 class InOrder(Known):
-    """`Known`, told the frame by the picture itself, because estimating runs ahead in another thread."""
+    """`Known`, but the image encodes the frame, because estimation runs ahead in a thread."""
 
     def __init__(self, where, images):
         super().__init__(where)
@@ -543,7 +543,7 @@ def test_who_has_no_sure_joints_is_not_carried():
 
 
 def test_scores_do_not_sink_while_boxes_are_carried():
-    """A hundred frames without a detection: the score of box and pose is that of the first frame."""
+    """In a hundred frames without detection, box and pose scores stay those of the first frame."""
     image, poses = paint({0: (100, 120)}), pose((100, 120))
     rng, interval = np.random.default_rng(0), DetectionInterval(1000)
     interval.boxes(image)

@@ -1,4 +1,4 @@
-"""``rmpe track`` from end to end, on tiny models; a run that was stopped goes on as if it had not been."""
+"""``rmpe track`` end to end on tiny models; a resumed run gives the same results."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def clip(tmp_path):
-    """One person of three spots who sways, 10 frames a second."""
+    """One swaying person of three spots, at 10 frames per second."""
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, fps=10, crf=5) as writer:
         for number in range(FRAMES):
@@ -98,7 +98,7 @@ def test_detecting_now_and_then_finds_the_same_person(tmp_path, models, clip):
 
 
 def test_a_folder_of_images_of_mixed_sizes(tmp_path, models):
-    """A wider frame among them: the person keeps the id, the results keep each frame's own pixels and size."""
+    """With one wider frame, the person keeps the id and each result its frame's pixels and size."""
     widths = [64, 64, 80, 80, 64, 97]
     for number, width in enumerate(widths):
         save_image(tmp_path / "frames" / f"{number}.png", spots((64, width), JOINTS, 3))
@@ -321,7 +321,7 @@ def test_trc(tmp_path):
 
 
 def test_min_score_zero_keeps_unlikely_poses(tmp_path):
-    """The flag reaches the estimator: nothing else cuts at a score of its own."""
+    """The flag reaches the estimator, and no other threshold applies."""
     clip = tmp_path / "dim.mp4"
     with VideoWriter(clip, fps=10, crf=5) as writer:
         for number in range(FRAMES):

@@ -1,4 +1,4 @@
-"""What the figures of the video benchmarks rest on: made videos, their truth, the hand count."""
+"""Foundations of the video benchmarks: synthetic videos, their truth, ids and hand counts."""
 
 import tomllib
 
@@ -54,7 +54,7 @@ def test_the_hand_count_lies_inside_the_clip():
 
 
 def test_people_of_made_videos_are_where_the_truth_says():
-    """White people on black: what is bright lies in the boxes of the truth; pillars hide people."""
+    """White people on black: bright pixels lie in the true boxes, and the pillars hide people."""
     points = np.stack([np.linspace(10, 30, 17), np.linspace(10, 90, 17)], axis=1).astype(np.float32)
     white = Cutout(
         np.full((100, 40, 3), 255, np.uint8),

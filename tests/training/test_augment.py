@@ -1,4 +1,4 @@
-"""Augmentation and losses: the picture, the joints and the true transform must move together."""
+"""Augmentation and losses: image, joints and true theta are consistent."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def draw(packed, config, seed=0, pseudo=None, count=16, share=slice(None)):
 
 
 def test_plain_crop_is_what_inference_cuts(packed):
-    """No augmentation: the same crop, up to the resampling of the stored one, as from the photo."""
+    """Without augmentation, the crop equals one from the photo, up to resampling."""
     batch = draw(packed, PLAIN)
     maps = affine.boxes_to_crops(grow_proposals(packed.people.boxes, 1.3), SIZE, "center")
     assert_allclose(
@@ -86,7 +86,7 @@ def test_theta_moves_points_and_pictures(packed, config):
 
 
 def test_a_batch_is_sampled_again_through_any_map(packed):
-    """The identity gives the disturbed crops to the bit, the true map the crops of the true boxes, and theta learns."""
+    """The identity gives the disturbed crops exactly; true theta gives those of the true boxes."""
     batch = draw(
         packed,
         AugmentConfig("jitter", flip=0, rotate=0, scale=0, half_body=0, occlusion=0, color=0),
@@ -102,7 +102,7 @@ def test_a_batch_is_sampled_again_through_any_map(packed):
 
 
 def test_occlusion_and_colour_follow_the_map(packed):
-    """What covers a part of the person in the disturbed crop covers the same part whatever theta."""
+    """An occluder covers the same part of the person for any theta."""
     wild = replace(WILD, occlusion=1.0, color=0.4)
     batch = draw(packed, wild)
     again = stn(batch.images, batch.theta, SIZE)
@@ -120,7 +120,7 @@ def test_occlusion_and_colour_follow_the_map(packed):
 
 @pytest.mark.parametrize("frame", ["disturbed", "centred"])
 def test_joints_stay_on_their_dots(packed, frame):
-    """Joints of turned, scaled and mirrored crops lie on dots of their own colour: picture and joints agree."""
+    """In rotated, scaled and mirrored crops, every joint lies on the dot of its own colour."""
     batch = draw(packed, replace(WILD, half_body=0), seed=3)
     centred = batch.source(batch.theta, SIZE), batch.centred_keypoints, batch.centred_visible
     images, keypoints, visible = (
@@ -210,7 +210,7 @@ def test_teacher_fills_in_what_is_missing_and_nothing_else(packed):
 
 
 def test_a_teachers_heatmaps_become_the_students_targets(packed):
-    """A perfect teacher in crops of its own, narrower Gaussians: turned, scaled, mirrored, blurred to our targets."""
+    """Heatmaps of a perfect teacher with narrower Gaussians are transformed to our targets."""
     size, cells, sigma = (96, 96), (48, 48), 1.2
     stored_to_crop = affine.boxes_to_crops(Boxes(packed.boxes).grow(1.5).xyxy, size, "center")
     stored_to_cells = affine.compose(affine.crop_to_heatmap(size, cells, "center"), stored_to_crop)

@@ -1,4 +1,4 @@
-"""Training detectors by the common loop: every shipped configuration, learning, resuming, exporting."""
+"""Detector training: shipped configurations, learning, resuming, export."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ CONFIGS = sorted(
 
 @pytest.fixture(scope="module")
 def photo_set(tmp_path_factory):
-    """Six photos of grey noise, a bright rectangle in each is the person."""
+    """Six photos of grey noise with one person each, a bright rectangle."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     images, annotations = [], []
@@ -89,7 +89,7 @@ def silent(line):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_configuration_trains_two_steps(path, tmp_path, photo_set, monkeypatch):
-    """With its own net, loss and rates; only data, width and sizes are made small."""
+    """Each configuration with its own net, loss and rates; data and sizes are small."""
     monkeypatch.chdir(ROOT)
     config = load_config(DetectorConfig, path)
     narrow = {"person_detector": {"pretrained": False, "width": 16}, "ssd512": {"width": 1 / 32}}[
@@ -240,7 +240,7 @@ def test_the_command_tells_detectors_by_their_photos(tmp_path, photo_set):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("model.name=ssd512", "no other net can learn from it"),
+        ("model.name=ssd512", "a teacher needs the net person_detector"),
         ("weights=vgg.pth", "weights = FILE is for ssd512"),
         ("photos.sides=3", "did you mean 'side'"),
     ],

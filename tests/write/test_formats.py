@@ -1,4 +1,4 @@
-"""Every format read back the way its readers do."""
+"""Every output format, read back as its readers do."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ def test_coco_is_read_by_the_coco_tools(tmp_path):
 
 
 def test_coco_scores_its_own_annotations_perfectly(tmp_path, data_root):
-    """Annotations written as results and evaluated by pycocotools: AP 1, so ids, order and frame are right."""
+    """Annotations written as results have AP 1 in pycocotools: ids, order and frame are right."""
     evaluation = pytest.importorskip("pycocotools.cocoeval")
     from pycocotools.coco import COCO
 
@@ -79,7 +79,8 @@ def test_images_list_names_every_image(tmp_path):
     images = json.loads(coco.write_images(iter(RECORDS), tmp_path).read_text())
     assert [image["id"] for image in images] == [3, 7, 20]
     assert images[1] == {
-        "id": 7, "file_name": "folder/ä 7.jpg", "path": "/photos/folder/ä 7.jpg", "height": 480, "width": 640
+        "id": 7, "file_name": "folder/ä 7.jpg", "path": "/photos/folder/ä 7.jpg",
+        "height": 480, "width": 640,
     }  # fmt: skip
 
 

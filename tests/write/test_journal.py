@@ -1,4 +1,4 @@
-"""The journal: nothing lost, nothing doubled, nothing mixed."""
+"""The journal: no lost, duplicated or mixed records."""
 
 import errno
 import json
@@ -237,7 +237,7 @@ def test_full_disk_leaves_old_final_files_and_no_rest(tmp_path, form, monkeypatc
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
 def test_a_file_that_the_system_refuses_to_grow(tmp_path):
-    """The real thing in a process of its own: the system takes part of a record, then no more."""
+    """A file-size limit in a separate process: only part of a record is written."""
     script = textwrap.dedent(
         """
         import resource, signal, sys

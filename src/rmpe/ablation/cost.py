@@ -1,4 +1,4 @@
-"""What each module of a row costs."""
+"""Time per module of a row."""
 
 import time
 from collections import defaultdict
@@ -16,16 +16,15 @@ from rmpe.propose.regions import propose
 
 
 def module_costs(bench: Bench, setting: Setting, photos: int) -> dict[str, float]:
-    """Milliseconds of each module of a row on its first photos: medians over them, one photo at a
-    time.
+    """Median milliseconds of each module of a row over its first photos, one photo at a time.
 
     Args:
-        bench: Of the ablation.
+        bench: The ablation's bench.
         setting: The row.
-        photos: How many photos.
+        photos: Number of photos.
 
     Returns:
-        By name, with its unit: an image or a person.
+        Milliseconds by module; the name says whether they are per image or per person.
     """
     estimator = bench.estimator(setting, Known({}))
     clock = _Clock()

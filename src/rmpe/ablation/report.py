@@ -1,4 +1,4 @@
-"""The table of an ablation, beside what was published, and its plot."""
+"""The table of an ablation with published figures, and its plots."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -26,14 +26,14 @@ class Line:
     """A row with its figures, all in percent.
 
     Attributes:
-        title: Of the row.
-        figure: What it scores.
-        difference: To the first row; negative = worse than it.
+        title: Title of the row.
+        figure: The measured figure.
+        difference: Difference to the first row; negative is worse.
         low: Lower end of the paired 95 % interval of the difference.
-        high: Upper end.
+        high: Upper end of the interval.
         paper: The published figure.
         paper_difference: The published difference to the first row.
-        varied: Name of the number that is varied, if any.
+        varied: Name of the varied number, if any.
         value: Its value.
     """
 
@@ -49,7 +49,7 @@ class Line:
 
     @classmethod
     def of(cls, setting: Setting, compared: Comparison, scale: float, first: Setting) -> "Line":
-        """A line from a comparison with the first row, whose figures are multiplied by ``scale``."""
+        """A line from a comparison with the first row; ``scale`` converts figures to percent."""
         published = (
             None
             if setting.paper is None or first.paper is None
@@ -69,14 +69,14 @@ class Line:
 
     @property
     def same_sign(self) -> str:
-        """Whether the difference has the published sign; said to be unsure where the interval holds 0."""
+        """Whether the difference has the published sign; "unsure" if the interval contains 0."""
         if not self.paper_difference:
             return ""
         agrees = "yes" if self.difference * self.paper_difference > 0 else "no"
         return agrees if self.low > 0 or self.high < 0 else f"{agrees}, unsure"
 
     def cells(self) -> list[str | float | None]:
-        """The line under `COLUMNS`."""
+        """The cells of the line, one per entry of `COLUMNS`."""
         interval = f"{self.low:+.1f} .. {self.high:+.1f}" if self.low < self.high else ""
         return [
             self.title,
@@ -90,7 +90,11 @@ class Line:
 
 
 def order(lines: list[Line]) -> dict[str, list[str]]:
-    """Rows with a published difference from the largest loss to the least: ``published`` and ``measured``."""
+    """Titles of the rows with a published difference, from the largest loss to the smallest.
+
+    Returns:
+        The order by ``published`` and by ``measured`` difference.
+    """
     both = [line for line in lines if line.paper_difference]
     return {
         "published": [
@@ -101,17 +105,18 @@ def order(lines: list[Line]) -> dict[str, list[str]]:
 
 
 def notes(config: AblationConfig, lines: list[Line], units: int) -> str:
-    """What a reader of the table must know."""
+    """The notes below the table."""
     ranks = order(lines)
     text = (
-        f"{units} images of {config.data.annotations.as_posix()} ({config.data.protocol}), boxes of "
-        f"{Path(config.detector).name} scored {config.score:g} or more, box NMS {config.box_nms:g}. "
-        "Intervals are paired by image. The difference is the row less the first row."
+        f"{units} images of {config.data.annotations.as_posix()} ({config.data.protocol}), boxes of"
+        f" {Path(config.detector).name} with a score of at least {config.score:g},"
+        f" box NMS {config.box_nms:g}. Intervals are paired by image."
+        " The difference is the row minus the first row."
     )
     if len(ranks["published"]) > 1:
         text += (
-            f" Published: {config.published}. Most lost first, published: {' > '.join(ranks['published'])}; "
-            f"measured: {' > '.join(ranks['measured'])}."
+            f" Published: {config.published}. From the largest loss to the smallest, published:"
+            f" {' > '.join(ranks['published'])}; measured: {' > '.join(ranks['measured'])}."
         )
     return text
 
@@ -119,7 +124,11 @@ def notes(config: AblationConfig, lines: list[Line], units: int) -> str:
 def write_report(
     config: AblationConfig, lines: list[Line], figure: str, units: int, costs: dict[str, float]
 ) -> list[Path]:
-    """Write ``ablation.json``, ``ablation.md`` and the plots into the output folder; returns the files."""
+    """Write ``ablation.json``, ``ablation.md`` and the plots.
+
+    Returns:
+        The files written.
+    """
     content: dict[str, Any] = {
         "figure": figure,
         "notes": notes(config, lines, units),
@@ -140,7 +149,7 @@ def write_report(
         published = {
             line.title: line.paper_difference for line in table if line.paper_difference is not None
         }
-        title = f"What each part brings: {figure} less that of {lines[0].title!r}"
+        title = f"Contribution of each part: {figure} minus that of {lines[0].title!r}"
         written.append(
             differences(intervals, published, config.published, title, config.out / "ablation.png")
         )
@@ -151,13 +160,13 @@ def write_report(
             for name, some in series.items()
         }
         written.append(
-            curves(points, f"{figure} less that of the first row", config.out / "sensitivity.png")
+            curves(points, f"{figure} minus that of the first row", config.out / "sensitivity.png")
         )
     return written
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """The table for people to read."""
+    """The table in Markdown."""
     rows = [content["columns"], ["---"] * len(content["columns"]), *content["rows"]]
     lines = [
         "| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in rows

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from rmpe.boxes import Boxes
 from rmpe.errors import DataError, ImageError
-from rmpe.evaluation.files.mpii import MpiiPerson, read_people
+from rmpe.evaluation.files.mpii import MpiiPerson, read_mpii_people
 from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, existing_image, to_results
 from rmpe.files import read_json
 from rmpe.media.images import read_image
@@ -95,7 +95,7 @@ def _single_people(
     # Everybody is measured: no pose is too poor, and none is redundant.
     estimator = replace(pipeline, nms="none", min_score=0.0).load()
     skeleton = load_skeleton("mpii16")
-    people = read_people(annotations)
+    people = read_mpii_people(annotations)
     nobody = {"keypoints": [0.0] * 48}
     results = []
     with _progress() as progress:

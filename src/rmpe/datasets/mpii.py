@@ -17,15 +17,15 @@ from rmpe.skeletons import load_skeleton
 def read_mpii(annotations: Path, images: Path) -> PersonSet:
     """Read the training people of MPII (``mpii16``) from ``mpii_human_pose_v1_u12_1.mat``.
 
-    The person's box is the extent of the labelled joints, grown by ``EXTENT_TO_BOX``; MPII has
-    none.
+    MPII has no boxes; a person's box is the extent of the labelled joints, grown by
+    ``EXTENT_TO_BOX``.
 
     Args:
-        annotations: The official file (needs scipy).
+        annotations: The official file (needs SciPy).
         images: Folder with the image files.
 
     Raises:
-        DataError: If the file cannot be read or is not MPII's.
+        DataError: If the file cannot be read or is not MPII's annotation file.
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -74,7 +74,7 @@ def read_mpii(annotations: Path, images: Path) -> PersonSet:
 
 
 def _points(person: Any) -> NDArray[np.float32]:
-    """Joints ``(16, 3)`` of one record; MPII counts pixels from 1 and leaves out what it did not see."""
+    """Joints ``(16, 3)`` of one person; MPII pixels start at 1, unlabelled joints are absent."""
     points = np.zeros((16, 3), np.float32)
     for joint in np.atleast_1d(getattr(person.annopoints, "point", [])):
         visible = VISIBLE if str(getattr(joint, "is_visible", "1")) == "1" else HIDDEN

@@ -1,4 +1,4 @@
-"""Data sets by configuration: open, join, filter, pack."""
+"""Data sets from a configuration: read, join, filter and pack them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +24,10 @@ class SetConfig:
     Attributes:
         annotations: The annotation file.
         images: The folder of its images.
-        format: ``coco`` (COCO, CrowdPose, one's own), ``mpii`` or ``lsp``.
-        skeleton: Of a COCO file: a name or the path of a TOML file.
-        complete: Whether everybody in its images is listed; if not, the labeller finds the others.
+        format: ``coco`` (COCO, CrowdPose, custom data), ``mpii`` or ``lsp``.
+        skeleton: The skeleton of a COCO file: a name or the path of a TOML file.
+        complete: Whether all people in its images are annotated; if not, the labeller finds the
+            others.
     """
 
     annotations: Path
@@ -41,21 +42,21 @@ class DataConfig:
     """The people to train on.
 
     Attributes:
-        sets: The data sets; joined, with masked joints where they differ.
+        sets: The data sets; they are joined, with masked joints where they differ.
         skeleton: The joints to learn.
-        exclude: Text file with names of images to leave out, one a line, ``#`` begins a comment.
+        exclude: Text file with names of images to leave out, one per line; ``#`` starts a comment.
         cache: Folder for packed crops.
-        size: Crop (height, width) to train at; crops are stored for this.
-        growth: Growth of a box before it is cut out.
-        margin: Room around the crop in the stored one, see `CropSpec`.
-        teacher: ONNX pose model whose answers stand in for missing labels.
-        teacher_score: Its answers below this score are not used.
-        teacher_sigma: Standard deviation of the Gaussians that it was taught, cells of its
+        size: (height, width) of the training crop, which determines the stored resolution.
+        growth: Factor by which a box grows before it is cropped.
+        margin: Margin of the stored crops, see `CropSpec`.
+        teacher: ONNX pose model whose predictions are the pseudo-labels of unlabelled joints.
+        teacher_score: Smallest score of a pseudo-label.
+        teacher_sigma: Standard deviation of the teacher's target Gaussians, in cells of its
             heatmaps; for ``distill``.
-        smallest_unlabelled: With a teacher, also people without any label whose box has a side of
-            this many pixels; 0 = labelled people only.
-        labeller: ONNX detector that finds whom a set does not list, see `rmpe.datasets.unlisted`;
-            they have no label.
+        smallest_unlabelled: With a teacher, include people without any label whose box has a side
+            of at least this many pixels; 0 includes labelled people only.
+        labeller: ONNX detector that finds unlisted people, see `rmpe.datasets.unlisted`; these have
+            no labelled joints.
     """
 
     sets: tuple[SetConfig, ...]
@@ -74,13 +75,14 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.smallest_unlabelled and self.teacher is None:
             raise ValueError(
-                "smallest_unlabelled needs a teacher: nobody else knows the joints of these people"
+                "smallest_unlabelled needs a teacher, which predicts the joints of these people"
             )
         if not all(one.complete for one in self.sets) and not (
             self.labeller and self.smallest_unlabelled
         ):
             raise ValueError(
-                "a set with complete = false needs a labeller, which finds the rest, and smallest_unlabelled"
+                "a set with complete = false needs a labeller, which finds the other people,"
+                " and smallest_unlabelled"
             )
 
 
@@ -97,11 +99,10 @@ def read_set(config: SetConfig) -> PersonSet:
 
 
 def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
-    """Open all sets, report what is wrong with them, and pack everybody there is something to learn
-    from.
+    """Read all sets, log their problems, and pack the people that are useful for training.
 
     Raises:
-        DataError: If a file cannot be read or nobody is left.
+        DataError: If a file cannot be read or no people are left.
     """
 
     def looking(done: int, total: int) -> None:
@@ -115,7 +116,7 @@ def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
             listed = len(people)
             found = find_people(people.images, config.labeller, config.cache, looking)
             people = add_unlisted(people, found)
-            log(f"{config.labeller}: {len(people) - listed} people more whom nobody listed")
+            log(f"{config.labeller}: {len(people) - listed} unlisted people added")
         sets.append(people)
     people = union(sets, load_skeleton(config.skeleton))
     if config.exclude is not None:

@@ -1,4 +1,4 @@
-"""People whom a data set does not list, found by another detector: a teacher can say where their joints are."""
+"""People that a data set does not list, found by a detector for a teacher to pseudo-label."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -14,21 +14,20 @@ from rmpe.detect import load_detector
 from rmpe.runtime import sha256_of
 from rmpe.write.atomic import atomic
 
-# A detector's box this sure is a person where the annotations do not list everybody.
+# Smallest score at which a detected box counts as an unlisted person.
 SURE = 0.35
-# IoU from which a detector's box and an annotated one are the same person.
+# Smallest IoU at which a detected and an annotated box are the same person.
 SAME = 0.5
-# The id of a person whom no annotation file knows.
+# Id of people without an annotation.
 NO_ID = -1
 
 
 def add_unlisted(people: PersonSet, found: Sequence[Boxes]) -> PersonSet:
-    """The same people and whoever a detector is sure of and nobody listed, without any labelled
-    joint.
+    """Add confidently detected people that are not listed, without labelled joints.
 
     Args:
         people: The people of a set.
-        found: What the detector finds in each of ``people.images``, image pixels.
+        found: Detected boxes in each of ``people.images``, image pixels.
     """
     boxes = [people.boxes]
     image_index = [people.image_index]
@@ -57,13 +56,16 @@ def find_people(
     cache: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Boxes]:
-    """What a detector finds in images, image pixels; asked once and kept in the cache folder.
+    """Detect people in images; the results are cached.
 
     Args:
-        images: The files.
-        detector: ONNX detector of any kind that `rmpe predict` takes.
+        images: The image files.
+        detector: ONNX detector of any kind that `rmpe predict` accepts.
         cache: Folder of caches.
         progress: Called with (done, total) images.
+
+    Returns:
+        Boxes in image pixels, one entry per image.
 
     Raises:
         ModelError: If the detector cannot be used.

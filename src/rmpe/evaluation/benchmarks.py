@@ -1,4 +1,4 @@
-"""The benchmarks by name: from files to figures, a headline figure to compare by, and plots."""
+"""The benchmarks by name: from files to figures, a headline figure for comparison, and plots."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,23 +24,22 @@ from rmpe.evaluation.protocols.crowding import LEVELS, ap_by_crowding, image_cro
 from rmpe.files import read_json
 from rmpe.skeletons import Skeleton, load_skeleton
 
-# Errors are looked at among detections of at least this score: the many weaker ones would all be
-# redundant.
+# Smallest score of detections in the error analysis; almost all weaker ones would be redundant.
 ERROR_SCORE = 0.2
 CROWD_NOTES = {level: f"{low:g} to {high:g}" for level, (low, high) in LEVELS.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One results file measured.
+    """The measurements of one results file.
 
     Attributes:
-        figures: All figures, plain numbers, lists and dicts, under the names the field uses.
-        warnings: What was passed over, one line each.
-        headline_name: Name of the figure that files are compared by.
-        headline: That figure from weights of the units.
-        units: How many units (images, frames, people) are resampled.
-        plots: Draws into a folder and names the files.
+        figures: All figures under their standard names: numbers, lists and dictionaries.
+        warnings: One line per kind of input that was skipped.
+        headline_name: Name of the figure for comparing files.
+        headline: Computes that figure from weights of the units.
+        units: Number of units (images, frames, people) that the bootstrap resamples.
+        plots: Draws the plots into a folder and returns their paths.
     """
 
     figures: dict[str, Any]
@@ -55,11 +54,11 @@ def coco_keypoints(annotations: Path, results: Path | None) -> Measured:
     """COCO keypoints (17 joints), with AP by crowding and error kinds."""
     people, detections, warnings = _coco_files(annotations, results, "keypoints")
     skeleton = _skeleton(people, "coco17", annotations)
-    evaluation = coco.evaluate(people, detections)
+    evaluation = coco.evaluate_coco(people, detections)
     crowding = image_crowding(people)
     by_crowding = ap_by_crowding(evaluation, crowding)
     counts = {level: int(chosen.sum()) for level, chosen in levels(crowding).items()}
-    # Nested, because COCO's own AP_medium is that of people of medium size.
+    # Nested, because AP_medium is COCO's AP of medium-sized people.
     figures = (
         evaluation.figures
         | _sizes(people)
@@ -74,7 +73,7 @@ def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
     """CrowdPose (14 joints), with error kinds."""
     people, detections, warnings = _coco_files(annotations, results, "keypoints")
     skeleton = _skeleton(people, "crowdpose14", annotations)
-    figures, evaluation = crowdpose.evaluate(people, detections)
+    figures, evaluation = crowdpose.evaluate_crowdpose(people, detections)
     areas = crowdpose.with_box_areas(people)
     by_crowding = {level: figures[f"AP_{level}"] for level in LEVELS}
     return _keypoints_measured(
@@ -85,7 +84,7 @@ def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
 def coco_boxes(annotations: Path, results: Path | None) -> Measured:
     """COCO person boxes, with recall by size and crowding."""
     people, detections, warnings = _coco_files(annotations, results, "bbox")
-    evaluation = coco.evaluate(people, detections, "bbox")
+    evaluation = coco.evaluate_coco(people, detections, "bbox")
     recall = box_recall(people, evaluation)
 
     def draw(folder: Path) -> list[Path]:
@@ -103,14 +102,14 @@ def coco_boxes(annotations: Path, results: Path | None) -> Measured:
 def mpii_multi_person(annotations: Path, results: Path | None) -> Measured:
     """MPII multi-person, in MPII's JSON or the frames layout."""
     footage = _footage(annotations, results, mpii_files.read_annotations)
-    figures = mpii.evaluate(footage)
+    figures = mpii.evaluate_mpii(footage)
     return _footage_measured(footage, figures, figures["AP"], "total_AP_14")
 
 
 def posetrack_sequences(annotations: Path, results: Path | None) -> Measured:
     """PoseTrack, in its own JSON or the frames layout."""
     footage = _footage(annotations, results, posetrack_files.read_annotations)
-    figures = posetrack.evaluate(footage)
+    figures = posetrack.evaluate_posetrack(footage)
     figures |= {"joint_names": list(footage.joint_names)}
     return _footage_measured(
         footage, figures, dict(zip(footage.joint_names, figures["AP"], strict=True)), "AP_mean"
@@ -118,7 +117,7 @@ def posetrack_sequences(annotations: Path, results: Path | None) -> Measured:
 
 
 def pckh(annotations: Path, results: Path | None) -> Measured:
-    """PCKh of single people, from an .npz or MPII's JSON."""
+    """PCKh of single people, from an .npz file or MPII's JSON."""
     if annotations.suffix == ".npz":
         people = pck_files.read_arrays(annotations)
         if results:
@@ -127,7 +126,7 @@ def pckh(annotations: Path, results: Path | None) -> Measured:
         people = pck_files.read_annotations(annotations, _needed(results, annotations))
     skeleton = load_skeleton("mpii16")
     arrays = (people.truth, people.points, people.head_sizes, people.annotated)
-    figures = pck.evaluate(*arrays, skeleton)
+    figures = pck.evaluate_pckh(*arrays, skeleton)
     close, counted = pck.hits(*arrays)
     reported = [index for index, joint in enumerate(skeleton.joints) if joint not in pck.LEFT_OUT]
     right, there = (flags[:, reported].sum(axis=1) for flags in (close[-1], counted))
@@ -156,7 +155,7 @@ PROTOCOLS: dict[str, Callable[[Path, Path | None], Measured]] = {
 
 def _needed(results: Path | None, annotations: Path) -> Path:
     if results is None:
-        raise UsageError(f"{annotations} holds no predictions: give --results or --images")
+        raise UsageError(f"{annotations} contains no predictions: give --results or --images")
     return results
 
 
@@ -172,7 +171,8 @@ def _skeleton(people: People, name: str, source: Path) -> Skeleton:
     skeleton = load_skeleton(name)
     if people.joints != len(skeleton):
         raise DataError(
-            f"{source}: this benchmark has {len(skeleton)} joints a person, the file has {people.joints}"
+            f"{source}: this benchmark has {len(skeleton)} joints per person,"
+            f" the file has {people.joints}"
         )
     return skeleton
 
@@ -213,11 +213,9 @@ def _keypoints_measured(
                 by_crowding, "AP by crowd index", "AP", folder / "ap_by_crowding.png", CROWD_NOTES
             ),
             plots.stacked(
-                per_joint, skeleton.joints, "What became of each joint", folder / "per_joint.png"
+                per_joint, skeleton.joints, "Error kinds per joint", folder / "per_joint.png"
             ),
-            plots.stacked(
-                everyone, ("all joints",), "Errors of joints", folder / "error_kinds.png"
-            ),
+            plots.stacked(everyone, ("all joints",), "Error kinds", folder / "error_kinds.png"),
             plots.bars(errors["people"], "People", "count", folder / "people.png"),
         ]
         if "AP_large" in figures:
@@ -227,7 +225,7 @@ def _keypoints_measured(
         if by_box:
             means = {bin_: mean for bin_, (mean, _) in by_box.items()}
             counts = {bin_: str(count) for bin_, (_, count) in by_box.items()}
-            title = "OKS of the people found by IoU of their boxes"
+            title = "OKS of found people by IoU of their boxes"
             drawn.append(plots.bars(means, title, "mean OKS", folder / "by_box_iou.png", counts))
         return drawn
 
@@ -255,10 +253,10 @@ def _footage(
     if not is_frames_layout(data):
         return read(annotations, _needed(results, annotations))
     if results is not None:
-        data = read_json(results)  # a frames file of another method: it holds the annotations, too
+        data = read_json(results)  # the frames file of another method; it includes annotations
         if not is_frames_layout(data):
             raise DataError(
-                f"{results}: {annotations} is in the frames layout, so the results must be, too"
+                f"{results}: {annotations} is in the frames layout, so the results must be too"
             )
     return frames_layout(data, str(annotations))
 

@@ -1,1 +1,1 @@
-"""``rmpe learn``: what is learned from data without a net: PGPG and the parameters of pose NMS. Needs no torch."""
+"""``rmpe learn``: PGPG and the parameters of pose NMS, learned from data without torch."""

@@ -1,4 +1,4 @@
-"""What a detector gets wrong: its boxes matched with true ones, both from COCO files."""
+"""Localisation errors of a detector: its boxes matched with true boxes, both from COCO files."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from rmpe.skeletons import Skeleton
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """True people, each with its detection.
+    """Annotated people with their detections.
 
     Attributes:
-        offsets: ``(N, 4)``, detected minus true edge (left, top, right, bottom) as shares of the
+        offsets: ``(N, 4)``, detected minus true edge (left, top, right, bottom) as fractions of the
             true box's sides.
-        ious: ``(N,)``, of the detection with the true box.
+        ious: ``(N,)``, IoU of the detection with the true box.
         keypoints: ``(N, K, 2)``, image pixels.
         visible: ``(N, K)`` bool, labelled joints.
         image_ids: ``(N,)``.
@@ -53,11 +53,14 @@ class Matches:
 def best_detections(
     true: NDArray[np.float64], detected: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For each true box ``(N, 4)`` its detection of highest IoU among ``detected`` ``(M, 4)``, M >
-    0.
+    """The detection with the highest IoU for each true box.
+
+    Args:
+        true: ``(N, 4)`` xyxy.
+        detected: ``(M, 4)`` xyxy, M > 0.
 
     Returns:
-        Indices ``(N,)`` of detections, and the IoUs ``(N,)``.
+        Indices of the detections ``(N,)`` and their IoUs ``(N,)``.
     """
     overlap = iou(true.astype(np.float32), detected.astype(np.float32))
     return np.argmax(overlap, axis=1), overlap.max(axis=1)
@@ -66,19 +69,19 @@ def best_detections(
 def match_coco(annotations: Path, detections: Path, skeleton: Skeleton) -> Matches:
     """Match the people of a COCO keypoint file with a COCO file of box results.
 
-    The rule: every person that is no crowd, has a box with positive sides and at least one labelled
-    joint takes its detection of highest IoU in the same image, whatever its score; a detection may
-    serve two people. People of images without any detection are left out; where to cut the IoU is
-    the caller's choice.
+    Each person who is not a crowd, has a box with positive sides and at least one labelled joint is
+    matched with the detection of highest IoU in the same image, whatever its score. Two people may
+    share a detection. People in images without detections are left out. No IoU threshold is
+    applied here.
 
     Raises:
-        DataError: If a file cannot be read or is not what it should be, or its joints are not those
-            of ``skeleton``.
+        DataError: If a file cannot be read or is invalid, or its joints differ from ``skeleton``.
     """
     people = read_people(annotations)
     if people.joints != len(skeleton):
         raise DataError(
-            f"{annotations}: people have {people.joints} joints, not the {len(skeleton)} of {skeleton.name}"
+            f"{annotations}: people have {people.joints} joints,"
+            f" not the {len(skeleton)} of {skeleton.name}"
         )
     detected = _by_image(read_results(detections, people, "bbox")[0])
     persons = _by_image(person for person in people.annotations if _usable(person))

@@ -1,9 +1,8 @@
-"""COCO keypoint matching in numpy, all photos side by side: fast enough to be repeated hundreds of
-times in a search.
+"""COCO keypoint matching in numpy for all photos at once, fast enough for a parameter search.
 
-Everything is flat: people of all photos lie in one array, with the number of the photo beside each.
-The libraries of `rmpe.evaluation.protocols.coco` give the same figures and all others besides; they
-are for results that are measured once.
+The people of all photos are stored in one array together with their photo's index. The libraries
+behind `rmpe.evaluation.protocols.coco` give the same mAP and more figures; they are for single
+measurements.
 """
 
 from dataclasses import dataclass
@@ -23,17 +22,16 @@ MAX_DETECTIONS = 20
 
 @dataclass(frozen=True, eq=False)
 class Truths:
-    """Annotated people of many photos, photo by photo, the ones that count before the ones to
-    ignore.
+    """Annotated people of many photos, sorted by photo; within a photo, ignored people come last.
 
     Attributes:
         keypoints: ``(G, K, 2)`` pixels.
-        visible: ``(G, K)``, joints that are annotated.
+        visible: ``(G, K)``, true where a joint is annotated.
         boxes: ``(G, 4)`` xyxy.
         areas: ``(G,)`` square pixels.
         ignored: ``(G,)``, crowds and people without annotated joints.
-        crowd: ``(G,)``, regions that may hold many people.
-        images: ``(G,)``, number of the photo, ascending.
+        crowd: ``(G,)``, regions that may contain many people.
+        images: ``(G,)``, index of the photo, ascending.
         photos: Number of photos.
     """
 
@@ -50,7 +48,7 @@ class Truths:
     def from_coco(
         cls, annotations: list[dict[str, Any]], image_ids: list[int], skeleton: Skeleton
     ) -> "Truths":
-        """Truths of the people in COCO ``annotations``; the photos are numbered by their place in ``image_ids``."""
+        """The people of COCO ``annotations``; a photo's index is its position in ``image_ids``."""
         number = {image_id: index for index, image_id in enumerate(image_ids)}
         people = [
             person | {"ignored": person["iscrowd"] or not person["num_keypoints"]}
@@ -72,14 +70,13 @@ class Truths:
         )
 
 
-def match(truths: Truths, poses: Poses, images: NDArray[np.int64]) -> Ranked:
-    """Match detections to annotated people as COCO does at its 10 thresholds, at most 20 detections
-    a photo.
+def match_poses(truths: Truths, poses: Poses, images: NDArray[np.int64]) -> Ranked:
+    """Match poses to annotated people at COCO's 10 OKS thresholds, at most 20 poses per photo.
 
     Args:
         truths: The annotated people.
-        poses: Detections of all photos; photo by photo, best first within each.
-        images: ``(N,)`` number of the photo of each pose, ascending.
+        poses: Poses of all photos, sorted by photo and best first within each.
+        images: ``(N,)``, index of the photo of each pose, ascending.
 
     Source: the COCO keypoint evaluation protocol (area range "all").
     """
@@ -99,14 +96,12 @@ def match(truths: Truths, poses: Poses, images: NDArray[np.int64]) -> Ranked:
     free = np.ones((len(THRESHOLDS), truths.photos, slots), bool)
     hits = np.zeros((len(THRESHOLDS), len(poses)), bool)
     passed_over = np.zeros_like(hits)
-    for step in range(
-        int(rank.max(initial=-1)) + 1
-    ):  # the best of every photo, then the second best, ...
+    # The best pose of every photo is matched first, then every second best, and so on.
+    for step in range(int(rank.max(initial=-1)) + 1):
         now = np.flatnonzero(rank == step)
         photo = images[now]
         possible = free[:, photo] & (similarity[now] >= THRESHOLDS[:, None, None])
-        # People come before what is to be ignored; of equal similarities the later one wins, as in
-        # COCO's code.
+        # As in COCO's code, people who count precede ignored ones, and ties go to the later person.
         preference = np.where(possible, similarity[now] + 2 * ~ignore[photo], -1)
         best = slots - 1 - preference[..., ::-1].argmax(axis=2)
         level, index = np.nonzero(np.take_along_axis(possible, best[..., None], axis=2)[..., 0])
@@ -122,7 +117,7 @@ def match(truths: Truths, poses: Poses, images: NDArray[np.int64]) -> Ranked:
 def _similarities(
     truths: Truths, place: NDArray[np.int64], poses: Poses, images: NDArray[np.int64], slots: int
 ) -> NDArray[np.float64]:
-    """OKS of every detection with every person of its photo, ``(N, slots)``, -1 where there is none in a slot."""
+    """OKS of each pose with each person of its photo, ``(N, slots)``; -1 in empty slots."""
     people = np.bincount(truths.images, minlength=truths.photos)
     ends = np.cumsum(people)
     detection = np.repeat(np.arange(len(poses)), people[images])
@@ -140,8 +135,8 @@ def _oks(
 ) -> NDArray[np.float64]:
     """OKS of the pairs ``truth[p]``, ``detection[p]``: ``(P,)``.
 
-    A missing joint lies at (0, 0), as COCO's files write it. Where nothing is annotated, distances
-    count from the box grown by its own size on every side, as in COCO's code.
+    As in COCO's files, missing joints are at (0, 0). As in COCO's code, for a person without
+    annotated joints distances are measured from the box, extended by its own size on every side.
     """
     points = np.nan_to_num(poses.keypoints.astype(np.float64))[detection]
     counted = truths.visible[truth]

@@ -1,8 +1,7 @@
-"""Learn the parameters of pose NMS from data: RMPE, section 3.2.
+"""Learn the parameters of pose NMS from data (RMPE, section 3.2).
 
-The mAP of the poses that are left is maximised over two parameters at a time with the other two
-fixed, in turns, until nothing moves. Everything that does not depend on the parameters is computed
-once.
+The mAP of the remaining poses is maximised over two parameters at a time with the other two fixed,
+alternating until convergence. Everything independent of the parameters is computed once.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import People, check_results
 from rmpe.evaluation.matching.ranked import Ranked
 from rmpe.files import read_json
-from rmpe.learn.flat_matching import Truths, match
+from rmpe.learn.flat_matching import Truths, match_poses
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
 from rmpe.suppress.clusters import leaders, ranking
@@ -31,12 +30,12 @@ Weights = NDArray[np.float64] | NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Plane:
-    """Two parameters that are searched together.
+    """A grid over two parameters that are searched together.
 
     Attributes:
-        names: The parameter of the rows, and that of the columns.
-        axes: The values that are tried.
-        place: Parameters with these two replaced.
+        names: Parameter of the rows and parameter of the columns.
+        axes: The grid values of each.
+        place: Returns given parameters with these two replaced.
     """
 
     names: tuple[str, str]
@@ -55,29 +54,28 @@ def _with_threshold(parameters: PoseNmsParameters, lam: float, share: float) -> 
 SIGMA1 = (0.02, 0.05, 0.1, 0.2, 0.5)
 SIGMA2 = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04)
 LAM = (0.25, 0.5, 1.0, 2.0, 4.0)
-# eta is a share of 1 + lam, the similarity of a sure pose with itself: so its scale does not change
-# with lam.
+# eta is searched as a fraction of 1 + lam, the similarity of a confident pose with itself, so its
+# scale does not depend on lam.
 ETA = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
 PLANES = (
     Plane(("sigma1", "sigma2"), (SIGMA1, SIGMA2), _with_sigmas),
     Plane(("lam", "eta / (1 + lam)"), (LAM, ETA), _with_threshold),
 )
-# More tolerant than any point of the planes: pairs that these do not call redundant are not looked
-# at. K_Sim can be a little larger than H_Sim, but not by a quarter where sigma2 is so large.
+# Removes more than any grid point: pairs that are not redundant under these parameters are skipped.
+# K_Sim can slightly exceed H_Sim, but by less than a quarter at such a large sigma2.
 TOLERANT = PoseNmsParameters(sigma2=max(SIGMA2), lam=1e6, eta=0.75 * min(ETA) * 1e6)
 
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What was learned, and what it is worth.
+    """Learned parameters and their mAP.
 
     Attributes:
         parameters: Learned on all photos.
         surfaces: mAP over each of `PLANES` around them.
-        start_ap: mAP with the parameters the search started from.
-        ap: mAP with the learned ones on the photos they were learned on: flattering.
-        held_out_ap: mAP when every photo is treated with parameters learned without its fold:
-            honest.
+        start_ap: mAP with the initial parameters.
+        ap: mAP with the learned parameters on the training photos; optimistic.
+        held_out_ap: Cross-validated mAP: each photo uses parameters learned without its fold.
         folds: Parameters learned without each fold.
         fold: ``(I,)``, the fold of each photo.
     """
@@ -92,11 +90,11 @@ class Learned:
 
 
 def read_candidates(path: Path, people: People, skeleton: Skeleton) -> list[Poses]:
-    """Poses before NMS from COCO results with ``bbox``, one entry for each of ``people.image_ids``.
+    """Read poses before NMS from COCO results with ``bbox``, one entry per ``people.image_ids``.
 
     Raises:
-        DataError: If it is not such a file, a joint's score is not in [0, 1], or an image is not in
-            ``people``.
+        DataError: If the file is not of that kind, a joint score is not in [0, 1], or an image is
+            not in ``people``.
     """
     data = read_json(path)
     for field in ("keypoints", "bbox"):
@@ -123,10 +121,15 @@ def _poses(records: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
 
 
 class Candidates:
-    """Poses of many photos before NMS, with all that NMS and its measurement need but for the parameters."""
+    """Poses of many photos before NMS, with everything that does not depend on the parameters."""
 
     def __init__(self, per_photo: Sequence[Poses], truths: Truths) -> None:
-        """Compare the poses within each photo; ``per_photo`` has one entry for each of the photos of ``truths``."""
+        """Compare the poses within each photo.
+
+        Args:
+            per_photo: Poses before NMS, one entry per photo of ``truths``.
+            truths: Annotated people of the photos.
+        """
         ranked = [poses[ranking(poses)] for poses in per_photo]
         self.truths = truths
         self.poses = Poses.merge(ranked)
@@ -141,12 +144,12 @@ class Candidates:
         self._known: dict[PoseNmsParameters, Ranked] = {}
 
     def measure(self, parameters: PoseNmsParameters) -> Ranked:
-        """Suppress with ``parameters`` in all photos and match what is left; remembered."""
+        """Run NMS with ``parameters`` on all photos and match the kept poses; cached."""
         if parameters not in self._known:
             redundant = self._pairs.similarity(parameters) > parameters.eta
             leader = leaders(self.rows[redundant], self.columns[redundant], len(self.poses))
             kept = leader == np.arange(len(leader))
-            self._known[parameters] = match(
+            self._known[parameters] = match_poses(
                 self.truths, merged(self.poses, leader, parameters), self.images[kept]
             )
         return self._known[parameters]
@@ -162,11 +165,11 @@ def learn_nms(
     """Learn pose NMS parameters from candidates and annotations.
 
     Args:
-        per_photo: Poses before NMS, one entry a photo.
+        per_photo: Poses before NMS, one entry per photo.
         truths: Annotated people of the same photos.
-        start: Where the search starts; its ``merge`` is kept.
-        folds: Parts the photos are drawn into for cross-validation.
-        seed: Of the draw.
+        start: Initial parameters; ``merge`` is not searched.
+        folds: Number of cross-validation folds.
+        seed: Seed of the random folds.
 
     Source: RMPE, section 3.2, "optimization".
     """
@@ -188,12 +191,16 @@ def learn_nms(
 
 
 def climb(candidates: Candidates, start: PoseNmsParameters, weights: Weights) -> PoseNmsParameters:
-    """Parameters of highest mAP on photos weighted by ``weights`` ``(I,)``: two at a time until
-    nothing moves.
+    """Maximise the mAP over one plane at a time until the parameters no longer change.
 
-    Differs: the mAP of a point is averaged with its neighbours' on the plane. Near the top the
-        surface is flat but for noise of a few photos; the middle of the plateau does better on
-        other photos than its highest point.
+    Args:
+        candidates: Poses before NMS.
+        start: Initial parameters.
+        weights: ``(I,)``, weight of each photo.
+
+    Differs: the mAP of each grid point is averaged with its neighbours. The surface is flat near
+        the maximum except for noise from a few photos; the middle of the plateau generalises better
+        than its highest point.
     """
     parameters = start
     seen = set[PoseNmsParameters]()
@@ -209,14 +216,14 @@ def climb(candidates: Candidates, start: PoseNmsParameters, weights: Weights) ->
 def surface(
     candidates: Candidates, parameters: PoseNmsParameters, plane: Plane, weights: Weights
 ) -> Floats:
-    """The mAP over ``plane`` with the other parameters as they are: rows x columns."""
+    """The mAP over ``plane`` with the other parameters fixed: rows x columns."""
     points = [plane.place(parameters, row, column) for row, column in product(*plane.axes)]
     values = [candidates.measure(point).coco_ap(weights) for point in points]
     return np.array(values).reshape(len(plane.axes[0]), len(plane.axes[1]))
 
 
 def smoothed(values: Floats) -> Floats:
-    """Mean of each point and its up to 8 neighbours; the edge repeats itself."""
+    """Mean over the 3 x 3 neighbourhood of each point; edge values are repeated."""
     padded = np.pad(values, 1, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
     result: Floats = windows.mean(axis=(2, 3))
@@ -224,7 +231,7 @@ def smoothed(values: Floats) -> Floats:
 
 
 def _joined(parts: Sequence[Ranked], fold: NDArray[np.int64]) -> Ranked:
-    """Each photo's matches from the part of its own fold."""
+    """The matches of each photo, taken from the part of its fold."""
     own = [fold[part.image] == index for index, part in enumerate(parts)]
     scores, image = (
         np.concatenate([getattr(part, name)[mask] for part, mask in zip(parts, own, strict=True)])

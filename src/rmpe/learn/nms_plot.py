@@ -1,4 +1,4 @@
-"""A picture of the mAP over the parameters of pose NMS."""
+"""Plot of the mAP over the parameters of pose NMS."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from rmpe.learn.nms import PLANES, Learned
 
 
 def plot_surfaces(learned: Learned, path: Path) -> None:
-    """Draw the mAP over each plane of parameters around the learned ones, the best point of the plateau marked."""
+    """Draw the mAP over each plane around the learned parameters, which are marked."""
     from matplotlib.figure import Figure
 
     parameters = learned.parameters
@@ -47,7 +47,7 @@ def plot_surfaces(learned: Learned, path: Path) -> None:
         figure.colorbar(image, ax=axes, label="mAP (%)")
     figure.suptitle(
         f"Pose NMS: mAP {100 * learned.start_ap:.2f} before, {100 * learned.ap:.2f} learned, "
-        f"{100 * learned.held_out_ap:.2f} on photos held out"
+        f"{100 * learned.held_out_ap:.2f} cross-validated"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

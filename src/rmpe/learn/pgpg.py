@@ -1,4 +1,4 @@
-"""Learning PGPG: atomic poses, mixtures of offsets, and how many of each (paper section 3.3)."""
+"""Learn PGPG: atomic poses, offset mixtures and their numbers (RMPE, section 3.3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,13 @@ from rmpe.learn.detector_errors import Matches
 from rmpe.propose.offsets import Offsets
 from rmpe.propose.pgpg import Pgpg, align, log_densities
 
-# No mixture part is narrower than half a per cent of a side: where the person and the detection
-# both end at the image's border the offset is exactly 0, and a part without this floor would
-# collapse on those people.
+# Smallest standard deviation of a component, as a fraction of a side. Where person and detection
+# both end at the image border, the offset is exactly 0, and without this floor a component would
+# collapse onto those people.
 NARROWEST = 0.005
-# A mixture of a kind's own has at most one part for so many people: a part has 15 free numbers.
+# A component has 15 free parameters, so it needs at least this many people.
 PEOPLE_A_PART = 20
-# Where parts are shared, the weights of a kind start from everybody's as if so many people had been
-# seen before.
+# Strength of the Dirichlet prior on a kind's weights, in people, when components are shared.
 PRIOR_PEOPLE = 20
 KPOD_ROUNDS = 20
 WEIGHT_ROUNDS = 50
@@ -29,12 +28,12 @@ WEIGHT_ROUNDS = 50
 
 @dataclass(frozen=True, order=True)
 class Sizes:
-    """How large a PGPG is.
+    """Numbers of atoms and components of a PGPG.
 
     Attributes:
         atoms: Number of atomic poses.
-        parts: Number of Gaussian parts, of all kinds together if shared, else of each kind.
-        shared: Whether the kinds of pose share their parts and differ only in the weights.
+        parts: Number of Gaussian components: in total if shared, else per kind of pose.
+        shared: Whether the kinds of pose share components and differ only in their weights.
     """
 
     atoms: int
@@ -50,12 +49,12 @@ SIZES = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """Sizes, and how well a PGPG of these sizes explains people it was not learnt from.
+    """The held-out log-likelihood of a PGPG of the given sizes.
 
     Attributes:
         sizes: The sizes.
-        log_likelihood: Held-out log-likelihood a person (nats).
-        gain: Its mean difference a person to the best candidate with one atom.
+        log_likelihood: Held-out log-likelihood per person (nats).
+        gain: Mean difference per person to the best candidate with one atom.
         gain_error: Standard error of ``gain``.
     """
 
@@ -69,13 +68,13 @@ def learn_pgpg(matches: Matches, sizes: Sizes, iou: float, seed: int = 0) -> Pgp
     """Fit atoms and mixtures to matched detections.
 
     Args:
-        matches: People and their detections, all at least ``iou``.
-        sizes: Number of atoms and parts; `choose_sizes` finds good ones.
-        iou: What the matches were cut at; the sampler keeps to it.
-        seed: Of k-means and of the mixtures' starts.
+        matches: People and their detections, all with an IoU of at least ``iou``.
+        sizes: Numbers of atoms and components; see `choose_sizes`.
+        iou: IoU threshold of the matches, which the sampler also uses.
+        seed: Seed of k-means and of the mixtures' initialisation.
 
     Raises:
-        DataError: If there are too few people with a torso.
+        DataError: If there are too few people with a usable torso.
     """
     centers = atomic_poses(
         align(matches.keypoints, matches.visible, matches.joints), sizes.atoms, seed
@@ -86,17 +85,17 @@ def learn_pgpg(matches: Matches, sizes: Sizes, iou: float, seed: int = 0) -> Pgp
 def choose_sizes(
     matches: Matches, sizes: Sequence[Sizes] = SIZES, folds: int = 5, seed: int = 0
 ) -> list[Candidate]:
-    """Held-out log-likelihood of every choice of sizes, by cross-validation over images, best
-    first.
+    """Held-out log-likelihood of all ``sizes`` by cross-validation over images, best first.
 
-    Atoms are learnt on the training folds too, so nothing of a held-out person enters.
+    Atoms are also learned on the training folds, so held-out people have no influence.
 
     Raises:
-        DataError: If there are fewer images than folds, or too few people with a torso.
+        DataError: If there are fewer images than folds, or too few people with a usable torso.
     """
     if (images := len(np.unique(matches.image_ids))) < folds:
         raise DataError(
-            f"PGPG: {images} images with matched detections are too few to choose sizes on {folds} folds"
+            f"PGPG: {images} images with matched detections are too few"
+            f" to choose sizes on {folds} folds"
         )
     held_out = {size: np.zeros(len(matches)) for size in sizes}
     for train, test in GroupKFold(folds).split(matches.offsets, groups=matches.image_ids):
@@ -125,15 +124,15 @@ def _candidate(
 
 
 def atomic_poses(aligned: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float64]:
-    """Centres ``(count, K, 2)`` of k-means over aligned poses ``(N, K, 2)`` with missing joints
-    (NaN).
+    """K-means centres ``(count, K, 2)`` of aligned poses ``(N, K, 2)`` with missing joints (NaN).
 
-    k-POD (Chi, Chi and Baraniuk, "k-POD: A Method for k-Means Clustering of Missing Data", 2016):
-    fill what is missing from the person's own centre, run k-means, repeat until nobody changes
-    sides.
+    k-POD fills missing values from the person's current centre and runs k-means, until no person
+    changes cluster.
 
     Raises:
-        DataError: If there are fewer people with a torso than atoms.
+        DataError: If there are fewer people with a usable torso than atoms.
+
+    Source: Chi, Chi and Baraniuk, "k-POD: A Method for k-Means Clustering of Missing Data", 2016.
     """
     poses = aligned[np.isfinite(aligned).any(axis=(1, 2))]
     if len(poses) < max(count, 2):
@@ -177,7 +176,7 @@ Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 def _shared_parts(
     offsets: Offsets, kind_of: NDArray[np.int64], kinds: int, parts: int, seed: int
 ) -> Parts:
-    """One mixture of everybody, then each kind's weights by expectation maximisation under a Dirichlet prior."""
+    """One mixture for all people, then the weights of each kind by EM with a Dirichlet prior."""
     everybody, means, covariances = _mixture(offsets, parts, seed)
     density = np.exp(log_densities(offsets, means, covariances))
     weights = np.tile(everybody, (kinds, 1))
@@ -195,7 +194,7 @@ def _shared_parts(
 def _own_parts(
     offsets: Offsets, kind_of: NDArray[np.int64], kinds: int, parts: int, seed: int
 ) -> Parts:
-    """A mixture for each kind, as in the paper; a kind with too few people for one gets everybody's."""
+    """One mixture per kind, as in the paper; kinds with too few people use the mixture of all."""
     members = [offsets[kind_of == kind] for kind in range(kinds)]
     mixtures = [
         _mixture(own if len(own) >= PEOPLE_A_PART else offsets, parts, seed) for own in members
@@ -209,7 +208,11 @@ def _own_parts(
 
 
 def _mixture(offsets: Offsets, parts: int, seed: int) -> Parts:
-    """Weights ``(M,)``, means ``(M, 4)`` and covariances ``(M, 4, 4)`` of a Gaussian mixture of at most ``parts``."""
+    """Fit a Gaussian mixture of at most ``parts`` components.
+
+    Returns:
+        Weights ``(M,)``, means ``(M, 4)`` and covariances ``(M, 4, 4)``.
+    """
     used = int(np.clip(len(offsets) // PEOPLE_A_PART, 1, parts))
     model = GaussianMixture(used, reg_covar=NARROWEST**2, random_state=seed, max_iter=300).fit(
         offsets

@@ -1,4 +1,4 @@
-"""Pictures of what PGPG learnt: atomic poses as stick figures, and where detections lie around true boxes."""
+"""Plots of a learned PGPG: atomic poses as stick figures, and histograms of box offsets."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ DRAWN = 40
 
 
 def plot_atoms(pgpg: Pgpg, matches: Matches, skeleton: Skeleton, path: Path) -> None:
-    """One panel an atom: its pose, a box around it (black) and proposals drawn for it (red)."""
+    """One panel per atom: its pose, a box around it (black) and sampled proposals (red)."""
     kinds = pgpg.atoms_of(matches.keypoints, matches.visible)
     count = len(pgpg.centers)
     figure, axes = _panels(count)
@@ -28,7 +28,7 @@ def plot_atoms(pgpg: Pgpg, matches: Matches, skeleton: Skeleton, path: Path) -> 
             axis.plot(*pose[[start, end]].T, color=color, linewidth=2)
         low = np.nanmin(pose, axis=0)
         high = np.nanmax(pose, axis=0)
-        margin = 0.15 * (high - low).max()  # a head and feet reach beyond their joints
+        margin = 0.15 * (high - low).max()  # head and feet extend beyond their joints
         box = np.concatenate([low - margin, high + margin])
         _rectangle(axis, box, edgecolor="black", linewidth=1.5)
         for proposal in disturb(box, pgpg.sample(np.array([kind]), DRAWN, generator)[0]):
@@ -43,7 +43,10 @@ def plot_atoms(pgpg: Pgpg, matches: Matches, skeleton: Skeleton, path: Path) -> 
 
 
 def plot_offsets(pgpg: Pgpg, matches: Matches, path: Path) -> None:
-    """One panel an edge: histogram of the detector's offsets, and of as many drawn by PGPG for the same people."""
+    """One panel per edge: histograms of the detector's offsets and of PGPG samples.
+
+    PGPG samples ten offsets for each person.
+    """
     kinds = pgpg.atoms_of(matches.keypoints, matches.visible)
     drawn = pgpg.sample(kinds, 10, np.random.default_rng(0)).reshape(-1, 4)
     figure, axes = _panels(4)

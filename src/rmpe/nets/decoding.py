@@ -1,16 +1,16 @@
-"""From heatmaps to joints inside a graph: the twin, in PyTorch, of `rmpe.estimate.heatmaps.decode_dark`."""
+"""Heatmap decoding in PyTorch for exported graphs; same as `rmpe.estimate.heatmaps.decode_dark`."""
 
 import torch
 from torch import Tensor
 
 from rmpe.nets.sstn import Size, denormalise_points, normalise_points
 
-# Responses below it count as it: a logarithm follows.
+# Responses are clamped to this minimum before the logarithm.
 FLOOR = 1e-10
 
 
 def decode_heatmaps(heatmaps: Tensor, crop_size: Size) -> tuple[Tensor, Tensor]:
-    """The highest cell of each heatmap, moved to the summit of the Gaussian that fits around it.
+    """The peak of each heatmap, refined to the maximum of a Gaussian fitted around it.
 
     Args:
         heatmaps: Responses ``(B, K, h, w)``, both sides at least 3.
@@ -26,8 +26,7 @@ def decode_heatmaps(heatmaps: Tensor, crop_size: Size) -> tuple[Tensor, Tensor]:
     scores, index = flat.max(dim=2)
     x = index % width
     y = index // width
-    # The nine values around the peak; a peak on the border has no step, and any nine will do for
-    # it.
+    # The nine values around the peak. Border peaks are not refined, so any nine values serve there.
     reach = torch.arange(-1, 2, device=heatmaps.device)
     rows = y.clamp(1, height - 2)[..., None, None] + reach[:, None]
     columns = x.clamp(1, width - 2)[..., None, None] + reach

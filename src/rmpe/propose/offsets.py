@@ -1,6 +1,6 @@
-"""Offsets: how far each edge of a proposal lies from the person's true box.
+"""Offsets: the distance of each edge of a proposal from the person's true box.
 
-An offset is a share of the true box's side in that direction: left, top, right, bottom.
+Offsets (left, top, right, bottom) are fractions of the true box's side in that direction.
 
 Source: RMPE, section 3.3.
 """
@@ -17,7 +17,7 @@ REDRAWS = 1000
 
 
 def relative_offsets(detected: NDArray[np.float64], true: NDArray[np.float64]) -> Offsets:
-    """Detected minus true edges ``(N, 4)`` as shares of the true sides; both boxes ``(N, 4)`` xyxy."""
+    """Detected minus true edges as fractions of the true sides; all ``(N, 4)``, boxes xyxy."""
     sides = true[:, 2:] - true[:, :2]
     offsets: Offsets = (detected - true) / np.concatenate([sides, sides], axis=1)
     return offsets
@@ -28,7 +28,7 @@ def disturb(boxes: ArrayLike, offsets: ArrayLike) -> NDArray[np.float64]:
 
     Args:
         boxes: True boxes ``(..., 4)`` xyxy, any frame.
-        offsets: Offsets ``(..., 4)`` as shares of the true sides; broadcasts against the boxes.
+        offsets: Offsets ``(..., 4)`` as fractions of the true sides; broadcast with the boxes.
 
     Returns:
         Proposals ``(..., 4)`` xyxy in the frame of the boxes.
@@ -42,7 +42,7 @@ def disturb(boxes: ArrayLike, offsets: ArrayLike) -> NDArray[np.float64]:
 
 
 def offset_iou(offsets: Offsets) -> NDArray[np.float64]:
-    """IoU ``(...)`` of a proposal with its true box; offsets ``(..., 4)`` are all that it depends on."""
+    """IoU ``(...)`` of proposals with their true boxes, from the offsets ``(..., 4)`` alone."""
     start = offsets[..., :2]
     end = 1 + offsets[..., 2:]
     area = np.prod(np.maximum(end - start, 0), axis=-1)
@@ -54,12 +54,18 @@ def offset_iou(offsets: Offsets) -> NDArray[np.float64]:
 def draw_overlapping(
     draw: Callable[[NDArray[np.int64]], Offsets], atoms: NDArray[np.int64], iou: float
 ) -> Offsets:
-    """Draw one offset for each of ``atoms`` ``(N,)``, again where the IoU with the true box is
-    below ``iou``.
+    """Draw one offset per person and redraw those whose IoU with the true box is below ``iou``.
+
+    Args:
+        draw: Draws offsets ``(N, 4)`` for kinds of pose ``(N,)``.
+        atoms: ``(N,)``, the kind of pose of each person.
+        iou: Smallest IoU with the true box.
+
+    Returns:
+        Offsets ``(N, 4)``.
 
     Raises:
-        DataError: If some still are after many rounds: the distribution hardly ever overlaps the
-            true box.
+        DataError: If some offsets stay below ``iou`` after `REDRAWS` rounds.
     """
     offsets = draw(atoms)
     for _ in range(REDRAWS):
@@ -68,5 +74,6 @@ def draw_overlapping(
             return offsets
         offsets[poor] = draw(atoms[poor])
     raise DataError(
-        f"box policy: {poor.sum()} of {len(atoms)} proposals stay below IoU {iou} after {REDRAWS} draws"
+        f"box policy: {poor.sum()} of {len(atoms)} proposals stay below IoU {iou}"
+        f" after {REDRAWS} draws"
     )

@@ -1,10 +1,10 @@
-"""Pose-guided proposals generator, PGPG (paper section 3.3).
+"""Pose-guided proposals generator, PGPG (RMPE, section 3.3).
 
-A detector errs differently on a runner than on somebody who sits. PGPG learns the distribution of
-its errors given the kind of pose, P(offset | atom(pose)), and draws proposals from it, so that the
-pose model is trained on boxes like the ones it will be given. The kinds, *atoms*, are the centres
-of k-means over poses with torsos of equal length; the offsets of each atom follow a Gaussian
-mixture. `rmpe.learn.pgpg` learns it.
+Detector errors depend on the pose: a runner gets different boxes from a seated person. PGPG models
+the error distribution given the atomic pose, P(offset | atom(pose)), and samples proposals from it,
+so the pose model trains on the boxes it will see at test time. Atoms are k-means centres of poses
+with torsos of equal length; the offsets of each atom follow a Gaussian mixture. `rmpe.learn.pgpg`
+learns the model.
 """
 
 import json
@@ -23,37 +23,36 @@ from rmpe.propose.offsets import Offsets, draw_overlapping
 
 SHOULDERS = ("left_shoulder", "right_shoulder")
 HIPS = ("left_hip", "right_hip")
-# A torso shorter than this share of the pose's extent points at the camera and says nothing about
+# A torso shorter than this fraction of the pose's extent is foreshortened and does not give the
 # scale.
 SHORTEST_TORSO = 0.15
 
 
 @dataclass(frozen=True, eq=False)
 class Pgpg:
-    """A learnt distribution of proposal offsets given the kind of pose.
+    """A learned distribution of proposal offsets given the atomic pose.
 
-    The last of the ``A + 1`` kinds is for people whose torso cannot be seen (less than a shoulder
-    and a hip, or foreshortened): they cannot be aligned.
+    The last of the ``A + 1`` kinds is for people without a usable torso (no visible shoulder or
+    hip, or foreshortened), whose poses cannot be aligned.
 
     Attributes:
         joints: Names of the K joints.
-        centers: Atomic poses ``(A, K, 2)``, hips' middle at (0, 0), torso of length 1; NaN where a
-            joint is unknown.
-        weights: ``(A + 1, M)``, what each Gaussian part weighs for each kind; rows sum to 1.
-        means: ``(M, 4)``, offsets of the left, top, right, bottom edge as shares of the true box's
-            sides.
+        centers: Atomic poses ``(A, K, 2)``, mid-hip at (0, 0), torso of length 1; NaN where a joint
+            is unknown.
+        weights: ``(A + 1, M)``, weight of each Gaussian component for each kind; rows sum to 1.
+        means: ``(M, 4)``, offsets of the left, top, right and bottom edge as fractions of the true
+            box's sides.
         covariances: ``(M, 4, 4)``.
-        iou: Proposals below this IoU with the true box are not drawn; the one that detections were
-            matched with.
-        learned: What it was learnt from, for readers.
+        iou: Smallest IoU of a proposal with the true box, as in the matching of detections.
+        learned: A description of the training data, for readers.
 
     Source:
-        Section 3.3.
+        RMPE, section 3.3.
 
     Differs:
-        The parts may be shared between kinds, each with weights of its own; a mixture per atom is
-        the special case where no part has weight for two kinds. The paper does not say what to do
-        with missing joints: distances to atoms are means over the visible ones.
+        Kinds may share components, each with its own weights; one mixture per atom, as in the
+        paper, is the special case in which no component has weight for two kinds. The paper does
+        not treat missing joints; here distances to atoms are means over the visible joints.
     """
 
     joints: tuple[str, ...]
@@ -83,14 +82,14 @@ class Pgpg:
         return np.asarray(np.linalg.cholesky(self.covariances), np.float64)
 
     def atoms_of(self, keypoints: ArrayLike, visible: ArrayLike) -> NDArray[np.int64]:
-        """The atom nearest to each person.
+        """The nearest atom of each person.
 
         Args:
-            keypoints: ``(N, K, 2)``, any frame without rotation.
-            visible: ``(N, K)``, true where a joint is labelled; others count for nothing.
+            keypoints: ``(N, K, 2)``, in any frame without rotation.
+            visible: ``(N, K)``, true where a joint is labelled; other joints are ignored.
 
         Returns:
-            ``(N,)``, 0 to A - 1, and A for people without a torso.
+            ``(N,)``, 0 to A - 1, or A for people without a usable torso.
         """
         aligned = align(keypoints, visible, self.joints)
         squared = ((aligned[:, None] - self.centers[None]) ** 2).sum(axis=-1)
@@ -103,7 +102,7 @@ class Pgpg:
     def sample(
         self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator
     ) -> Offsets:
-        """Draw ``count`` offsets ``(N, count, 4)`` for people of kinds ``atoms`` ``(N,)``; none below ``iou``."""
+        """Draw ``count`` offsets per person, none with an IoU below ``iou``; see `BoxPolicy`."""
         cumulative = np.cumsum(self.weights, axis=1)
         cumulative[:, -1] = 1
 
@@ -118,7 +117,10 @@ class Pgpg:
         )
 
     def log_likelihood(self, offsets: Offsets, atoms: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Log density ``(N,)`` of offsets ``(N, 4)`` given ``atoms`` ``(N,)``, of the mixture without the IoU cut."""
+        """Log density ``(N,)`` of offsets ``(N, 4)`` given ``atoms`` ``(N,)``.
+
+        This is the density of the mixture, without the IoU threshold.
+        """
         with np.errstate(divide="ignore"):  # a weight may be 0
             weights = np.log(self.weights)[atoms]
         densities = log_densities(offsets, self.means, self.covariances)
@@ -126,7 +128,7 @@ class Pgpg:
         return result
 
     def to_joints(self, names: Sequence[str]) -> "Pgpg":
-        """The same distribution for poses with other joints; joints of the same name carry over."""
+        """The same distribution for another set of joints; joints of the same name carry over."""
         source = [self.joints.index(name) if name in self.joints else -1 for name in names]
         centers = np.concatenate(
             [self.centers, np.full((len(self.centers), 1, 2), np.nan)], axis=1
@@ -142,9 +144,10 @@ class Pgpg:
         )
 
     def save(self, path: Path) -> None:
-        """Write a small TOML file that people can read."""
+        """Write a small, readable TOML file."""
         lines = [
-            "# PGPG: offsets of proposals given the kind of pose (RMPE section 3.3); written by `rmpe learn pgpg`."
+            "# PGPG: offsets of proposals given the atomic pose (RMPE, section 3.3);"
+            " written by `rmpe learn pgpg`."
         ]
         lines += [f"joints = {json.dumps(self.joints)}", f"iou = {self.iou}", "", "[learned]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in self.learned.items()]
@@ -171,7 +174,7 @@ class Pgpg:
         """Read what `save` wrote.
 
         Raises:
-            DataError: If the file cannot be read or is not a PGPG file.
+            DataError: If the file cannot be read or is not a valid PGPG file.
         """
         try:
             data = tomllib.loads(path.read_text("utf-8"))
@@ -187,7 +190,7 @@ class Pgpg:
                 float(data["iou"]),
                 data["learned"],
             )
-            _ = pgpg.cholesky  # refuses covariances that are none
+            _ = pgpg.cholesky  # raises if a covariance is not positive definite
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot read the PGPG file: {error}") from error
         except (
@@ -198,31 +201,31 @@ class Pgpg:
             np.linalg.LinAlgError,
         ) as error:
             raise DataError(
-                f"{path}: not a PGPG file as `rmpe learn pgpg` writes it: {error!r}"
+                f"{path}: not a PGPG file written by `rmpe learn pgpg`: {error!r}"
             ) from error
         return pgpg
 
 
 def align(keypoints: ArrayLike, visible: ArrayLike, joints: Sequence[str]) -> NDArray[np.float64]:
-    """Move poses so that the middle of the hips is (0, 0) and all torsos have length 1; not
-    rotated.
+    """Shift and scale poses so that the mid-hip is (0, 0) and all torsos have length 1.
+
+    Poses are not rotated.
 
     Args:
-        keypoints: ``(N, K, 2)``, any frame without rotation.
+        keypoints: ``(N, K, 2)``, in any frame without rotation.
         visible: ``(N, K)``.
-        joints: Names of the K joints; one visible shoulder and one visible hip are enough for a
-            torso.
+        joints: Names of the K joints; a torso needs one visible shoulder and one visible hip.
 
     Returns:
-        ``(N, K, 2)``; NaN where a joint is not visible, and for the whole person where there is no
-        torso.
+        ``(N, K, 2)``; NaN where a joint is not visible, and for all joints of a person without a
+        usable torso.
 
     Raises:
-        DataError: If the joints hold no shoulders or no hips.
+        DataError: If ``joints`` lacks shoulders or hips.
     """
     if missing := {*SHOULDERS, *HIPS} - set(joints):
         raise DataError(
-            f"PGPG aligns torsos: the skeleton needs a joint called {sorted(missing)[0]!r}"
+            f"PGPG aligns torsos: the skeleton needs a joint named {sorted(missing)[0]!r}"
         )
     seen = np.asarray(visible, bool)
     points = np.where(seen[..., None], np.asarray(keypoints, np.float64), np.nan)
@@ -241,7 +244,7 @@ def align(keypoints: ArrayLike, visible: ArrayLike, joints: Sequence[str]) -> ND
 def log_densities(
     offsets: Offsets, means: NDArray[np.float64], covariances: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Log density ``(N, M)`` of offsets ``(N, 4)`` under each Gaussian, ``(M, 4)`` and ``(M, 4, 4)``."""
+    """Log density ``(N, M)`` of offsets ``(N, 4)`` under each of M Gaussians."""
     whitening = np.linalg.inv(np.linalg.cholesky(covariances))
     white = (whitening @ (offsets[:, None] - means)[..., None])[..., 0]
     scale = np.log(np.diagonal(whitening, axis1=-2, axis2=-1)).sum(axis=-1) - 2 * np.log(2 * np.pi)
@@ -250,7 +253,7 @@ def log_densities(
 
 
 def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of those of the points ``(N, P, 2)`` that are not NaN; NaN where all are."""
+    """Mean of the points ``(N, P, 2)`` that are not NaN; NaN where all are NaN."""
     known = np.isfinite(points)
     with np.errstate(invalid="ignore"):
         result: NDArray[np.float64] = np.where(known, points, 0).sum(axis=1) / known.sum(axis=1)
@@ -258,5 +261,5 @@ def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _numbers(values: NDArray[np.float64], digits: int) -> str:
-    """A TOML array; JSON's notation is a part of TOML's, except for NaN."""
+    """A TOML array; JSON arrays are valid TOML, except for NaN."""
     return json.dumps(np.round(values, digits).tolist()).replace("NaN", "nan")

@@ -1,8 +1,8 @@
-"""Box policies: which box around a person the pose model is trained on.
+"""Box policies: how training boxes are sampled around a person.
 
-A policy draws offsets: how far each edge of a proposal lies from the person's true box, as a share
-of the true box's side in that direction. The paper's policy is `rmpe.propose.pgpg.Pgpg`; the two
-here are what it is compared with.
+A policy draws offsets: the distance of each edge of a proposal from the true box, as a fraction of
+the true box's side in that direction. The paper's policy is `rmpe.propose.pgpg.Pgpg`; the two here
+are its baselines.
 """
 
 from dataclasses import dataclass
@@ -18,21 +18,38 @@ from rmpe.propose.pgpg import Pgpg
 
 
 class BoxPolicy(Protocol):
-    """Draws proposals around people; `atoms_of` once a data set, `sample` once a batch."""
+    """Samples proposals around people; `atoms_of` runs once per data set, `sample` per batch."""
 
     def atoms_of(self, keypoints: ArrayLike, visible: ArrayLike) -> NDArray[np.int64]:
-        """The kind of pose of each person, ``(N,)``, from keypoints ``(N, K, 2)`` and visibility ``(N, K)``."""
+        """The kind of pose of each person.
+
+        Args:
+            keypoints: ``(N, K, 2)``.
+            visible: ``(N, K)``.
+
+        Returns:
+            ``(N,)``.
+        """
         ...
 
     def sample(
         self, atoms: NDArray[np.int64], count: int, generator: np.random.Generator
     ) -> Offsets:
-        """Draw ``count`` offsets ``(N, count, 4)``, left top right bottom, for people of kinds ``atoms`` ``(N,)``."""
+        """Draw ``count`` offsets for each person.
+
+        Args:
+            atoms: ``(N,)``, the kind of pose of each person, from `atoms_of`.
+            count: Offsets per person.
+            generator: Source of randomness.
+
+        Returns:
+            ``(N, count, 4)``: left, top, right, bottom.
+        """
         ...
 
 
 class PoseBlind:
-    """A policy for which all poses are one."""
+    """Base of the policies that ignore the pose."""
 
     def atoms_of(self, keypoints: ArrayLike, visible: ArrayLike) -> NDArray[np.int64]:  # noqa: ARG002
         """Zeros ``(N,)``."""
@@ -41,7 +58,7 @@ class PoseBlind:
 
 @dataclass(frozen=True)
 class TrueBoxes(PoseBlind):
-    """The true box itself: what training without proposals amounts to."""
+    """The true box itself, for training without proposals."""
 
     def sample(
         self,
@@ -55,18 +72,18 @@ class TrueBoxes(PoseBlind):
 
 @dataclass(frozen=True)
 class RandomJitter(PoseBlind):
-    """The true box shifted and stretched at random, redrawn until it overlaps the true box enough.
+    """The true box shifted and scaled at random, redrawn until its IoU is at least ``iou``.
 
-    The centre moves by up to ``shift`` of the side along each axis, each side is multiplied by up
-    to ``scale`` or its inverse, both evenly (the scale in its logarithm); then all of it is
-    weakened by one number, even between 0 and 1. Without that, nine of ten boxes would lie below an
-    IoU of .67, since there is most room at the border.
+    The centre shifts by up to ``shift`` of the side along each axis, and each side is multiplied by
+    a factor between ``1 / scale`` and ``scale``; shifts and log factors are uniform. A common
+    strength, uniform between 0 and 1, scales all of them. Without it, nine of ten boxes would have
+    an IoU below 0.67, because most of the volume lies near the limits.
 
     Attributes:
         iou: Smallest IoU with the true box.
-        shift: Largest shift, as a share of the side.
+        shift: Largest shift, as a fraction of the side.
         scale: Largest factor of a side.
-        power: The weakening number is raised to it; below 1 large errors become common.
+        power: Exponent of the strength; below 1, large errors become more common.
 
     Source:
         Section 5.3, "random jitter" (boxes jittered at random with IoU > 0.5). The paper gives no
@@ -95,14 +112,16 @@ class RandomJitter(PoseBlind):
 
 
 def load_policy(name_or_path: str) -> BoxPolicy:
-    """A policy by name: ``true``, ``jitter``, ``strong_jitter``, or the path of a file that ``rmpe
-    learn pgpg`` wrote.
+    """The box policy with the given name, or PGPG from a file.
 
-    Strong jitter is for spatial transformers: they learn little from boxes that are nearly right.
+    Args:
+        name_or_path: ``true``, ``jitter``, ``strong_jitter``, or the path of a file written by
+            ``rmpe learn pgpg``. Strong jitter is for spatial transformers, which learn little from
+            nearly correct boxes.
 
     Raises:
         UsageError: If it is neither a known name nor a TOML file.
-        DataError: If the file is not one that ``rmpe learn pgpg`` wrote.
+        DataError: If the file is not a valid PGPG file.
     """
     named: dict[str, BoxPolicy] = {
         "true": TrueBoxes(),
@@ -113,6 +132,7 @@ def load_policy(name_or_path: str) -> BoxPolicy:
         return named[name_or_path]
     if not name_or_path.endswith(".toml"):
         raise UsageError(
-            f"unknown box policy {name_or_path!r}; known: {', '.join(named)}, or a PGPG file (.toml)"
+            f"unknown box policy {name_or_path!r};"
+            f" known: {', '.join(named)}, or a PGPG file (.toml)"
         )
     return Pgpg.load(find_shipped(name_or_path))

@@ -1,27 +1,28 @@
-"""Propose: from a detector's boxes to the regions a pose is looked for in."""
+"""Region proposals: from detected boxes to the regions that the pose estimator sees."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.boxes import Boxes
 
-# A person less than this many pixels wide or high holds no pose.
+# Boxes narrower or lower than this many pixels contain no pose.
 SMALLEST_SIDE = 1.0
 
 
 def propose(boxes: Boxes, size: tuple[int, int], limit: int, min_score: float = 0.0) -> Boxes:
-    """Clip boxes to the image, drop the empty and the hopeless ones, keep the ``limit`` best.
+    """Clip boxes to the image, drop empty and low-scoring ones, and keep the ``limit`` best.
 
-    Growing comes later and once, by the factor on the pose model's card (`grow_proposals`).
+    The boxes are not grown here; `grow_proposals` does that, by the factor on the pose model's
+    card.
 
     Args:
-        boxes: Image pixels; may reach over the border or be empty.
+        boxes: Image pixels; may extend beyond the image or be empty.
         size: (height, width) of the image.
-        limit: Most people an image may have.
-        min_score: Boxes below it are dropped.
+        limit: Largest number of people per image.
+        min_score: Boxes with a lower score are dropped.
 
     Returns:
-        Boxes that cover at least a pixel, best first.
+        Boxes with both sides at least one pixel long, best first.
     """
     clipped = boxes.clip(size)
     usable = np.flatnonzero(
@@ -32,10 +33,10 @@ def propose(boxes: Boxes, size: tuple[int, int], limit: int, min_score: float = 
 
 
 def grow_proposals(boxes: NDArray[np.float32], growth: float) -> NDArray[np.float32]:
-    """Boxes ``(N, 4)`` with both sides multiplied by ``growth`` around their centres.
+    """Scale both sides of boxes ``(N, 4)`` by ``growth`` around their centres.
 
     Source: RMPE, section 4: proposals are extended by 30 % in width and height (``growth`` 1.3).
-    Differs: not clipped a second time; what lies outside the image is black in the crop, so the
-    person stays centred, as published pose models were trained.
+    Differs: boxes are not clipped again. Regions outside the image are black in the crop, which
+        keeps the person centred, as in the training of published pose models.
     """
     return Boxes(boxes).grow(growth).xyxy

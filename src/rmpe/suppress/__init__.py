@@ -1,4 +1,4 @@
-"""Suppress: from many poses, some of the same person, to one pose a person."""
+"""Pose NMS: reduce redundant poses to one pose per person."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,12 +40,15 @@ SUPPRESSORS: dict[str, Suppressor] = {
 
 
 def suppressor(name_or_path: str) -> Suppressor:
-    """A suppression by name (a key of `SUPPRESSORS`), or the parametric one with the parameters of
-    a TOML file.
+    """The pose NMS with the given name, or parametric pose NMS with parameters from a file.
+
+    Args:
+        name_or_path: A key of `SUPPRESSORS`, or the path of a ``.toml`` file of
+            `PoseNmsParameters`.
 
     Raises:
-        UsageError: If there is no such suppression.
-        DataError: If the file cannot be read or holds no valid parameters.
+        UsageError: If the name is unknown.
+        DataError: If the file cannot be read or its parameters are invalid.
     """
     if name_or_path in SUPPRESSORS:
         return SUPPRESSORS[name_or_path]

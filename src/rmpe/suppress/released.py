@@ -1,9 +1,8 @@
-"""The pose NMS of the authors' two releases, as they compute it: for comparison and for results
-that must match theirs.
+"""The pose NMS of the authors' two releases, for comparison and for parity with their results.
 
-Both take poses by mean joint score, compare plain (not squared) distances, and sum over the joints:
-eta = 22.48 was learned for 16 of them. They differ in the unit of distance, in an extra rule, in
-the merging and in what they drop.
+Both rank poses by mean joint score, use plain (not squared) distances, and sum over the joints:
+eta = 22.48 was learned for 16 joints. They differ in the unit of distance, in an extra rule, in
+the merging and in which poses they drop.
 """
 
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ReleasedResult:
-    """What a release makes of N poses.
+    """The result of a release's pose NMS on N poses.
 
     Attributes:
-        picks: ``(C,)``, the input pose that leads each cluster, in the order picked.
-        labels: ``(N,)``, the cluster of every input pose.
+        picks: ``(C,)``, the input pose that leads each cluster, in pick order.
+        labels: ``(N,)``, the cluster of each input pose.
         kept: ``(M,)``, the clusters that are not dropped.
         keypoints: ``(M, K, 2)``, merged.
         keypoint_scores: ``(M, K)``, merged.
@@ -37,10 +36,9 @@ class ReleasedResult:
 
 
 def similarity_2016(boxes: Array, keypoints: Array, scores: Array) -> tuple[Array, Array]:
-    """K_Sim and H_Sim of the 2016 release, ``(N, N)`` each, row = the pose picked; their sum is K +
-    2.08 H.
+    """K_Sim and H_Sim of the 2016 release, ``(N, N)`` each; combined as K + 2.08 H.
 
-    Distances are shares of a tenth of the longer side of the picked pose's box.
+    The row is the picked pose. The unit of distance is a tenth of the longer side of its box.
     """
     return _similarity(
         _distances(keypoints) / _radii(boxes)[:, None, None], scores, sigma1=0.01, sigma2=2.08
@@ -56,7 +54,7 @@ def rmpe2016(
         boxes: ``(N, 4)`` xyxy.
         keypoints: ``(N, K, 2)``, NaN where a joint is missing.
         scores: ``(N, K)``, 0 where a joint is missing.
-        ankles: Joints that do not count against a pose when their score is below 0.1.
+        ankles: Joints left out of the pose's mean score where their score is below 0.1.
     """
     soft, spatial = similarity_2016(boxes, keypoints, scores)
     radii = _radii(boxes)
@@ -79,7 +77,10 @@ def rmpe2016(
 
 
 def similarity_alphapose(keypoints: Array, scores: Array) -> tuple[Array, Array]:
-    """K_Sim and H_Sim of the later release's body branch, ``(N, N)`` each; distances in pixels, sum K + 1.7 H."""
+    """K_Sim and H_Sim of the later release's body branch, ``(N, N)`` each; combined as K + 1.7 H.
+
+    Distances are in pixels.
+    """
     return _similarity(
         _distances(keypoints), np.where(scores == 0, 1e-5, scores), sigma1=1, sigma2=2.65
     )
@@ -88,16 +89,18 @@ def similarity_alphapose(keypoints: Array, scores: Array) -> tuple[Array, Array]
 def alphapose(
     boxes: Array, box_scores: Array, keypoints: Array, scores: Array, min_area: float = 0
 ) -> tuple[ReleasedResult, Array]:
-    """Pose NMS of the later release (body branch), and its proposal scores ``(M,)``, which may
-    exceed 1.
+    """Pose NMS of the later release (body branch).
 
     Args:
         boxes: ``(N, 4)`` xyxy.
         box_scores: ``(N,)``.
         keypoints: ``(N, K, 2)``, NaN where a joint is missing.
         scores: ``(N, K)``, 0 where a joint is missing.
-        min_area: Poses are dropped when 2.25 times the area their joints span is below this, in
+        min_area: Drop poses when 2.25 times the area spanned by their joints is below this, in
             square pixels.
+
+    Returns:
+        The result, and its proposal scores ``(M,)``, which may exceed 1.
     """
     scores = np.where(scores == 0, 1e-5, scores)
     soft, spatial = similarity_alphapose(keypoints, scores)
@@ -130,7 +133,7 @@ def alphapose(
 
 
 def rmpe2016_nms(poses: Poses) -> Poses:
-    """`rmpe2016` on ``poses``; every pose that is left keeps the score it had, best first."""
+    """`rmpe2016` on ``poses``; the remaining poses keep their scores, best first."""
     poses = poses[ranking(poses)]
     joints = poses.skeleton.joints
     ankles = tuple(joints.index(name) for name in ("left_ankle", "right_ankle") if name in joints)
@@ -142,8 +145,8 @@ def rmpe2016_nms(poses: Poses) -> Poses:
 def alphapose_nms(poses: Poses) -> Poses:
     """`alphapose` on ``poses``, best first.
 
-    `Poses` hold no score of the box alone: the pose's score stands in for it. Proposal scores are
-    divided by 3.25, the largest possible, to lie in [0, 1].
+    `Poses` do not store box scores, so the pose score takes their place. Proposal scores are
+    divided by their maximum, 3.25, to lie in [0, 1].
     """
     poses = poses[ranking(poses)]
     boxes, keypoints, scores = _double(poses)
@@ -167,7 +170,10 @@ def _radii(boxes: Array) -> Array:
 
 
 def _distances(keypoints: Array) -> Array:
-    """Pixels between the same joints of all pairs of poses, ``(N, N, K)``; infinite where one is missing."""
+    """Distances in pixels between the joints of all pairs of poses, ``(N, N, K)``.
+
+    The distance is infinite where a joint is missing.
+    """
     distances = np.linalg.norm(keypoints[:, None] - keypoints[None], axis=3)
     return np.where(np.isfinite(distances), distances, np.inf)
 
@@ -184,7 +190,7 @@ def _similarity(
 def _clusters(
     redundant: NDArray[np.bool_], scores: Array
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Greedy clusters by mean joint score: the label of every pose ``(N,)`` and the pick of every cluster ``(C,)``."""
+    """Greedy clusters by mean joint score: labels ``(N,)`` and picks ``(C,)``."""
     order = np.argsort(-scores.mean(axis=1), kind="stable")
     rows, columns = np.nonzero(np.triu(redundant[np.ix_(order, order)], 1))
     leader = leaders(rows, columns, len(order))
@@ -197,7 +203,10 @@ def _clusters(
 def _merge(
     keypoints: Array, scores: Array, pick: int, members: NDArray[np.int64], near: NDArray[np.bool_]
 ) -> Array:
-    """Score-weighted mean ``(K, 2)`` of the members' joints that are near; joints without weight stay the pick's."""
+    """Score-weighted mean ``(K, 2)`` of the members' near joints.
+
+    A joint with zero total weight stays where the pick has it.
+    """
     weights = np.where(near, scores[members], 0)[..., None]
     total = weights.sum(axis=0)
     mean = (weights * np.nan_to_num(keypoints[members])).sum(axis=0) / np.where(total > 0, total, 1)

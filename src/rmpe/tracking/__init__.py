@@ -1,4 +1,4 @@
-"""From poses in frames to people in a video."""
+"""Pose tracking: consistent ids for people across the frames of a video."""
 
 from rmpe.tracking.oks_tracker import OksTracker
 from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters

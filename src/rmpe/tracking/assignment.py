@@ -1,15 +1,14 @@
-"""Who goes with whom: exact maximum-weight matching of a few dozen rows and columns."""
+"""Exact maximum-weight bipartite matching, for a few dozen rows and columns."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def match(weights: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pair rows with columns, each used at most once, so that the summed weight is largest.
+def max_weight_matching(weights: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair rows with columns one to one, with the largest total weight.
 
     Args:
-        weights: ``(R, C)``, finite. A pair whose weight is 0 or less is never made: leaving both
-            alone is worth 0.
+        weights: ``(R, C)``, finite. Pairs with a weight of 0 or less are never made.
 
     Returns:
         Rows and columns of the pairs, rows ascending.
@@ -19,7 +18,7 @@ def match(weights: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
     cost = -np.maximum(np.asarray(weights, np.float64), 0)
     if cost.shape[0] > cost.shape[1]:
-        columns, rows = match(-cost.T)
+        columns, rows = max_weight_matching(-cost.T)
         order = np.argsort(rows)
         return rows[order], columns[order]
     row_of = np.full(cost.shape[1], -1)
@@ -32,7 +31,7 @@ def match(weights: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         reached = np.zeros(cost.shape[1], bool)
         row = start
         nearest = 0.0
-        while row >= 0:  # Dijkstra over columns, until one is free
+        while row >= 0:  # Dijkstra over columns until a free one is reached
             through = nearest + cost[row] - row_price[row] - column_price
             shorter = ~reached & (through < distance)
             distance[shorter] = through[shorter]
@@ -45,7 +44,7 @@ def match(weights: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         visited = np.flatnonzero(reached & (row_of >= 0))
         row_price[row_of[visited]] += nearest - distance[visited]
         column_price[visited] -= nearest - distance[visited]
-        while row != start:  # flip the pairs along the path that was found
+        while row != start:  # flip the pairs along the augmenting path
             row = row_of[column] = parent[column]
             column_of[row], column = column, column_of[row]
     rows = np.flatnonzero(cost[np.arange(len(cost)), column_of] < 0)

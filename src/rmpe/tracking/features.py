@@ -1,4 +1,4 @@
-"""What the image says about who is who: features that move with the joints, and the colours of the limbs."""
+"""Image features of people: optical flow around the joints and colours along the limbs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from rmpe.poses import Poses
 
-# A joint's box has sides of this share of the person's (Source: PoseFlow; the same tenth as in pose
-# NMS).
+# Side of a joint's box as a fraction of the person's size (PoseFlow; also used by pose NMS).
 JOINT_BOX = 0.1
-# Features of one joint: where they lie in its box, in half sides.
+# Positions of a joint's features in its box, in half sides from the centre.
 PATTERN = np.array([(0.0, -0.5), (-0.45, 0.3), (0.45, 0.3)], np.float32)
-# Optical flow runs on a picture whose longer side has at most this many pixels.
+# Optical flow runs on an image whose longer side has at most this many pixels.
 LONGEST_SIDE = 640
 LUCAS_KANADE: dict[str, Any] = {
     "winSize": (11, 11),
@@ -27,12 +26,12 @@ LIMB_SAMPLES = np.linspace(0.15, 0.85, 5, dtype=np.float32)[:, None]
 
 @dataclass(frozen=True, eq=False)
 class SmallPicture:
-    """A picture for optical flow.
+    """A downscaled grey image for optical flow.
 
     Attributes:
-        grey: uint8 ``(h, w)``, its longer side at most `LONGEST_SIDE`.
-        scale: Factor from image pixels to its pixels.
-        size: (height, width) of the image.
+        grey: uint8 ``(h, w)``; the longer side is at most `LONGEST_SIDE`.
+        scale: Factor from pixels of the original image to pixels of ``grey``.
+        size: (height, width) of the original image.
     """
 
     grey: NDArray[np.uint8]
@@ -41,7 +40,7 @@ class SmallPicture:
 
 
 def shrink(image: NDArray[np.uint8]) -> SmallPicture:
-    """An RGB image made small and grey."""
+    """Downscale an RGB image and convert it to grey."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     scale = min(1.0, LONGEST_SIDE / max(height, width))
@@ -50,7 +49,7 @@ def shrink(image: NDArray[np.uint8]) -> SmallPicture:
 
 
 def joint_features(poses: Poses) -> NDArray[np.float32]:
-    """Points to follow, ``(N, K, F, 2)`` image pixels; NaN where a joint is missing."""
+    """Points to track by optical flow, ``(N, K, F, 2)`` image pixels; NaN for missing joints."""
     half = poses.sizes * (JOINT_BOX / 2)
     return poses.keypoints[:, :, None] + half[:, None, None, None] * PATTERN
 
@@ -58,17 +57,16 @@ def joint_features(poses: Poses) -> NDArray[np.float32]:
 def follow(
     before: SmallPicture, after: SmallPicture, points: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Sparse optical flow from one picture to the next.
+    """Sparse optical flow from one frame to the next.
 
     Args:
-        before: The earlier picture.
-        after: The later one.
+        before: The earlier frame.
+        after: The later frame.
         points: ``(..., 2)`` image pixels in ``before``; NaN is skipped.
 
     Returns:
-        Where the points went, ``(..., 2)`` image pixels; NaN where they were lost: all of them if
-        the images have different sizes, as there is no saying where a pixel of one lies in the
-        other.
+        The points in ``after``, ``(..., 2)`` image pixels; NaN where a point is lost. All points
+        are lost if the frames differ in size.
 
     Source: Lucas and Kanade 1981; Bouguet 2000 (pyramid).
     """
@@ -90,26 +88,27 @@ def matched_share(
 ) -> NDArray[np.float64]:
     """Inter-frame similarity of every pose before with every pose after.
 
-    Per joint, the share of the features in its box that were found again in the same joint's box of
-    the other pose; averaged over the joints, each counting with the product of its two confidences.
+    For each joint, the share of its features that end up in the same joint's box of the other pose.
+    The similarity is the mean over the joints, weighted by the product of both confidences.
 
     Args:
         before: N poses of the earlier frame.
-        followed: Where their `joint_features` went, ``(N, K, F, 2)``.
+        followed: The `joint_features` of ``before`` after `follow`, ``(N, K, F, 2)``.
         after: M poses of the later frame.
 
     Returns:
         ``(N, M)`` in [0, 1].
 
-    Source: PoseFlow (Xiu et al. 2018), inter-frame pose distance. Differs: features are followed by
-    optical flow instead of matched by descriptor, which needs no detector and takes a hundredth of
-    the time; joints count by confidence instead of all alike; the box's longer side sets both sides
-    of a joint's box, as people are narrow.
+    Source: PoseFlow (Xiu et al. 2018), inter-frame pose distance.
+    Differs: features are tracked by optical flow instead of matched by descriptors, which needs no
+        feature detector and takes a hundredth of the time; joints are weighted by confidence
+        instead of equally; joint boxes are squares sized by the longer side of the person's box,
+        because people are narrow.
     """
     if not len(before) or not len(after):
         return np.zeros((len(before), len(after)))
     half = after.sizes * (JOINT_BOX / 2)
-    away = np.abs(followed[:, None] - after.keypoints[None, :, :, None])  # NaN is nowhere
+    away = np.abs(followed[:, None] - after.keypoints[None, :, :, None])  # NaN compares as outside
     share = (away <= half[:, None, None, None]).all(axis=-1).mean(axis=-1)
     weight = before.keypoint_scores[:, None].astype(np.float64) * after.keypoint_scores[None]
     total = weight.sum(axis=2)
@@ -119,12 +118,11 @@ def matched_share(
 def limb_colors(
     image: NDArray[np.uint8], poses: Poses
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The mean colour along every limb: what a person wears, in the pose's own frame.
+    """The mean colour along every limb, a description of a person's clothes.
 
     Returns:
-        Lab colours ``(N, L, 3)`` (OpenCV's float range) and how far to trust them ``(N, L)``: the
-        lower confidence of the limb's two joints, 0 where a joint is missing or lies outside the
-        image.
+        Lab colours ``(N, L, 3)`` (OpenCV's float range), and their trust ``(N, L)``: the lower
+        confidence of the limb's two joints, 0 where a joint is missing or outside the image.
     """
     starts, ends = np.array(poses.skeleton.limbs, np.int64).reshape(-1, 2).T
     a = poses.keypoints[:, starts, None]

@@ -1,4 +1,4 @@
-"""One person's flow of poses, and how likely a pose is to continue a broken one."""
+"""A pose flow: one person's poses over time, and the re-linking of broken flows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from rmpe.poses import Poses
 from rmpe.tracking.features import limb_colors
 from rmpe.tracking.motion import Motion, places
 
-# Lab distance at which the likeness of two limbs' colours has fallen to 1/e.
+# Lab distance at which the similarity of two limb colours falls to 1/e.
 COLOR_SPREAD = 22.0
-# What the place of a re-found person may be off beyond the motion's own spread, in sizes; and the
-# size, in log units.
+# Tolerance for a re-linked person: position in sizes, on top of the motion's own spread; size in
+# log units.
 PLACE_SLACK = 0.12
 SIZE_SLACK = 0.4
 COLOR_MEMORY = 0.9
@@ -22,13 +22,13 @@ COLOR_MEMORY = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Sightings:
-    """What flows need to know of the N poses of a frame.
+    """Position, score and colours of the N poses of a frame, as flows use them.
 
     Attributes:
         places: Centres and sizes ``(N, 3)``, see `rmpe.tracking.motion.places`.
         scores: Pose scores ``(N,)``.
         colors: Limb colours ``(N, L, 3)``, Lab.
-        trust: How far to trust each colour ``(N, L)``.
+        trust: Trust in each colour ``(N, L)``, see `limb_colors`.
     """
 
     places: NDArray[np.float64]
@@ -38,7 +38,7 @@ class Sightings:
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], poses: Poses) -> "Sightings":
-        """Those of the people of one image."""
+        """The sightings of the people of one image."""
         return cls(places(poses), poses.scores, *limb_colors(image, poses))
 
     def __len__(self) -> int:
@@ -52,17 +52,16 @@ class Sightings:
 
 @dataclass(eq=False)
 class Flow:
-    """One person through the video; only what later decisions need is kept, so a flow does not
-    grow.
+    """One person through the video; a summary of fixed size, not a list of poses.
 
     Attributes:
         id: The track id.
-        motion: Place and speed.
+        motion: Position and velocity.
         colors: Mean limb colours ``(L, 3)``.
-        trust: How far to trust them ``(L,)``.
+        trust: Trust in them ``(L,)``.
         confidence: Mean score of its poses so far.
         length: Number of its poses.
-        unseen: Frames since the last one.
+        unseen: Frames since its last pose.
     """
 
     id: int
@@ -75,19 +74,19 @@ class Flow:
 
     @classmethod
     def begin(cls, track_id: int, seen: Sightings, index: int) -> "Flow":
-        """A flow that begins with pose ``index``."""
+        """Start a flow with pose ``index``."""
         motion = Motion(seen.places[index])
         return cls(
             track_id, motion, seen.colors[index], seen.trust[index], float(seen.scores[index])
         )
 
     def wait(self) -> None:
-        """A frame goes by; `see` undoes the waiting."""
+        """Advance by one frame; `see` resets the unseen counter."""
         self.motion.step()
         self.unseen += 1
 
     def see(self, seen: Sightings, index: int) -> "Flow":
-        """The flow goes on in pose ``index``."""
+        """Continue the flow with pose ``index``."""
         self.motion.correct(seen.places[index])
         self.unseen = 0
         self.length += 1
@@ -102,10 +101,10 @@ class Flow:
 
 
 def relink_similarity(flows: Sequence[Flow], seen: Sightings) -> NDArray[np.float64]:
-    """How likely each pose is the person of each broken flow, ``(F, N)`` in [0, 1].
+    """Similarity of each broken flow with each pose, ``(F, N)`` in [0, 1].
 
-    Product of three: is it where the flow would be by now (the longer unseen, the wider), has it
-    the size, has it the colours.
+    The product of three terms: distance from the flow's predicted position (with a tolerance that
+    grows while the person is unseen), difference in size, and difference in limb colours.
     """
     if not flows or not len(seen):
         return np.zeros((len(flows), len(seen)))

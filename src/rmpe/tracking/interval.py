@@ -1,7 +1,6 @@
-"""Detect only now and then: in between, people are looked for where their last poses moved to.
+"""Run the detector on some frames only; between them, boxes follow the poses of the last frame.
 
-At video rates people move little from frame to frame, so their last poses say well enough where to
-look. Who comes in is found at the next detection.
+A spatial transformer can correct these boxes; docs/video.md reports the measured effect.
 """
 
 from collections.abc import Callable
@@ -18,21 +17,21 @@ from rmpe.tracking.features import SmallPicture, follow, joint_features, shrink
 
 Every = int | Literal["auto"]
 
-# The extent of the joints is less than the person; both sides are multiplied by this, as is usual.
-# (The growth on the pose model's card comes on top, as with a detector's box.)
+# A person is larger than the extent of the joints; both sides are multiplied by this. The growth
+# factor on the pose model's card is applied later, as for a detector's box.
 BODY = 1.25
-# A pose with a lower score than this is not worth another look where it was.
+# Poses with a lower score are not carried to the next frame.
 CARRIED = 0.1
-# A joint surer than this tells where the person is.
+# Joints with a lower score do not contribute to the box.
 SURE = 0.2
 
 
 class DetectionInterval:
-    """Says for every frame whether to run the detector, and if not, where to look for people.
+    """Decides for each frame whether to run the detector, or else which boxes to use.
 
-    With ``auto`` the detector runs when the poses have lost confidence since the last detection,
-    when people were lost, when something moves where nobody is known to be, and at the latest after
-    ``longest`` frames.
+    With ``auto`` the detector runs when the joint confidence has dropped since the last detection,
+    when people are lost, when something moves outside the known boxes, and after ``longest`` frames
+    at the latest.
     """
 
     def __init__(
@@ -43,14 +42,14 @@ class DetectionInterval:
         shortest: int = 2,
         carry: Callable[[Poses, SmallPicture, SmallPicture], Boxes] | None = None,
     ) -> None:
-        """Set up; the first frame is always due.
+        """Create the interval; the detector always runs on the first frame.
 
         Args:
-            every: Run the detector on every so many frames, or ``auto``.
-            longest: For ``auto``: most frames from one detection to the next.
-            shortest: For ``auto``: fewest.
-            carry: Where to look in a frame, given the poses of the one before and both pictures;
-                `moved_boxes` if not given.
+            every: Run the detector on every n-th frame, or ``auto``.
+            longest: With ``auto``, the most frames from one detection to the next.
+            shortest: With ``auto``, the fewest.
+            carry: Computes the boxes of a frame from the poses of the frame before and both images;
+                `moved_boxes` by default.
         """
         self._carry = carry or moved_boxes
         self.every = every
@@ -59,12 +58,12 @@ class DetectionInterval:
         self._poses: Poses | None = None
         self._picture: SmallPicture | None = None
         self._since = 0  # frames since the last detection
-        self._confidence = 0.0  # mean joint confidence right after it
+        self._confidence = 0.0  # mean joint confidence at the last detection
         self._expected = 0  # people carried into the last frame
         self._restless = False
 
     def boxes(self, image: NDArray[np.uint8]) -> Boxes | None:
-        """Where to look for people in the next frame; ``None`` says: run the detector."""
+        """The boxes for the next frame, or ``None`` to run the detector."""
         picture = shrink(image)
         before = self._picture
         self._picture = picture
@@ -79,7 +78,7 @@ class DetectionInterval:
         return carried
 
     def note(self, poses: Poses, *, detected: bool) -> None:
-        """What was found in the frame that `boxes` was asked about."""
+        """Record the poses found in the frame passed to `boxes`."""
         if detected:
             self._since = 0
             self._expected = 0
@@ -97,22 +96,21 @@ class DetectionInterval:
 
 
 def last_boxes(poses: Poses) -> Boxes:
-    """Boxes of people from their poses: the extent of the sure joints, grown to the body.
+    """Boxes around poses: the extent of the confident joints, enlarged to the body.
 
-    The score is the box's part of the pose score, so that a person's score does not sink from frame
-    to frame. Who has fewer than two sure joints is left out.
+    The score is the box score within the pose score, so a person's score does not decay from frame
+    to frame. People with fewer than two confident joints are left out.
     """
     return _boxes_around(_placed(poses))
 
 
 def moved_boxes(poses: Poses, before: SmallPicture, after: SmallPicture) -> Boxes:
-    """`last_boxes`, moved to the next frame by the median motion of the image features around the
-    sure joints.
+    """`last_boxes`, moved to the next frame by the median optical flow around the confident joints.
 
     Args:
         poses: The people of this frame.
-        before: Its picture.
-        after: That of the next frame.
+        before: This frame.
+        after: The next frame.
     """
     kept = _placed(poses)
     boxes = _boxes_around(kept)
@@ -127,7 +125,7 @@ def moved_boxes(poses: Poses, before: SmallPicture, after: SmallPicture) -> Boxe
 
 
 def _placed(poses: Poses) -> Poses:
-    """Those whose joints say where they are."""
+    """The people with at least two confident joints."""
     return poses[np.flatnonzero((poses.keypoint_scores >= SURE).sum(axis=1) >= 2)]
 
 
@@ -150,7 +148,7 @@ def _confidence(poses: Poses) -> float:
 def _moves_elsewhere(
     before: SmallPicture, after: SmallPicture, people: Boxes, share: float = 0.004
 ) -> bool:
-    """Whether more than ``share`` of the picture changed outside the (grown) boxes of people."""
+    """Whether more than ``share`` of the image changed outside the enlarged boxes of people."""
     height, width = before.size
     tiny = (80, max(1, round(80 * height / width)))
     change = cv2.absdiff(

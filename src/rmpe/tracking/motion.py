@@ -1,4 +1,4 @@
-"""Where a person will be next: constant velocity of place and size, and how sure that is."""
+"""Motion prediction: a Kalman filter with constant velocity for position and size."""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from rmpe.poses import Poses
 
-# Standard deviations in shares of a person's size: of one measured place, and of the change of
-# speed in one frame.
+# Standard deviations as fractions of a person's size: of a measured position, and of the change of
+# velocity per frame.
 MEASURED = 0.04
 JERKED = 0.012
 UNKNOWN_SPEED = 0.1
@@ -26,12 +26,12 @@ def places(poses: Poses) -> NDArray[np.float64]:
 class Motion:
     """Kalman filter of one person.
 
-    Place and size move independently and with the same noise relative to the size, so one 2x2
+    Position and size move independently with the same noise relative to the size, so one 2x2
     covariance serves all three numbers.
 
     Attributes:
         place: ``(3,)`` as in `places`.
-        speed: ``(3,)`` change of ``place`` a frame.
+        speed: ``(3,)``, change of ``place`` per frame.
         covariance: ``(2, 2)`` of (place, speed) in squared sizes.
 
     Source: Kalman 1960; near-constant velocity as in SORT (Bewley et al. 2016).
@@ -45,16 +45,16 @@ class Motion:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the place in sizes."""
+        """Standard deviation of the position, in sizes."""
         return float(np.sqrt(self.covariance[0, 0]))
 
     def step(self) -> None:
-        """One frame goes by unseen."""
+        """Predict the next frame."""
         self.place = self.place + self.speed
         self.covariance = STEP @ self.covariance @ STEP.T + DRIFT
 
     def correct(self, place: NDArray[np.float64]) -> None:
-        """The person was seen at ``place`` ``(3,)``."""
+        """Update with the measured ``place`` ``(3,)``."""
         gain = self.covariance[:, 0] / (self.covariance[0, 0] + MEASURED**2)
         error = place - self.place
         self.place = self.place + gain[0] * error
@@ -62,7 +62,7 @@ class Motion:
         self.covariance = self.covariance - np.outer(gain, self.covariance[0])
 
     def carry(self, poses: Poses, place: NDArray[np.float64]) -> Poses:
-        """One pose, seen when the person was at ``place``, moved and scaled to where the person is now."""
+        """Move and scale one pose from ``place``, where it was seen, to the current place."""
         zoom = np.exp(self.place[2] - place[2])
         points = (poses.keypoints - place[:2]) * zoom + self.place[:2]
         boxes = (poses.boxes - np.tile(place[:2], 2)) * zoom + np.tile(self.place[:2], 2)

@@ -1,4 +1,4 @@
-"""The fast tracker: predict every person, match by OKS."""
+"""The fast tracker: motion prediction and assignment by OKS."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.poses import Poses
-from rmpe.suppress.oks import oks
-from rmpe.tracking.assignment import match
+from rmpe.suppress.oks import pairwise_oks
+from rmpe.tracking.assignment import max_weight_matching
 from rmpe.tracking.motion import Motion, places
 
 
@@ -21,11 +21,10 @@ class _Track:
 
 
 class OksTracker:
-    """Constant-velocity prediction, object keypoint similarity, exact assignment. It never looks at
-    the image.
+    """Tracks by constant-velocity prediction, OKS and exact assignment, without using the image.
 
     Attributes:
-        latency: 0, it answers at once.
+        latency: Always 0: ids are known immediately.
 
     Source: SORT (Bewley et al. 2016) with OKS in place of the boxes' IoU.
     """
@@ -33,12 +32,12 @@ class OksTracker:
     latency = 0
 
     def __init__(self, minimum: float = 0.15, memory: int = 30, birth: float = 0.2) -> None:
-        """Set up without tracks.
+        """Create a tracker without tracks.
 
         Args:
-            minimum: OKS with the predicted pose below which a pose is somebody else.
-            memory: Frames that somebody may be out of sight and keep the id.
-            birth: Score that a pose needs to start a track; a weaker one can only continue one.
+            minimum: Smallest OKS of a pose with the predicted pose of its track.
+            memory: Frames a person may be unseen and still keep the id.
+            birth: Smallest score that starts a track; weaker poses only continue tracks.
         """
         self.minimum = minimum
         self.memory = memory
@@ -46,15 +45,17 @@ class OksTracker:
         self._tracks: list[_Track] = []
         self._next_id = 0
 
-    def update(self, image: NDArray[np.uint8], poses: Poses) -> list[Poses]:  # noqa: ARG002 (others look at it)
-        """See `Tracker.update`; the answer is always one frame."""
+    def update(self, image: NDArray[np.uint8], poses: Poses) -> list[Poses]:  # noqa: ARG002
+        """See `Tracker.update`; always returns one frame."""
         for track in self._tracks:
             track.motion.step()
             track.unseen += 1
         self._tracks = [track for track in self._tracks if track.unseen <= self.memory]
         ids = np.full(len(poses), -1, np.int64)
         seen = places(poses)
-        for row, column in zip(*match(self._similarity(poses) - self.minimum), strict=True):
+        for row, column in zip(
+            *max_weight_matching(self._similarity(poses) - self.minimum), strict=True
+        ):
             track = self._tracks[row]
             track.motion.correct(seen[column])
             track.pose = poses[int(column)]
@@ -70,11 +71,12 @@ class OksTracker:
         return [poses.replace(track_ids=ids)]
 
     def flush(self) -> list[Poses]:
-        """See `Tracker.flush`; nothing is ever held back."""
+        """See `Tracker.flush`; no frames are ever pending."""
         self._tracks = []
         return []
 
     def _similarity(self, poses: Poses) -> NDArray[np.float64]:
-        """OKS of every track, predicted, with every pose: ``(T, N)``."""
+        """OKS of every track's predicted pose with every pose, ``(T, N)``."""
         predicted = [track.motion.carry(track.pose, track.place) for track in self._tracks]
-        return oks(Poses.merge([*predicted, poses]))[: len(predicted), len(predicted) :]
+        every = pairwise_oks(Poses.merge([*predicted, poses]))
+        return every[: len(predicted), len(predicted) :]

@@ -1,8 +1,8 @@
-"""PoseFlow: flows of poses through the video, built from what the image shows to belong together.
+"""PoseFlow: pose flows through the video, linked by image features.
 
-Every frame goes through the same steps, in the order of this file: link it with the frame before by
-image features, look ahead for what each pose is worth (dynamic programming), continue flows,
-re-link broken ones, begin new ones, and suppress flows that follow the same person twice.
+Every frame goes through these steps: link it with the previous frame by image features, value each
+pose over the look-ahead window (dynamic programming), continue flows, re-link broken flows, start
+new flows, and suppress flows that follow the same person.
 
 Source: Xiu, Li, Wang, Fang, Lu, "Pose Flow: Efficient Online Pose Tracking", BMVC 2018.
 """
@@ -18,7 +18,7 @@ from rmpe.errors import UsageError
 from rmpe.poses import Poses
 from rmpe.suppress.clusters import merge_joints
 from rmpe.suppress.parametric import PoseNmsParameters, pose_similarity
-from rmpe.tracking.assignment import match
+from rmpe.tracking.assignment import max_weight_matching
 from rmpe.tracking.features import (
     JOINT_BOX,
     SmallPicture,
@@ -37,19 +37,19 @@ class PoseFlowParameters:
     """Settings of `PoseFlow`; times are in frames.
 
     Attributes:
-        lookahead: Frames seen beyond the one that is decided; also the latency.
-        memory: How long somebody may be out of sight and keep the id.
-        link: Share of matched features below which two poses are not the same person.
-        link_weight: What a link with all features matched is worth, on the scale of s(Q), 0 to 3.
-        stop: What a pose must be worth for a flow to go on to it: the stop criterion.
-        birth: What a pose must be worth to begin a flow, itself and, with what follows it, a frame
-            of the look-ahead.
-        sure: Score of the box and joints together that a pose needs to begin a flow or to take up a
-            broken one: one bright joint lifts s(Q) of what is nobody. A weaker pose can only
-            continue a flow.
-        relink: Likeness of place and colours, 0 to 1, at which a broken flow goes on.
-        shared: Frames over which two flows are compared by the flow NMS.
-        nms: The similarity of two poses, and from when on they are one; the same as in pose NMS.
+        lookahead: Frames seen beyond the frame being decided; equals the latency.
+        memory: Frames a person may be unseen and still keep the id.
+        link: Smallest share of matched features at which two poses can be the same person.
+        link_weight: Value of a link with all features matched, on the scale of s(Q), 0 to 3.
+        stop: Smallest value of a pose that a flow continues with (the stop criterion).
+        birth: Smallest value of a pose that starts a flow; also required of the mean value per
+            frame over the look-ahead.
+        sure: Smallest pose score that starts a flow or takes up a broken one, because a single
+            confident joint can raise s(Q) of a false detection. Weaker poses only continue flows.
+        relink: Smallest similarity of position, size and colours, 0 to 1, that re-links a broken
+            flow.
+        shared: Frames over which flow NMS compares two flows.
+        nms: Pose similarity and threshold of flow NMS, the same as in pose NMS.
     """
 
     lookahead: int = 0
@@ -76,12 +76,12 @@ class _Frame:
 
     Attributes:
         poses: N poses.
-        worth: s(Q) of each, ``(N,)``.
-        seen: Their places and looks.
-        links: Matched share with the poses of the next frame, ``(N, M)``; not there for the newest
+        worth: s(Q) of each pose, ``(N,)``.
+        seen: Their positions and colours.
+        links: Matched share with the poses of the next frame, ``(N, M)``; ``None`` for the newest
             frame.
-        flows: After the decision, the flow of each pose.
-        similarity: After the decision, intra-frame similarity ``(N, N)``.
+        flows: The flow of each pose, once decided.
+        similarity: Intra-frame similarity ``(N, N)``, once decided.
     """
 
     poses: Poses
@@ -93,16 +93,16 @@ class _Frame:
 
 
 class PoseFlow:
-    """The tracker of the RMPE authors, from the paper.
+    """The tracker of the RMPE authors, after the paper.
 
     Attributes:
-        latency: The look-ahead; with 0 frames it answers at once.
+        latency: The look-ahead in frames; 0 returns ids immediately.
 
     Source: PoseFlow, sections 3.2 (flow building) and 3.3 (pose flow NMS).
-    Differs: people compete for the poses of a frame in one exact assignment, instead of one flow
-        after the other taking its best; the value of a link is added to s(Q), because two people
-        who cross are both close enough to be linked; s(Q) takes the pose score as box score; broken
-        flows are re-linked online, by place, speed and limb colours.
+    Differs: flows compete for the poses of a frame in one exact assignment instead of choosing one
+        after the other; the value of a link is added to s(Q), because two people who cross are both
+        close enough to be linked; s(Q) uses the pose score as the box score; broken flows are
+        re-linked online by position, velocity and limb colours.
     """
 
     def __init__(self, parameters: PoseFlowParameters | None = None) -> None:
@@ -137,7 +137,7 @@ class PoseFlow:
         return rest
 
     def _decide(self) -> Poses:
-        """The oldest frame of the window that has no ids yet, with ids."""
+        """Assign ids in the oldest undecided frame of the window."""
         ahead = window_values(self._pending, self.parameters)
         frames = len(self._pending)
         frame = self._pending.popleft()
@@ -156,7 +156,7 @@ class PoseFlow:
         return poses
 
     def _continue(self, frame: _Frame, ahead: Array) -> None:
-        """Flows that were seen in the frame before take the poses that their features lead to."""
+        """Continue the flows of the previous frame along their features."""
         for broken in self._broken:
             broken.wait()
         if not self._decided:
@@ -169,7 +169,9 @@ class PoseFlow:
             else previous.links[[i for i, _ in heads]]
         )
         gain = self.parameters.link_weight * links + ahead
-        taken = dict(zip(*match(np.where(links >= self.parameters.link, gain, 0)), strict=True))
+        taken = dict(
+            zip(*max_weight_matching(np.where(links >= self.parameters.link, gain, 0)), strict=True)
+        )
         for row, (_, flow) in enumerate(heads):
             flow.wait()
             if row in taken:
@@ -178,7 +180,7 @@ class PoseFlow:
                 self._broken.append(flow)
 
     def _relink(self, frame: _Frame) -> None:
-        """Broken flows go on in poses that nobody continued in."""
+        """Continue broken flows with poses that belong to no flow yet."""
         self._broken = [flow for flow in self._broken if flow.unseen <= self.parameters.memory]
         free = np.array(
             [index for index in np.flatnonzero(self._sure(frame)) if frame.flows[index] is None],
@@ -186,7 +188,9 @@ class PoseFlow:
         )
         similarity = relink_similarity(self._broken, frame.seen[free])
         linked = {}
-        for row, column in zip(*match(similarity - self.parameters.relink), strict=True):
+        for row, column in zip(
+            *max_weight_matching(similarity - self.parameters.relink), strict=True
+        ):
             linked[row] = index = int(free[column])
             frame.flows[index] = self._broken[row].see(frame.seen, index)
         self._broken = [flow for row, flow in enumerate(self._broken) if row not in linked]
@@ -195,7 +199,7 @@ class PoseFlow:
         return frame.poses.scores >= self.parameters.sure
 
     def _suppress(self, frame: _Frame) -> Poses:
-        """Pose flow NMS, merging and confidence unification; the frame's poses as they are given out."""
+        """Pose flow NMS, merging and confidence unification; the final poses of the frame."""
         poses = frame.poses
         leader = np.arange(len(frame.poses))
         frame.similarity = pose_similarity(poses, poses, self.parameters.nms)
@@ -232,7 +236,7 @@ class PoseFlow:
         return poses.replace(keypoints=points, scores=scores, track_ids=ids)[kept]
 
     def _distance(self, a: Flow, b: Flow, frame: _Frame) -> float:
-        """Median similarity of two flows over the frames that both were seen in."""
+        """Median similarity of two flows over the frames with both."""
         values = []
         for shared in (*self._decided, frame):
             if a in shared.flows and b in shared.flows and shared.similarity is not None:
@@ -243,17 +247,20 @@ class PoseFlow:
 
 
 def worth(poses: Poses) -> Array:
-    """s(Q) of every pose: its score, the mean and the highest confidence of its joints, ``(N,)`` in [0, 3]."""
+    """s(Q) of every pose, ``(N,)`` in [0, 3].
+
+    The sum of the pose score and the mean and the maximum of its joint confidences.
+    """
     joints = poses.keypoint_scores
     return (poses.scores + joints.mean(axis=1) + joints.max(axis=1, initial=0)).astype(np.float64)
 
 
 def window_values(frames: Iterable[_Frame], parameters: PoseFlowParameters) -> Array:
-    """What every pose of the first frame is worth with the best that can follow it, ``(N,)``.
+    """The value of each pose of the first frame together with its best continuation, ``(N,)``.
 
-    ``V(Q) = s(Q) - stop + max(0, max over linked P of (link_weight * link(Q, P) + V(P)))``, from
-    the last frame back. A pose counts only for the one that it is linked with best, or a ghost
-    would live on in the person beside it.
+    ``V(Q) = s(Q) - stop + max(0, max over linked P of (link_weight * link(Q, P) + V(P)))``,
+    computed from the last frame backwards. Each pose P counts only for the Q with its strongest
+    link, or a ghost would inherit the value of the person next to it.
     """
     later = np.zeros(0)
     for frame in reversed(list(frames)):

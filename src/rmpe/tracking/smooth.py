@@ -1,4 +1,4 @@
-"""Less jitter: the one-euro filter, per person and joint."""
+"""Jitter reduction: the one-euro filter, per person and joint."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,9 @@ from rmpe.poses import Poses
 
 
 class OneEuro:
-    """Smooths the joints of every track: strongly when still, hardly when fast. Causal, without
-    delay.
+    """Causal smoothing of the joints of every track: strong at rest, weak in fast motion.
 
-    Speeds are measured in sizes of the person a second, so one setting fits near and far people.
+    Speeds are in person sizes per second, so one setting fits near and distant people.
 
     Source: Casiez, Roussel and Vogel, "1 euro filter", CHI 2012.
     """
@@ -22,13 +21,13 @@ class OneEuro:
         speed_cutoff: float = 1.0,
         memory: float = 1.0,
     ) -> None:
-        """Set up without tracks.
+        """Create a filter without tracks.
 
         Args:
-            min_cutoff: Cut-off frequency for a joint at rest, Hz; lower = smoother.
-            beta: How fast the cut-off rises with speed, Hz per (size a second); higher = less lag.
-            speed_cutoff: Cut-off frequency of the speed itself, Hz.
-            memory: A track or a joint unseen for longer than this many seconds starts afresh.
+            min_cutoff: Cut-off frequency for a joint at rest, Hz; lower is smoother.
+            beta: Increase of the cut-off with speed, Hz per (size per second); higher lags less.
+            speed_cutoff: Cut-off frequency for the speed itself, Hz.
+            memory: Seconds unseen after which a track or a joint starts afresh.
         """
         self.min_cutoff = min_cutoff
         self.beta = beta
@@ -42,8 +41,8 @@ class OneEuro:
         """The same poses with smoothed joints.
 
         Args:
-            poses: Poses of one frame; those without a track id stay as they are.
-            seconds: When the frame was taken; must grow from call to call.
+            poses: Poses of one frame; those without a track id are not changed.
+            seconds: Time of the frame; must increase from call to call.
         """
         points = poses.keypoints.copy()
         for index in np.flatnonzero(poses.track_ids >= 0):
@@ -63,7 +62,10 @@ class OneEuro:
     def _smooth(
         self, key: int, raw: NDArray[np.float64], seconds: float, size: float
     ) -> NDArray[np.float64]:
-        """One person's joints ``(K, 2)``; the state is (smoothed place, smoothed speed, time last seen) per joint."""
+        """Smooth one person's joints ``(K, 2)``.
+
+        The state holds, per joint, the smoothed position and velocity and the time last seen.
+        """
         joints = len(raw)
         present = np.all(np.isfinite(raw), axis=1)
         fresh = (np.full((joints, 2), np.nan), np.zeros((joints, 2)), np.full(joints, -np.inf))

@@ -1,4 +1,4 @@
-"""What every tracker does."""
+"""The interface of all trackers."""
 
 from typing import Protocol
 
@@ -9,27 +9,30 @@ from rmpe.poses import Poses
 
 
 class Tracker(Protocol):
-    """Gives the poses of a video track ids, frame by frame.
+    """Assigns track ids to the poses of a video, frame by frame.
 
     Attributes:
-        latency: How many frames the answers lag behind the frames; 0 answers at once.
+        latency: Number of frames by which the output lags behind the input.
     """
 
     latency: int
 
     def update(self, image: NDArray[np.uint8], poses: Poses) -> list[Poses]:
-        """Take the next frame and give the frames that are finished by it.
+        """Take the next frame and return the frames it completes.
 
         Args:
             image: RGB uint8 ``(H, W, 3)``; the same size for the whole video.
-            poses: Its poses; their track ids are ignored.
+            poses: Poses of the frame; their track ids are ignored.
 
         Returns:
-            One `Poses` per finished frame, in order: none during the first ``latency`` calls, one
-            from then on. Who is not (yet) believed to be a person worth following has track id -1.
+            One `Poses` per completed frame, in order: none for the first ``latency`` calls, then
+            one per call. Poses that are not (yet) part of a track have track id -1.
         """
         ...
 
     def flush(self) -> list[Poses]:
-        """The video is over: the last ``latency`` frames. The tracker then starts afresh; ids are not used again."""
+        """Return the last ``latency`` frames at the end of the video.
+
+        The tracker then starts afresh; ids are not reused.
+        """
         ...

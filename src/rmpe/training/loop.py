@@ -1,4 +1,4 @@
-"""The training loop, whatever learns: plain PyTorch, one process or several, resumable to the bit."""
+"""The training loop for all tasks: plain PyTorch, one or more processes, bit-exact resuming."""
 
 import json
 import time
@@ -31,18 +31,18 @@ from rmpe.training.worker import Worker
 
 Log = Callable[[str], None]
 Validate = Callable[[nn.Module, str], dict[str, float]]
-Parts = dict[str, Tensor]  # name of a part of the loss -> its weighted value
+Parts = dict[str, Tensor]  # weighted losses by name
 
 
 @dataclass(frozen=True)
 class ValidateConfig:
-    """On which photos a run is measured. Never the ones that the result will be reported on.
+    """The photos on which a run is measured; never those on which the result will be reported.
 
     Attributes:
-        annotations: COCO keypoints JSON; with the evaluation's libraries (extra ``eval``).
+        annotations: COCO keypoints JSON; needs the evaluation libraries (extra ``eval``).
         images: Folder of the photos.
-        only: Text file with names of the photos to measure on; all if not given.
-        every: Seconds between measurements; one more at the end.
+        only: Text file with names of the photos to use; all if not given.
+        every: Seconds between measurements; the last one is at the end of the run.
     """
 
     annotations: Path
@@ -52,13 +52,12 @@ class ValidateConfig:
 
 
 class Task(Protocol):
-    """What a run trains and on what.
+    """The net, data and losses of a run.
 
     Attributes:
-        net: The net that learns.
-        items: How many things (people, photos) an epoch goes through.
-        validation: Figures of a net on a device, in the first process of a run that measures
-            itself.
+        net: The net that is trained.
+        items: Number of items (people or photos) per epoch.
+        validation: Measures a net on a device; set in the first process of a run with validation.
     """
 
     net: nn.Module
@@ -68,42 +67,42 @@ class Task(Protocol):
     def batch(
         self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice
     ) -> Any:
-        """An augmented batch, a dataclass.
+        """An augmented batch (a dataclass).
 
         Args:
-            items: Indices of the whole batch's things.
+            items: Indices of all items of the batch.
             generator: Source of randomness, the same in all processes.
-            done: Share of the run that is behind, in [0, 1).
-            share: Which rows are this process's.
+            done: Completed share of the run, in [0, 1).
+            share: The shard of the batch that belongs to this process.
         """
         ...
 
     def losses(self, net: nn.Module, batch: Any) -> Parts:
-        """The parts of the loss of ``net``, which is `net` or its replica in several processes."""
+        """The losses of ``net``, which is `net` or, with several processes, its replica."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the checkpoint says about the net; see `rmpe.nets.checkpoint`."""
+        """The configuration for the checkpoint; see `rmpe.nets.checkpoint`."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(ABC):
-    """One training run, whatever learns.
+    """The options that all training runs share.
 
     Attributes:
-        run: Folder for the log, the state to resume from, and the result ``model.safetensors``.
-        steps: Updates of the weights.
-        batch: People or photos an update, over all processes.
-        freeze: Modules whose weights and batch-norm statistics stay as they are.
-        freeze_norms: Keep the statistics of all batch norms (their weights still learn).
-        optim: How weights move.
-        validate: Photos to measure the run on as it goes.
+        run: Folder for the log, the resumable state, and the result ``model.safetensors``.
+        steps: Number of weight updates.
+        batch: People or photos per update, over all processes.
+        freeze: Modules whose weights and batch-norm statistics are frozen.
+        freeze_norms: Freeze the statistics of all batch norms (their weights still learn).
+        optim: The optimiser.
+        validate: Photos on which the run is measured during training.
         device: ``cpu``, ``cuda``, or ``auto``.
-        precision: ``bfloat16`` runs the nets in mixed precision; a CPU gains by it if it has AMX or
+        precision: ``bfloat16`` runs the nets in mixed precision; it helps on CPUs with AMX or
             AVX512-BF16.
-        threads: CPU threads of a process; 0 = PyTorch's choice.
-        seed: Of weights, order and augmentation.
+        threads: CPU threads per process; 0 = PyTorch's default.
+        seed: Seed of weights, order and augmentation.
         log_every: Seconds between log lines.
         save_every: Seconds between saved states.
         tensorboard: Also write TensorBoard events into ``run``.
@@ -137,11 +136,11 @@ class Trainer:
     """A run: a task and the state of its training.
 
     Args:
-        config: What to do.
-        log: Takes one line of progress.
+        config: The run.
+        log: Receives lines of progress.
 
     Raises:
-        RmpeError: If data, checkpoint or options are not usable.
+        RmpeError: If data, checkpoint or options are invalid.
     """
 
     def __init__(self, config: RunConfig, log: Log) -> None:
@@ -164,10 +163,13 @@ class Trainer:
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     def fit(self) -> Path:
-        """Train from the current step to the last; returns the checkpoint.
+        """Train from the current step to the last.
+
+        Returns:
+            The checkpoint file.
 
         Raises:
-            ModelError: If the loss is not finite; the batch is saved beside the state.
+            ModelError: If the loss is not finite; the batch is saved next to the state.
         """
         config = self.config
         if self.worker.rank:
@@ -193,20 +195,20 @@ class Trainer:
         return config.run / "model.safetensors"
 
     def _follow(self) -> Path:
-        """What the processes beside the first do: the same steps, no files."""
+        """The loop of all processes but the first: the same steps, no files."""
         while self.step < self.config.steps:
             self.update()
         return self.config.run / "model.safetensors"
 
     def validate(self) -> dict[str, float]:
-        """AP of the averaged weights on the validation photos; nothing without them, or in other processes."""
+        """Figures of the averaged weights; empty without validation or in other processes."""
         if self.task.validation is None:
             return {}
         with self.average.applied(self.net) as net:
             return self.task.validation(net, self.worker.device)
 
     def update(self) -> dict[str, float]:
-        """One step; the parts of the loss."""
+        """Run one step and return its losses and learning rate."""
         config = self.config
         self.replica.train()
         for module in self.frozen:
@@ -219,7 +221,7 @@ class Trainer:
         if not torch.isfinite(loss):
             self._stop_on(batch, parts)
         self.optimizer.zero_grad(set_to_none=True)
-        # DDP averages gradients over processes; each loss is already a share of the whole batch's.
+        # DDP averages gradients over processes, but the losses are already divided by the batch.
         torch.autograd.backward(loss * self.worker.count)
         if config.optim.clip:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.optim.clip)
@@ -229,13 +231,13 @@ class Trainer:
         return {name: part.item() for name, part in parts.items()} | {"lr": rate}
 
     def losses(self, batch: Any) -> Parts:
-        """The parts of the loss of a batch, in the run's precision."""
+        """The losses of a batch, in the run's precision."""
         kind = self.worker.device.partition(":")[0]
         with torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return self.task.losses(self.replica, batch)
 
     def batch(self, step: int) -> Any:
-        """The batch of a step; depends on nothing but the configuration, so a resumed run sees the same."""
+        """The batch of a step; it depends only on the configuration, so resuming is exact."""
         config = self.config
         count = self.task.items
         places = range(step * config.batch, (step + 1) * config.batch)
@@ -244,7 +246,7 @@ class Trainer:
         return self.task.batch(items, generator, step / config.steps, self.share)
 
     def save(self) -> None:
-        """Write the state to resume from and the checkpoint, each atomically."""
+        """Write the resumable state and the checkpoint, each atomically."""
         state = {
             "step": self.step,
             "net": self.net.state_dict(),
@@ -262,10 +264,10 @@ class Trainer:
             )
 
     def resume(self) -> None:
-        """Go on from the state in the run's folder.
+        """Load the state from the run's folder.
 
         Raises:
-            DataError: If there is none, or it belongs to another net.
+            DataError: If there is no state, or it belongs to another net.
         """
         path = self.config.run / "state.pt"
         try:
@@ -279,10 +281,10 @@ class Trainer:
             raise DataError(f"{path}: belongs to another net or optimiser: {error}") from error
         self.step = state["step"]
         if state["config"] != to_json(self.config):
-            self.log("resuming with a configuration that differs from the one the run began with")
+            self.log("resuming with a configuration that differs from the run's original one")
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """The order of things in an epoch."""
+        """The order of the items in an epoch."""
         if epoch not in self._orders:
             self._orders = {key: order for key, order in self._orders.items() if key == epoch - 1}
             self._orders[epoch] = np.random.default_rng([self.config.seed, epoch, 1]).permutation(
@@ -295,7 +297,8 @@ class Trainer:
         torch.save({"batch": asdict(batch), "net": self.net.state_dict()}, path)
         values = ", ".join(f"{name} {part.item()}" for name, part in parts.items())
         raise ModelError(
-            f"the loss of step {self.step} is not finite ({values}); batch and weights are in {path}"
+            f"the loss of step {self.step} is not finite ({values});"
+            f" batch and weights are in {path}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Progress of a run: a line of text now and then, the same as JSON, and TensorBoard if wanted."""
+"""Progress of a run: log lines at intervals, also as JSON and optionally in TensorBoard."""
 
 import json
 import time
@@ -8,15 +8,15 @@ from typing import Any
 
 
 class Meter:
-    """Means of the losses since the last line, rate and time left.
+    """Reports the mean losses since the last line, the rate and the remaining time.
 
     Args:
-        run: Folder for ``log.jsonl`` and TensorBoard's events.
+        run: Folder for ``log.jsonl`` and TensorBoard events.
         steps: Steps of the whole run.
-        batch: People a step.
+        batch: People per step.
         every: Seconds between lines.
-        tensorboard: Whether to write events.
-        log: Takes one line.
+        tensorboard: Whether to write TensorBoard events.
+        log: Receives lines of progress.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Meter:
             self.writer = SummaryWriter(str(run))
 
     def add(self, step: int, parts: dict[str, float]) -> None:
-        """Count a step; speak when it is time, and at the last."""
+        """Count a step; report if the interval is over or the step is the last."""
         self.count += 1
         for name, value in parts.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -54,7 +54,8 @@ class Meter:
         rate = self.count * self.batch / seconds
         left = (self.steps - step) * seconds / self.count
         self.log(
-            f"step {step}/{self.steps}  {_text(means)}  {rate:.1f} people/s  {left / 60:.1f} min left"
+            f"step {step}/{self.steps}  {_text(means)}  {rate:.1f} people/s"
+            f"  {left / 60:.1f} min left"
         )
         self._write(step, means | {"people_per_second": rate})
         self.last = time.monotonic()
@@ -62,7 +63,7 @@ class Meter:
         self.count = 0
 
     def measure(self, step: int, figures: dict[str, float]) -> None:
-        """Tell the figures of a validation; its time does not count for the rate."""
+        """Report the figures of a validation, whose time is excluded from the rate."""
         if figures:
             self.log(f"step {step}/{self.steps}  validation  {_text(figures)}")
             self._write(step, {f"validation_{name}": value for name, value in figures.items()})
@@ -71,7 +72,7 @@ class Meter:
         self.count = 0
 
     def close(self) -> None:
-        """Finish TensorBoard's file."""
+        """Close the TensorBoard file."""
         if self.writer:
             self.writer.close()
 

@@ -1,1 +1,1 @@
-"""Figures beyond a benchmark's own: intervals, kinds of errors, plots."""
+"""Figures beyond the benchmarks' own: bootstrap intervals, error kinds, plots."""

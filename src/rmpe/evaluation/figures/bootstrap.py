@@ -1,4 +1,4 @@
-"""Bootstrap intervals, paired by image: is one results file better than another, or was it luck of the photos?"""
+"""Paired bootstrap intervals over images, for the comparison of two results files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# The figure of the images drawn: a weight an image (how often it was drawn) -> the figure.
+# Maps weights (how often each image is drawn) to the figure of that sample.
 Figure = Callable[[NDArray[np.float64]], float]
 
 
@@ -20,7 +20,7 @@ class Comparison:
         difference: ``first - second``.
         low: Lower end of the 95 % interval of the difference.
         high: Upper end.
-        share_better: Share of the samples in which the first is better; ties count half.
+        share_better: Share of samples in which the first is better; ties count half.
     """
 
     first: float
@@ -34,17 +34,17 @@ class Comparison:
 def compare(
     first: Figure, second: Figure, images: int, samples: int = 1000, seed: int = 0
 ) -> Comparison:
-    """Compare two figures by drawing the images with replacement, the same draw for both.
+    """Compare two figures by resampling images with replacement, with the same sample for both.
 
     Args:
         first: Figure of the first file, from weights ``(images,)``.
-        second: Figure of the second.
-        images: How many images there are.
-        samples: How many draws.
-        seed: Of the draws.
+        second: Figure of the second file.
+        images: Number of images.
+        samples: Number of bootstrap samples.
+        seed: Seed of the sampling.
 
     Returns:
-        The figures on all images, and the 2.5 and 97.5 percentiles of their difference.
+        The figures on all images, and the 2.5th and 97.5th percentiles of their difference.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile
     interval).

@@ -1,4 +1,4 @@
-"""Recall of person boxes by size and by crowding: a person the detector misses has no pose."""
+"""Recall of person boxes by size and by crowding; a person without a box has no pose."""
 
 from typing import Any
 
@@ -17,17 +17,16 @@ CROWDING = {"alone": (0.0, 0.1), "near": (0.1, 0.3), "crowded": (0.3, np.inf)}
 
 
 def box_recall(people: People, evaluation: CocoEvaluation) -> dict[str, Any]:
-    """Recall at IoU 0.5 and 0.7 of all people, by area of the person and by overlap with other
-    people's boxes.
+    """Recall at IoU 0.5 and 0.7: of all people, by their area, and by overlap with other boxes.
 
     Args:
         people: The annotations.
-        evaluation: Of boxes, from `rmpe.evaluation.protocols.coco.evaluate`.
+        evaluation: Evaluation of boxes by `rmpe.evaluation.protocols.coco.evaluate_coco`.
 
     Returns:
-        ``recall50``, ``recall70`` and the same with ``_small`` ... ``_crowded`` appended, -1 where
-        nobody is such, and ``n_all``, ``n_small`` ... ``n_crowded``: how many people that is over.
-        Crowd regions are not counted.
+        ``recall50``, ``recall70`` and the same with ``_small`` ... ``_crowded`` appended, -1 for an
+        empty group; and ``n_all``, ``n_small`` ... ``n_crowded``, the number of people in each
+        group. Crowd regions are not counted.
     """
     counted = [
         annotation for annotation in people.annotations if annotation["id"] in evaluation.found
@@ -51,7 +50,7 @@ def box_recall(people: People, evaluation: CocoEvaluation) -> dict[str, Any]:
 
 
 def highest_overlap(image_ids: NDArray[np.int64], xywh: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For every box ``(N, 4)`` its highest IoU with another box of the same image; 0 where there is none."""
+    """Highest IoU ``(N,)`` of each box ``(N, 4)`` with another box of the same image, or 0."""
     xyxy = to_xyxy(xywh)
     highest = np.zeros(len(xywh))
     for image in np.unique(image_ids):

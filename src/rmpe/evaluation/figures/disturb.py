@@ -1,4 +1,4 @@
-"""True boxes disturbed by known amounts: how much does a method lose when the detector is off?"""
+"""True boxes perturbed to a given IoU, to measure the sensitivity to detector errors."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 
 IOUS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 TOLERANCE = 0.02
-# Largest shift of the centre (share of the side) and largest factor of both sides.
+# Largest shift of the centre (fraction of the side) and largest factor of both sides.
 SHIFT = 0.5
 SCALE = 2.0
 ROUNDS = 200
@@ -19,24 +19,23 @@ DRAWS = 64
 
 
 def disturbed_boxes(people: People, target: float, seed: int = 0) -> list[Record]:
-    """Every person's true box shifted and scaled at random, redrawn until its IoU with the true box
-    is as wanted.
+    """Shift and scale each person's true box at random until its IoU with the true box is as given.
 
-    The centre moves by up to half a side along each axis, both sides are multiplied by one factor
-    between 1/2 and 2, all of it weakened by an even random number; the box is clipped to the image,
-    as a detector's is, before its IoU is taken. The draws of a person depend on nothing but its
-    annotation id, the target and the seed.
+    The centre shifts by up to half a side along each axis, and both sides are multiplied by a
+    common factor between 1/2 and 2; a strength, uniform between 0 and 1, scales both. The box is
+    clipped to the image, like a detector's, before the IoU is computed. The draws depend only on
+    the annotation id, the target and the seed.
 
     Args:
         people: COCO annotations; crowds and people without a labelled joint are left out.
-        target: The IoU wanted, met within ``TOLERANCE``.
-        seed: Of the draws.
+        target: The IoU to reach, within ``TOLERANCE``.
+        seed: Seed of the draws.
 
     Returns:
         COCO box results with score 1, in the order of the annotations.
 
     Raises:
-        DataError: If a box cannot be had, e.g. because the person fills the image.
+        DataError: If no such box is found, e.g. because the person fills the image.
     """
     sizes = {image["id"]: (image["height"], image["width"]) for image in people.images}
     results = []
@@ -50,7 +49,7 @@ def disturbed_boxes(people: People, target: float, seed: int = 0) -> list[Record
         )
         if box is None:
             raise DataError(
-                f"annotation {person['id']}: found no box of IoU {target} with {person['bbox']}"
+                f"annotation {person['id']}: found no box with IoU {target} to {person['bbox']}"
             )
         xywh = Boxes([box]).xywh[0]
         results.append(
@@ -67,7 +66,7 @@ def disturbed_boxes(people: People, target: float, seed: int = 0) -> list[Record
 def _disturb(
     true: Floats, size: tuple[int, int], target: float, generator: np.random.Generator
 ) -> Floats | None:
-    """The first of many random boxes whose IoU is as wanted; None if there is none."""
+    """The first of many random boxes with the target IoU; None if there is none."""
     center = (true[:2] + true[2:]) / 2
     side = true[2:] - true[:2]
     for _ in range(ROUNDS):

@@ -1,5 +1,4 @@
-"""What kind of errors there are: jitter, inversion, swap, miss; redundant and invented people,
-people missed.
+"""Error diagnosis: joints by error kind, and people found, missed, redundant or invented.
 
 Source: Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation (ICCV
 2017), section 3.
@@ -15,37 +14,35 @@ from rmpe.evaluation.matching.oks import keypoint_similarity
 from rmpe.evaluation.matching.people import ImageMatch, joints_of
 from rmpe.skeletons import Skeleton
 
-# A joint of this similarity is as good as a human's; one of the lower is still the right joint,
-# only badly placed.
+# From GOOD on, a joint is as accurate as a human annotation; from NEAR on, it is the right joint at
+# an inaccurate position.
 GOOD = 0.85
 NEAR = 0.5
 JOINT_KINDS = ("good", "jitter", "inversion", "swap", "miss")
-# A spare detection is redundant if it is this similar to a person who was found; else it is
-# invented.
+# An unmatched detection is redundant if it is this similar to a person, else invented.
 REDUNDANT_OKS = 0.5
 
 
 def error_kinds(matches: list[ImageMatch], skeleton: Skeleton) -> dict[str, Any]:
-    """Count errors of joints over the people found, and of people.
+    """Count the error kinds of the joints of found people, and the errors of detection.
 
     Args:
-        matches: From `rmpe.evaluation.matching.people.match_people`.
-        skeleton: What the joints are.
+        matches: Matches from `rmpe.evaluation.matching.people.match_people`.
+        skeleton: Names of the joints.
 
     Returns:
-        ``joints``: how many labelled joints of found people are ``good``, ``jitter`` (off, but
-        nearer to their own place than that is spread), ``inversion`` (on the person's own other
-        side), ``swap`` (on another person's joint) or ``miss`` (anywhere else); ``per_joint``: the
-        same a joint; ``people``: how many were ``found`` and ``missed``, and how many detections
-        are ``redundant`` or ``invented`` (those on people or crowds that the protocol ignores are
-        left out).
+        ``joints``: the number of labelled joints of found people that are ``good``, ``jitter``
+        (similarity from 0.5 to 0.85), ``inversion`` (on the opposite joint of the same person),
+        ``swap`` (on a joint of another person) or ``miss`` (elsewhere). ``per_joint``: the same per
+        joint. ``people``: the number of people ``found`` and ``missed``, and of detections that are
+        ``redundant`` or ``invented``; detections on ignored people or crowds are left out.
     """
     per_joint = {kind: np.zeros(len(skeleton), np.int64) for kind in JOINT_KINDS}
     people = dict.fromkeys(("found", "missed", "redundant", "invented"), 0)
     for match in matches:
-        people["found"] += int((match.match >= 0).sum())
-        people["missed"] += int((match.match < 0).sum())
-        spare = [index for index in range(len(match.found)) if index not in match.match]
+        people["found"] += int((match.detection >= 0).sum())
+        people["missed"] += int((match.detection < 0).sum())
+        spare = [index for index in range(len(match.found)) if index not in match.detection]
         redundant = [
             i for i in spare if len(match.truth) and match.similarity[:, i].max() >= REDUNDANT_OKS
         ]
@@ -64,7 +61,10 @@ def error_kinds(matches: list[ImageMatch], skeleton: Skeleton) -> dict[str, Any]
 
 
 def joint_kinds(match: ImageMatch, skeleton: Skeleton) -> dict[str, NDArray[np.bool_]]:
-    """For every kind, which joints ``(G, K)`` are of it; people missed and joints not labelled are of none."""
+    """A mask of joints ``(G, K)`` per error kind.
+
+    Missed people and unlabelled joints belong to no kind.
+    """
     joints = len(skeleton)
     people = np.arange(len(match.truth))
     if not len(people) or not len(match.found):
@@ -73,11 +73,11 @@ def joint_kinds(match: ImageMatch, skeleton: Skeleton) -> dict[str, NDArray[np.b
     found = np.array([record["keypoints"] for record in match.found], np.float64).reshape(
         -1, joints, 3
     )
-    mine = found[match.match, :, :2]
+    mine = found[match.detection, :, :2]
     areas = np.array([annotation["area"] for annotation in match.truth], np.float64)
 
     def similarity(targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of my predicted joints to the targets ``(T, K, 2)``, by my size: ``(G, T, K)``."""
+        """Similarity ``(G, T, K)`` of each person's predicted joints to targets ``(T, K, 2)``."""
         near = [
             keypoint_similarity(targets, p[None], np.full(len(targets), a), skeleton.sigmas)[:, 0]
             for p, a in zip(mine, areas, strict=True)
@@ -91,7 +91,7 @@ def joint_kinds(match: ImageMatch, skeleton: Skeleton) -> dict[str, NDArray[np.b
     has_twin = skeleton.flip_order != np.arange(joints)
     direct[people, people] = mirrored[people, people] = 0
     elsewhere = np.maximum(direct, mirrored).max(axis=1)
-    labelled = np.isfinite(truth).all(axis=2) & (match.match >= 0)[:, None]
+    labelled = np.isfinite(truth).all(axis=2) & (match.detection >= 0)[:, None]
     inversion = (twin >= NEAR) & has_twin
     swap = elsewhere >= NEAR
     wrong = labelled & (own < NEAR)
@@ -105,7 +105,7 @@ def joint_kinds(match: ImageMatch, skeleton: Skeleton) -> dict[str, NDArray[np.b
 
 
 def on_ignored(match: ImageMatch, index: int, joints: int) -> bool:
-    """Whether most joints of a detection lie in the box of a crowd or of a person without labelled joints."""
+    """Whether more than half of a detection's joints lie in the box of an ignored annotation."""
     points = np.array(match.found[index]["keypoints"], np.float64).reshape(joints, 3)[:, :2]
     for annotation in match.ignored:
         left, top, width, height = annotation["bbox"]
@@ -116,15 +116,14 @@ def on_ignored(match: ImageMatch, index: int, joints: int) -> bool:
 
 
 def similarity_by_box_iou(matches: list[ImageMatch]) -> dict[str, tuple[float, int]]:
-    """Mean OKS and number of the people found, by IoU of the detection's ``bbox`` with the
-    person's.
+    """Mean OKS and number of found people, by the IoU of their detected and true boxes.
 
-    Empty if the results hold no boxes.
+    Empty if the results contain no ``bbox``.
     """
     pairs = [
         (annotation["bbox"], match.found[index]["bbox"], match.similarity[person, index])
         for match in matches
-        for person, (annotation, index) in enumerate(zip(match.truth, match.match, strict=True))
+        for person, (annotation, index) in enumerate(zip(match.truth, match.detection, strict=True))
         if index >= 0 and "bbox" in match.found[index]
     ]
     if not pairs:

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation."""
+"""Plots of evaluation figures."""
 
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,7 @@ COLORS = ("#2e7d32", "#9ccc65", "#ffb300", "#8e24aa", "#c62828")
 
 
 def precision_recall(precision: NDArray[np.float64], path: Path) -> Path:
-    """Curves of COCO's ten thresholds from precision ``(10, 101)`` at 101 recalls."""
+    """Precision-recall curves of COCO's ten thresholds, from precision ``(10, 101)``."""
     figure, axes = _figure("recall", "precision")
     for threshold, row in zip(THRESHOLDS, precision, strict=True):
         defined = row > -1
@@ -37,7 +37,7 @@ def bars(
     path: Path,
     notes: dict[str, str] | None = None,
 ) -> Path:
-    """One bar a value; undefined ones (-1) are left empty. ``notes`` are written under the names."""
+    """One bar per value; undefined values (-1) stay empty. ``notes`` appear under the names."""
     figure, axes = _figure("", y_label)
     labels = [f"{name}\n{notes[name]}" if notes else name for name in values]
     drawn = axes.bar(labels, [max(value, 0) for value in values.values()], color=COLORS[0])
@@ -50,7 +50,7 @@ def bars(
 
 
 def stacked(rows: dict[str, list[int]], names: tuple[str, ...], title: str, path: Path) -> Path:
-    """Shares that add up to one: a bar a name, a layer a row."""
+    """Stacked shares that sum to 1: one bar per name, one layer per row."""
     figure, axes = _figure("share", "")
     counts = np.array(list(rows.values()), np.float64)
     shares = counts / np.maximum(counts.sum(axis=0), 1)
@@ -71,7 +71,7 @@ def differences(
     title: str,
     path: Path,
 ) -> Path:
-    """Differences with their intervals (difference, low, high), one row each, beside published ones."""
+    """Measured differences (difference, low, high), one per row, next to published ones."""
     figure, axes = _figure("difference (AP points)", "", (8, 1.5 + 0.35 * len(measured)))
     middles, lows, highs = np.array(list(measured.values())).T
     places = np.arange(len(measured))
@@ -107,7 +107,7 @@ def differences(
 def curves(
     series: dict[str, list[tuple[float, float, float, float]]], y_label: str, path: Path
 ) -> Path:
-    """A panel for each number that was varied: (value, difference, low, high) of every point."""
+    """One panel per varied parameter, with points (value, difference, low, high)."""
     columns = min(len(series), 3)
     rows = -(-len(series) // columns)
     figure = _empty((4 * columns, 3 * rows))

@@ -1,4 +1,4 @@
-"""MPII's annotations in the JSON of the single-person papers, and results for them."""
+"""MPII's annotations in the JSON layout of single-person work, and results for them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,11 @@ from rmpe.errors import DataError
 from rmpe.evaluation.files.frames import Floats, Footage, Frame, Sequence, person_area
 from rmpe.files import read_json
 
-# Head size in pixels for an annotated ``scale``, the relation that MPII's own single-person file
-# holds.
+# Head size in pixels per unit of the annotated ``scale``, as in MPII's single-person file.
 HEAD_PER_SCALE = 25.0
-# MPII has no boxes of bodies. Joints end at the wrists and ankles, so their extent is grown.
+# MPII has no body boxes. Joints end at the wrists and ankles, so their extent is enlarged.
 EXTENT_TO_BOX = 1.2
-# The 14 joints the benchmark reports (MPII's 16 without pelvis and thorax), in its order and under
-# its names.
+# The 14 joints of the benchmark (MPII's 16 without pelvis and thorax), with its names and order.
 JOINTS = (
     *(
         "r_ankle",
@@ -32,7 +30,7 @@ JOINTS = (
     ),
     *("l_shoulder", "l_elbow", "l_wrist", "upper_neck", "head_top"),
 )
-# Where these are among the 16.
+# Their indices among the 16.
 REPORTED = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 8, 9]
 
 
@@ -43,7 +41,7 @@ class MpiiPerson:
     Attributes:
         image: Name of the image.
         scale: Size in units of 200 px.
-        center: (x, y) of the body; NaN where a file has none.
+        center: (x, y) of the body; NaN if the file has none.
         joints: ``(16, 3)`` x, y, flag; NaN where not annotated.
     """
 
@@ -54,21 +52,21 @@ class MpiiPerson:
 
 
 def read_annotations(path: Path, results: Path) -> Footage:
-    """MPII people in the JSON of the single-person papers, with a results file.
+    """Read MPII people and a results file.
 
     Args:
         path: A list of people (or ``{"persons": [...]}``), each with ``image``, ``scale`` (in units
             of 200 px) and the 16 ``joints`` as ``[x, y]`` with ``joints_vis``, or ``keypoints`` as
             ``[x, y, visible]``.
-        results: A COCO results list: ``image_id`` is the image's name, ``keypoints`` are 16 joints
-            of ``x, y, score``.
+        results: A COCO results list; ``image_id`` is the name of the image, and ``keypoints`` are
+            16 joints as ``x, y, score``.
 
     Raises:
-        DataError: If a file is not in its layout, a result names an unknown image, or joints are
-            not 16 finite triples.
+        DataError: If a file has another layout, a result names an unknown image, or joints are not
+            16 finite triples.
     """
     by_image: dict[str, list[MpiiPerson]] = {}
-    for person in read_people(path):
+    for person in read_mpii_people(path):
         by_image.setdefault(person.image, []).append(person)
     found: dict[str, list[Floats]] = {name: [] for name in by_image}
     for index, result in enumerate(_results(results)):
@@ -84,15 +82,16 @@ def read_annotations(path: Path, results: Path) -> Footage:
     return Footage(JOINTS, [Sequence(str(path), frames)], warnings)
 
 
-def read_people(path: Path) -> list[MpiiPerson]:
-    """The people of MPII's JSON; see `read_annotations`."""
+def read_mpii_people(path: Path) -> list[MpiiPerson]:
+    """Read the people of MPII's JSON; see `read_annotations`."""
     data = read_json(path)
     people = data.get("persons") if isinstance(data, dict) else data
     if not isinstance(people, list) or not all(
         isinstance(p, dict) and {"image", "scale"} <= set(p) for p in people
     ):
         raise DataError(
-            f"{path}: not MPII people: a list with 'image', 'scale' and 'joints' a person is needed"
+            f"{path}: not MPII annotations: expected a list of people with 'image', 'scale'"
+            " and 'joints'"
         )
     result = []
     for index, person in enumerate(people):
@@ -120,7 +119,7 @@ def _results(path: Path) -> list[dict[str, Any]]:
     if not isinstance(results, list) or not all(
         {"image_id", "keypoints"} <= set(result) for result in results
     ):
-        raise DataError(f"{path}: results are a list with 'image_id' and 'keypoints' a detection")
+        raise DataError(f"{path}: expected a list of detections with 'image_id' and 'keypoints'")
     return results
 
 

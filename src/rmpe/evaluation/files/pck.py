@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rmpe.errors import DataError
 from rmpe.evaluation.files.frames import Floats
-from rmpe.evaluation.files.mpii import HEAD_PER_SCALE, read_people
+from rmpe.evaluation.files.mpii import HEAD_PER_SCALE, read_mpii_people
 from rmpe.files import read_json
 
 
@@ -59,7 +59,7 @@ def read_annotations(path: Path, results: Path) -> SinglePeople:
     Raises:
         DataError: If a file is not in its layout or the lists are not equally long.
     """
-    people = read_people(path)
+    people = read_mpii_people(path)
     answers = read_json(results)
     if not isinstance(answers, list) or len(answers) != len(people):
         count = len(answers) if isinstance(answers, list) else "no"

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rmpe.errors import DataError, ImageError
-from rmpe.evaluation.files.mpii import read_people
+from rmpe.evaluation.files.mpii import read_mpii_people
 from rmpe.files import read_json
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
@@ -32,7 +32,7 @@ def benchmark_images(protocol: str, annotations: Path, folder: Path) -> dict[Pat
         ImageError: If an image is not there.
     """
     if protocol == "mpii":
-        names = dict.fromkeys(person.image for person in read_people(annotations))
+        names = dict.fromkeys(person.image for person in read_mpii_people(annotations))
         return {existing_image(folder, name): name for name in names}
     data = read_json(annotations)
     if not (

@@ -1,1 +1,1 @@
-"""Who is matched with whom, and what follows from it."""
+"""Matching of predictions with annotations, and the metrics computed from it."""

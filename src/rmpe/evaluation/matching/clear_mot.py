@@ -1,4 +1,4 @@
-"""CLEAR MOT of joints: every joint is an object that is tracked, as PoseTrack measures it.
+"""CLEAR MOT of joints: every joint is a tracked object, as in PoseTrack.
 
 Source: Bernardin and Stiefelhagen, CLEAR MOT metrics (2008); Andriluka et al., PoseTrack (CVPR
 2018), section 4.
@@ -15,14 +15,17 @@ from rmpe.errors import RmpeError
 from rmpe.evaluation.files.frames import Floats, Frame
 from rmpe.evaluation.matching.joint_ap import THRESHOLD
 
-# Larger than the summed distance of all possible pairs of a frame: the most pairs come first, then
-# their distance.
+# Larger than the total distance of all pairs of a frame, so the assignment first maximises the
+# number of pairs and then minimises their distance.
 IMPOSSIBLE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
 class MotCounts:
-    """Counts of each joint ``(K,)``, summed over frames; ``distance`` is in head sizes over the matches."""
+    """Counts per joint ``(K,)``, summed over frames.
+
+    ``distance`` is summed over the matches, in head sizes.
+    """
 
     misses: Floats
     switches: Floats
@@ -32,7 +35,7 @@ class MotCounts:
 
     @classmethod
     def zero(cls, joints: int) -> "MotCounts":
-        """Nothing counted yet."""
+        """All counts zero."""
         return cls(*(np.zeros(joints) for _ in range(5)))
 
     def __add__(self, other: "MotCounts") -> "MotCounts":
@@ -45,11 +48,11 @@ class MotCounts:
 
     @property
     def detections(self) -> Floats:
-        """Joints found, with the right identity or another one."""
+        """Joints found, with the correct identity or another one."""
         return self.objects - self.misses
 
     def figures(self) -> dict[str, Any]:
-        """MOTA, MOTP, precision and recall of every joint in percent, their means, and the counts."""
+        """MOTA, MOTP, precision and recall per joint in percent, their means, and the counts."""
         objects = np.maximum(self.objects, 1)
         found = np.maximum(self.detections, 1)
         answered = np.maximum(self.detections + self.false_positives, 1)
@@ -67,18 +70,17 @@ class MotCounts:
         }
 
 
-def count(
+def count_mot(
     frames: list[Frame], joints: int, empty_as_one: bool = False, threshold: float = THRESHOLD
 ) -> MotCounts:
-    """Count one sequence. Frames without annotated people are left out together with their
-    predictions.
+    """Count one sequence; frames without annotated people are skipped with their predictions.
 
     Args:
         frames: The sequence in order.
         joints: Number of joints.
         empty_as_one: Count a frame without predictions as the released poseval does: one object,
-            one miss and one false positive a joint, instead of all its people as misses.
-        threshold: Farthest distance of a match in head sizes.
+            one miss and one false positive per joint, instead of a miss for each person.
+        threshold: Largest distance of a match in head sizes.
     """
     last: list[dict[int, int]] = [{} for _ in range(joints)]
     total = {name: np.zeros(joints) for name in MotCounts.__dataclass_fields__}
@@ -110,7 +112,7 @@ def count(
 def _pairs(
     distance: Floats, frame: Frame, last: dict[int, int], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Matches of one joint in one frame: who is still followed keeps its track, the rest is assigned anew."""
+    """Matches of one joint in one frame: valid previous matches are kept, the rest are assigned."""
     possible = distance <= threshold
     columns_of = {track: column for column, track in enumerate(frame.point_ids.tolist())}
     kept: dict[int, int] = {}
@@ -129,7 +131,7 @@ def _pairs(
 
 
 def hungarian(cost: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the cheapest one-to-one assignment.
+    """Rows and columns of the one-to-one assignment with the lowest total cost.
 
     Raises:
         RmpeError: If SciPy is not installed.
@@ -137,6 +139,6 @@ def hungarian(cost: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     try:
         optimize = import_module("scipy.optimize")
     except ImportError as error:
-        raise RmpeError("tracking figures need SciPy: pip install 'rmpe[eval]'") from error
+        raise RmpeError("tracking metrics need SciPy: pip install 'rmpe[eval]'") from error
     rows, columns = optimize.linear_sum_assignment(cost)
     return rows, columns

@@ -1,7 +1,7 @@
 """HOTA of whole poses with OKS as the similarity.
 
-Source: Luiten et al., HOTA (IJCV 2021), equations 1-15. PoseTrack 2021 takes HOTA over joints; here
-it is over people.
+Source: Luiten et al., HOTA (IJCV 2021), equations 1-15. PoseTrack 2021 computes HOTA over joints;
+here it is over people.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ALPHAS = np.arange(1, 20) / 20
 
 @dataclass(frozen=True, eq=False)
 class HotaCounts:
-    """Of one sequence, at each of the 19 thresholds ``(19,)``: ``association`` is summed over true positives."""
+    """Counts at each of the 19 thresholds ``(19,)``; ``association`` sums over true positives."""
 
     found: Floats
     missed: Floats
@@ -27,7 +27,7 @@ class HotaCounts:
 
     @classmethod
     def zero(cls) -> "HotaCounts":
-        """Nothing counted yet."""
+        """All counts zero."""
         return cls(*(np.zeros(len(ALPHAS)) for _ in range(4)))
 
     def __add__(self, other: "HotaCounts") -> "HotaCounts":
@@ -43,8 +43,8 @@ class HotaCounts:
         return {name: float(100 * value.mean()) for name, value in values.items()}
 
 
-def count(frames: list[Frame], sigmas: tuple[float, ...]) -> HotaCounts:
-    """Count one sequence. Frames without annotated people are left out together with their predictions."""
+def count_hota(frames: list[Frame], sigmas: tuple[float, ...]) -> HotaCounts:
+    """Count one sequence; frames without annotated people are skipped with their predictions."""
     frames = [frame for frame in frames if len(frame.truth)]
     similarities = [oks(frame.truth, frame.points, frame.areas, sigmas) for frame in frames]
     people, rows = numbered([frame.truth_ids for frame in frames])
@@ -74,6 +74,6 @@ def count(frames: list[Frame], sigmas: tuple[float, ...]) -> HotaCounts:
 
 
 def numbered(ids: list[Any]) -> tuple[int, list[Any]]:
-    """How many different ids there are, and each frame's ids as numbers from 0."""
+    """The number of distinct ids, and the ids of each frame renumbered from 0."""
     known, numbers = np.unique(np.concatenate(ids or [np.zeros(0, np.int64)]), return_inverse=True)
     return len(known), np.split(numbers, np.cumsum([len(row) for row in ids])[:-1]) if ids else []

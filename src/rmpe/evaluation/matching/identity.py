@@ -1,6 +1,6 @@
-"""CLEAR MOT and identity figures of whole people: who is followed, with OKS as the similarity.
+"""CLEAR MOT and IDF1 of whole people with OKS as the similarity.
 
-`rmpe.evaluation.matching.clear_mot` counts joints, as PoseTrack does; here a person is the object.
+`rmpe.evaluation.matching.clear_mot` counts joints, as PoseTrack does; here the objects are people.
 
 Source: Bernardin and Stiefelhagen, CLEAR MOT metrics (2008); Ristani et al., IDF1 (ECCV workshops
 2016).
@@ -15,7 +15,7 @@ from rmpe.evaluation.files.frames import Floats, Frame
 from rmpe.evaluation.matching.clear_mot import hungarian
 from rmpe.evaluation.matching.oks import oks
 
-# OKS from which a pose is that person.
+# Smallest OKS of a match.
 THRESHOLD = 0.5
 
 
@@ -25,14 +25,13 @@ class PeopleCounts:
 
     Attributes:
         misses: People without a pose.
-        false_positives: Poses that are nobody.
-        switches: People found under another id than when last found.
+        false_positives: Poses without a person.
+        switches: People whose id differs from when they were last found.
         objects: Annotated people, summed over frames.
         answers: Predicted poses, summed over frames.
-        same: Poses that carry the one id that is best for their person over the whole sequence
-            (IDTP).
-        tracks: Different predicted ids.
-        people: Different annotated ids.
+        same: Poses with the id that is assigned to their person over the whole sequence (IDTP).
+        tracks: Number of distinct predicted ids.
+        people: Number of distinct annotated ids.
     """
 
     misses: int = 0
@@ -58,10 +57,10 @@ class PeopleCounts:
         } | {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def count(
+def count_identities(
     frames: list[Frame], sigmas: tuple[float, ...], threshold: float = THRESHOLD
 ) -> PeopleCounts:
-    """Count one sequence, whose frames are in order; every person and pose must have an id."""
+    """Count one sequence with frames in order; every person and pose must have an id."""
     last: dict[int, int] = {}
     together: dict[tuple[int, int], int] = {}
     misses = false_positives = switches = 0
@@ -96,12 +95,12 @@ def count(
 def _matches(
     similarity: Floats, frame: Frame, last: dict[int, int], threshold: float
 ) -> list[tuple[int, int]]:
-    """Ids (person, track) found in one frame: who can keep the id keeps it, the rest goes to the most similar."""
+    """Matched ids (person, track) of one frame; previous matches are kept if possible."""
     keeps = (
         np.array([last.get(person, -1) for person in frame.truth_ids.tolist()])[:, None]
         == frame.point_ids[None]
     )
-    # Keeping an id outweighs any similarities; pairs below the threshold weigh nothing.
+    # Keeping an id outweighs any similarity; pairs below the threshold have weight 0.
     weight = np.where(
         similarity >= threshold,
         similarity + keeps.reshape(similarity.shape) * 2 * len(frame.truth),

@@ -1,6 +1,6 @@
-"""AP per joint with people matched by PCKh, the measure of MPII multi-person and PoseTrack.
+"""AP per joint with people matched by PCKh, the metric of MPII multi-person and PoseTrack.
 
-Source: Pishchulin et al., DeepCut (CVPR 2016), as the released poseval computes it
+Source: Pishchulin et al., DeepCut (CVPR 2016), as implemented in the released poseval
 (``docs/evaluation.md``).
 """
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from rmpe.evaluation.files.frames import Footage, Frame
 from rmpe.evaluation.matching.ranked import Ranked
 
-# A joint is right within this many head sizes.
+# A joint is correct within this many head sizes.
 THRESHOLD = 0.5
 
 
 def match_by_pckh(frame: Frame, threshold: float = THRESHOLD) -> NDArray[np.bool_]:
-    """Which predicted joints are right, ``(P, K)``.
+    """Which predicted joints are correct, ``(P, K)``.
 
-    PCKh of a pair is the share of the annotated joints that are within the threshold. A prediction
-    keeps its best person (the first on a tie), a person takes the prediction that fits it best
-    (again the first, whatever the scores); a joint is right if it belongs to such a pair and is
-    within the threshold.
+    The PCKh of a pair is the share of the annotated joints within the threshold. Each prediction
+    chooses the person with the highest PCKh, and each person chooses the best of those predictions;
+    ties go to the first, whatever the scores. A joint is correct if it belongs to such a pair and
+    is within the threshold.
     """
     people = len(frame.truth)
     found = len(frame.points)
@@ -43,7 +43,7 @@ def match_by_pckh(frame: Frame, threshold: float = THRESHOLD) -> NDArray[np.bool
 
 
 def rank_joints(frames: list[Frame], joints: int, threshold: float = THRESHOLD) -> list[Ranked]:
-    """Match lists, one a joint, with frames as the units."""
+    """One match list per joint, with frames as the units."""
     right = np.concatenate(
         [match_by_pckh(frame, threshold) for frame in frames] or [np.zeros((0, joints), bool)]
     )
@@ -69,12 +69,12 @@ def rank_joints(frames: list[Frame], joints: int, threshold: float = THRESHOLD) 
 
 
 def mean_ap(ranked: list[Ranked], weights: NDArray[np.float64] | None = None) -> float:
-    """Mean AP over the joints in percent; ``weights`` is one number a frame."""
+    """Mean AP over the joints in percent; ``weights`` has one number per frame."""
     return float(np.mean([joint.area_under_curve(weights)[0] for joint in ranked]) * 100)
 
 
 def joint_figures(ranked: list[Ranked]) -> dict[str, list[Any]]:
-    """Figures of every joint: AP, last precision and recall (percent), and the counts behind them."""
+    """AP, final precision and recall per joint in percent, and the underlying counts."""
     found = [int(joint.hits.sum()) for joint in ranked]
     predicted = [len(joint.scores) for joint in ranked]
     annotated = [int(joint.truths.sum()) for joint in ranked]
@@ -93,7 +93,7 @@ def joint_figures(ranked: list[Ranked]) -> dict[str, list[Any]]:
 
 
 def group_means(footage: Footage, values: list[float]) -> dict[str, float]:
-    """Means of a figure over the joints of head, shoulder ... ankle."""
+    """Means of a figure over the joints of each group: head, shoulder, ..., ankle."""
     groups = footage.groups()
     return {
         group: float(np.mean([values[i] for i in members]))

@@ -1,4 +1,4 @@
-"""Object keypoint similarity between annotated people and predicted poses."""
+"""Object keypoint similarity (OKS) between annotated people and predicted poses."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ def keypoint_similarity(
 
     Returns:
         ``(G, P, K)`` in [0, 1]; NaN where the joint is not annotated, 0 where only the prediction
-        lacks it.
+        is missing.
 
     Source: COCO keypoint evaluation.
     """
@@ -34,7 +34,7 @@ def keypoint_similarity(
 
 
 def oks(truth: ArrayLike, points: ArrayLike, areas: ArrayLike, sigmas: ArrayLike) -> Floats:
-    """Mean similarity ``(G, P)`` over the annotated joints; 0 for a person without any."""
+    """OKS ``(G, P)``: mean similarity over the annotated joints; 0 for a person without any."""
     similarity = keypoint_similarity(truth, points, areas, sigmas)
     annotated = np.isfinite(similarity)
     result: Floats = np.where(annotated, similarity, 0).sum(axis=2) / np.maximum(

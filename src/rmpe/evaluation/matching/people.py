@@ -1,4 +1,7 @@
-"""Which detection belongs to which annotated person, for looking at errors (AP matches anew at every threshold)."""
+"""One-to-one matching of detections with annotated people, for error analysis.
+
+AP does not use it: there matching is repeated at every threshold.
+"""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -9,9 +12,9 @@ from numpy.typing import NDArray
 from rmpe.evaluation.files.submissions import People, Record
 from rmpe.evaluation.matching.oks import oks
 
-# COCO looks at no more detections of an image.
+# Largest number of detections per image, as in COCO.
 MOST = 20
-# A detection less similar than this has nothing to do with a person.
+# Smallest OKS of a match.
 SMALLEST_OKS = 0.1
 
 
@@ -21,11 +24,11 @@ class ImageMatch:
 
     Attributes:
         image_id: The image.
-        truth: Annotations of people who count: no crowds, with labelled joints.
+        truth: Annotations of counted people: not crowds, with labelled joints.
         ignored: The other annotations.
         found: Detections, best first.
         similarity: OKS ``(G, P)``.
-        match: ``(G,)`` index of each person's detection, -1 = missed.
+        detection: ``(G,)``, index of each person's detection; -1 if missed.
     """
 
     image_id: int
@@ -33,22 +36,22 @@ class ImageMatch:
     ignored: list[Record]
     found: list[Record]
     similarity: NDArray[np.float64]
-    match: NDArray[np.int64]
+    detection: NDArray[np.int64]
 
 
 def match_people(
     people: People, results: list[Record], sigmas: tuple[float, ...], min_score: float = 0.0
 ) -> list[ImageMatch]:
-    """Match detections, best first, each to the most similar person who is still free.
+    """Match each detection, best first, with the most similar person who is not yet matched.
 
     Args:
         people: The annotations.
         results: Checked detections.
         sigmas: OKS constants of the joints.
-        min_score: Detections below are left out.
+        min_score: Detections with a lower score are left out.
 
     Returns:
-        One match an image, in the order of ``people.image_ids``.
+        One match per image, in the order of ``people.image_ids``.
 
     Source: Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation
     (ICCV 2017).
@@ -61,11 +64,12 @@ def match_people(
         if result["score"] >= min_score:
             detections[result["image_id"]].append(result)
     return [
-        _match(image, annotations[image], detections[image], sigmas) for image in people.image_ids
+        _match_image(image, annotations[image], detections[image], sigmas)
+        for image in people.image_ids
     ]
 
 
-def _match(
+def _match_image(
     image_id: int, annotations: list[Record], found: list[Record], sigmas: tuple[float, ...]
 ) -> ImageMatch:
     counts = [not a["iscrowd"] and a.get("num_keypoints", 0) > 0 for a in annotations]
@@ -74,12 +78,12 @@ def _match(
     found = sorted(found, key=lambda result: -result["score"])[:MOST]
     areas = [a["area"] for a in truth]
     similarity = oks(joints_of(truth, len(sigmas)), joints_of(found, len(sigmas)), areas, sigmas)
-    match = np.full(len(truth), -1, np.int64)
+    detection = np.full(len(truth), -1, np.int64)
     for index in range(len(found) if truth else 0):
-        free = np.where(match < 0, similarity[:, index], -1)
+        free = np.where(detection < 0, similarity[:, index], -1)
         if free.max() >= SMALLEST_OKS:
-            match[free.argmax()] = index
-    return ImageMatch(image_id, truth, ignored, found, similarity, match)
+            detection[free.argmax()] = index
+    return ImageMatch(image_id, truth, ignored, found, similarity, detection)
 
 
 def joints_of(records: list[Record], joints: int) -> NDArray[np.float64]:

@@ -1,9 +1,7 @@
-"""Average precision from match lists: detections matched once, ranked by score, weighted by image
-at will.
+"""Average precision from match lists that are ranked by score, with a weight per image.
 
-An image of weight 2 counts as if it were there twice, one of weight 0 as if it were missing. So the
-figure of a bootstrap sample, or of the crowded images only, costs one cumulative sum and no new
-matching.
+An image of weight 2 counts twice, and one of weight 0 is left out. The AP of a bootstrap sample or
+of a subset of the images therefore needs one cumulative sum and no new matching.
 """
 
 from dataclasses import dataclass
@@ -19,14 +17,14 @@ RECALLS = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Detections in falling order of their scores, with what each was matched to.
+    """Detections by descending score, with their match results.
 
     Attributes:
-        scores: ``(D,)``, falling.
-        image: ``(D,)`` index of the image (or other unit that is resampled) a detection lies in.
-        hits: ``(T, D)`` whether it found a person, for each of T thresholds.
-        counted: ``(T, D)`` False where the protocol ignores the detection.
-        truths: ``(I,)`` persons (or joints) to be found in each image.
+        scores: ``(D,)``, descending.
+        image: ``(D,)``, index of the image (or other resampled unit) of each detection.
+        hits: ``(T, D)``, whether the detection matches a person, for each of T thresholds.
+        counted: ``(T, D)``, false where the protocol ignores the detection.
+        truths: ``(I,)``, number of annotated people (or joints) in each image.
     """
 
     scores: Floats
@@ -44,7 +42,7 @@ class Ranked:
         counted: ArrayLike,
         truths: ArrayLike,
     ) -> "Ranked":
-        """Rank unsorted detections; equal scores keep their order, as COCO's own stable sort does."""
+        """Rank unsorted detections; the sort is stable, as in COCO."""
         values = np.asarray(scores, np.float64)
         order = np.argsort(-values, kind="stable")
         return cls(
@@ -56,7 +54,7 @@ class Ranked:
         )
 
     def curve(self, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-        """Recall and precision ``(T, D)`` after every detection; ``weights`` is one number an image ``(I,)``."""
+        """Recall and precision ``(T, D)`` after each detection; ``weights`` ``(I,)`` per image."""
         image_weight = (
             np.ones(len(self.truths)) if weights is None else np.asarray(weights, np.float64)
         )
@@ -67,7 +65,10 @@ class Ranked:
         return recall, found / (total + np.spacing(1))
 
     def interpolated_precision(self, weights: ArrayLike | None = None) -> Floats:
-        """Precision ``(T, 101)`` at `RECALLS`, as COCO has it: the best precision at that recall or beyond, else 0."""
+        """COCO's interpolated precision ``(T, 101)`` at `RECALLS`.
+
+        It is the highest precision at that recall or beyond, or 0 if the recall is not reached.
+        """
         recall, precision = self.curve(weights)
         result = np.zeros((len(recall), len(RECALLS)))
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
@@ -78,7 +79,7 @@ class Ranked:
         return result
 
     def coco_ap(self, weights: ArrayLike | None = None) -> float:
-        """COCO's AP, the mean over thresholds and 101 recalls; -1 where there is nobody to be found."""
+        """COCO's AP, the mean over thresholds and 101 recalls; -1 without annotated people."""
         image_weight = (
             np.ones(len(self.truths)) if weights is None else np.asarray(weights, np.float64)
         )
@@ -89,7 +90,7 @@ class Ranked:
         )
 
     def area_under_curve(self, weights: ArrayLike | None = None) -> Floats:
-        """AP ``(T,)`` as PASCAL VOC 2010 has it: the area under the precision envelope at every recall step."""
+        """AP ``(T,)`` of PASCAL VOC 2010: the area under the precision envelope."""
         recall, precision = self.curve(weights)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         return np.sum(np.diff(recall, axis=1, prepend=0) * envelope, axis=1)

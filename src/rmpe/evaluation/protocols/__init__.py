@@ -1,1 +1,1 @@
-"""One benchmark's rules a module."""
+"""Evaluation protocols, one module per benchmark."""

@@ -1,8 +1,6 @@
-"""COCO keypoints and person boxes, evaluated by hotcoco (or pycocotools where that is not
-installed).
+"""COCO keypoints and person boxes, evaluated by hotcoco or else pycocotools.
 
-The library matches; we read its match lists, so that subsets and bootstrap samples need no second
-matching.
+The library does the matching. Subsets and bootstrap samples reuse its match lists.
 """
 
 import contextlib
@@ -28,13 +26,13 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 @dataclass(frozen=True, eq=False)
 class CocoEvaluation:
-    """What one results file scores.
+    """The evaluation of one results file.
 
     Attributes:
-        figures: COCO's numbers in [0, 1], -1 where not defined.
-        precision: ``(10, 101)`` interpolated precision a threshold, all sizes.
+        figures: COCO's figures in [0, 1]; -1 where undefined.
+        precision: ``(10, 101)``, interpolated precision per threshold, all sizes.
         people: The annotations.
-        run_on: The library's own evaluation of some of the images, by their ids.
+        run_on: Runs the library's evaluation on the images with the given ids.
     """
 
     figures: dict[str, Any]
@@ -43,7 +41,7 @@ class CocoEvaluation:
     run_on: Callable[[list[int]], Any]
 
     def ap_of(self, image_ids: list[int]) -> float:
-        """AP over some of the images; -1 where nobody is to be found in them."""
+        """AP over some of the images; -1 if they contain no annotated people."""
         return (
             _mean(np.asarray(self.run_on(image_ids).eval["precision"])[..., 0, 0, -1])
             if image_ids
@@ -52,12 +50,12 @@ class CocoEvaluation:
 
     @cached_property
     def ranked(self) -> dict[str, Ranked]:
-        """Match lists a size (``all``, ``medium``, ...), images in the order of ``people.image_ids``."""
+        """Match lists per size (``all``, ``medium``, ...), in the order of ``people.image_ids``."""
         return {size: _ranked(records) for size, records in self._by_size.items()}
 
     @cached_property
     def found(self) -> dict[int, NDArray[np.bool_]]:
-        """For every counted person's annotation id, at which of the 10 thresholds it was found ``(10,)``."""
+        """Whether each counted person, by annotation id, is found at each threshold ``(10,)``."""
         annotations = self.people.annotations
         return {
             annotations[number - 1]["id"]: found
@@ -66,16 +64,14 @@ class CocoEvaluation:
 
     @cached_property
     def _by_size(self) -> dict[str, list[dict[str, Any] | None]]:
-        """Match records a size, in the order of the images; None where an image has neither people
-        nor detections.
+        """Match records per size, in the order of the images.
 
-        Slow with hotcoco, which has to turn its records into Python's: so they are only read when
-        asked for.
+        A record is None if the image has neither people nor detections. The records are read on
+        demand, because hotcoco has to convert them to Python objects, which is slow.
         """
         images = self.people.image_ids
         run = self.run_on(images)
-        # The two libraries order their records differently, so each is found by what it says of
-        # itself.
+        # The two libraries order records differently, so look them up by size and image.
         found = {
             (tuple(record["aRng"]), record["image_id"]): record for record in run.evalImgs if record
         }
@@ -85,7 +81,7 @@ class CocoEvaluation:
         }
 
 
-def evaluate(
+def evaluate_coco(
     people: People,
     results: list[Record],
     kind: Kind = "keypoints",
@@ -95,11 +91,11 @@ def evaluate(
     """Evaluate checked results.
 
     Args:
-        people: Annotations, from `rmpe.evaluation.files.submissions.check_people`.
-        results: Detections, from `rmpe.evaluation.files.submissions.check_results`.
-        kind: What is measured.
+        people: Annotations from `rmpe.evaluation.files.submissions.check_people`.
+        results: Detections from `rmpe.evaluation.files.submissions.check_results`.
+        kind: Whether to evaluate keypoints or boxes.
         sigmas: OKS constants of the joints; COCO's 17 if None.
-        engine: Which library; hotcoco if it is there, else pycocotools, if None.
+        engine: The library; if None, hotcoco if it is installed, else pycocotools.
 
     Raises:
         RmpeError: If neither library is installed.
@@ -127,12 +123,12 @@ def evaluate(
 
 
 def _silence() -> contextlib.AbstractContextManager[Any]:
-    """Pycocotools prints its progress."""
+    """Discard the progress output of pycocotools."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
 def _library(engine: Engine | None) -> tuple[Any, Any]:
-    """The classes ``COCO`` and ``COCOeval``; hotcoco has both names of pycocotools."""
+    """The classes ``COCO`` and ``COCOeval``; hotcoco uses the same names as pycocotools."""
     modules = {
         "hotcoco": ("hotcoco", "hotcoco"),
         "pycocotools": ("pycocotools.coco", "pycocotools.cocoeval"),
@@ -147,7 +143,10 @@ def _library(engine: Engine | None) -> tuple[Any, Any]:
 
 
 def _bare(results: list[Record], kind: Kind) -> list[Record]:
-    """Only what is measured: pycocotools takes a pose's area from its ``bbox`` if it has one, which moves AP_medium."""
+    """The results with only the fields that are evaluated.
+
+    Given a ``bbox``, pycocotools would compute a pose's area from it, which changes AP_medium.
+    """
     return [
         {key: result[key] for key in ("image_id", "category_id", "score", kind)}
         for result in results
@@ -155,8 +154,8 @@ def _bare(results: list[Record], kind: Kind) -> list[Record]:
 
 
 def _datasets(dataset_class: Any, people: People, results: list[Record]) -> tuple[Any, Any]:
-    """Annotations and detections as the library's own objects; it writes into its records, so they are copies."""
-    # Numbered from 1, because pycocotools takes a match with annotation 0 for no match.
+    """Annotations and detections as objects of the library, from copies that it may modify."""
+    # Ids start at 1, because pycocotools treats a match with annotation 0 as no match.
     annotations = [
         annotation | {"id": number} for number, annotation in enumerate(people.annotations, 1)
     ]
@@ -214,7 +213,7 @@ def _found(records: list[dict[str, Any] | None]) -> dict[int, NDArray[np.bool_]]
 
 
 def _mean(table: NDArray[np.float64]) -> float:
-    """Mean of the defined entries (COCO writes -1 elsewhere), -1 if there are none."""
+    """Mean of the defined entries (undefined ones are -1); -1 if there are none."""
     defined = table[table > -1]
     return float(defined.mean()) if len(defined) else -1.0
 

@@ -1,4 +1,4 @@
-"""How crowded an image is, and figures by crowding.
+"""The crowd index of images, and AP by crowding.
 
 Source: Li et al., CrowdPose (CVPR 2019), section 4.1: the crowd index.
 """
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from rmpe.evaluation.files.submissions import People, Record
 from rmpe.evaluation.protocols.coco import CocoEvaluation
 
-# Crowd index from (included) to (left out): CrowdPose's own three levels.
+# CrowdPose's three levels of the crowd index; lower bound inclusive, upper bound exclusive.
 LEVELS = {"easy": (0.0, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
 
 
 def crowd_index(people: list[Record]) -> float:
-    """Mean over the people of an image of (others' joints inside my box) / (my joints).
+    """Mean over the people of an image of (others' joints inside the person's box) / (own joints).
 
     Args:
         people: COCO annotations of one image; crowd regions and people without labelled joints are
-            passed over.
+            skipped.
 
     Returns:
-        The index, 0 for an image without overlaps and without people.
+        The index; 0 for an image without overlaps or without people.
 
-    Source: Li et al. (2019), the crowd index. Differs: not capped at 1, as the released values are
-    not.
+    Source: Li et al. (2019), the crowd index.
+    Differs: not capped at 1, like the released values.
     """
     counted = [
         person for person in people if not person["iscrowd"] and person.get("num_keypoints", 0) > 0
@@ -50,7 +50,7 @@ def crowd_index(people: list[Record]) -> float:
 
 
 def image_crowding(people: People) -> NDArray[np.float64]:
-    """Crowd index of every image in the order of ``people.image_ids``: the file's ``crowdIndex``, else computed."""
+    """Crowd index of each of ``people.image_ids``: the file's ``crowdIndex``, or else computed."""
     given = {image["id"]: image.get("crowdIndex") for image in people.images}
     by_image = defaultdict(list)
     for annotation in people.annotations:
@@ -64,12 +64,12 @@ def image_crowding(people: People) -> NDArray[np.float64]:
 
 
 def levels(crowding: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
-    """Which images are easy, medium and hard, from their crowd indices."""
+    """Masks of the easy, medium and hard images, from their crowd indices."""
     return {name: (crowding >= low) & (crowding < high) for name, (low, high) in LEVELS.items()}
 
 
 def ap_by_crowding(evaluation: CocoEvaluation, crowding: NDArray[np.float64]) -> dict[str, float]:
-    """AP over the easy, the medium and the hard images only; -1 where a level has nobody."""
+    """AP over the easy, medium and hard images separately; -1 for a level without people."""
     images = np.array(evaluation.people.image_ids)
     return {
         name: evaluation.ap_of(images[chosen].tolist()) for name, chosen in levels(crowding).items()

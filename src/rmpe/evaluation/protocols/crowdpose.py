@@ -1,7 +1,7 @@
 """CrowdPose: OKS with its own constants and areas, and AP by crowding.
 
-Source: Li et al., CrowdPose (CVPR 2019); the rules of its released evaluation as
-``docs/evaluation.md`` lists them.
+Source: Li et al., CrowdPose (CVPR 2019), and its released evaluation code;
+``docs/evaluation.md`` lists the rules.
 """
 
 from dataclasses import replace
@@ -14,17 +14,17 @@ from rmpe.evaluation.protocols.crowding import ap_by_crowding, image_crowding, l
 from rmpe.skeletons import load_skeleton
 
 
-def evaluate(
+def evaluate_crowdpose(
     people: People, results: list[Record], engine: coco.Engine | None = None
 ) -> tuple[dict[str, Any], coco.CocoEvaluation]:
     """Evaluate checked results by CrowdPose's protocol.
 
-    A person's area is 0.53 times the box, whatever the file says; sizes are not told apart. Images
-    without ``crowdIndex`` get it computed.
+    A person's area is 0.53 times the box area, whatever the file says; there are no size classes.
+    The crowd index is computed for images without ``crowdIndex``.
 
     Returns:
-        CrowdPose's figures (fractions, unrounded, and the levels rounded to four digits as the
-        released tool reports them), and the evaluation they came from.
+        CrowdPose's figures as fractions (the levels also rounded to four digits, as in the released
+        tool), and the underlying evaluation.
 
     Raises:
         DataError: If the people do not have CrowdPose's 14 joints.
@@ -34,7 +34,7 @@ def evaluate(
         raise DataError(
             f"CrowdPose annotations have {len(skeleton)} joints, these have {people.joints}"
         )
-    evaluation = coco.evaluate(
+    evaluation = coco.evaluate_coco(
         with_box_areas(people), results, "keypoints", skeleton.sigmas, engine
     )
     crowding = image_crowding(people)
@@ -50,7 +50,7 @@ def evaluate(
 
 
 def with_box_areas(people: People) -> People:
-    """The same people with CrowdPose's areas: 0.53 times the box."""
+    """The same people with CrowdPose's areas: 0.53 times the box area."""
     areas = [
         BOX_SHARE * annotation["bbox"][2] * annotation["bbox"][3]
         for annotation in people.annotations

@@ -6,8 +6,8 @@ from rmpe.evaluation.files.frames import Footage
 from rmpe.evaluation.matching.joint_ap import group_means, joint_figures, mean_ap, rank_joints
 
 
-def evaluate(footage: Footage) -> dict[str, Any]:
-    """MPII's figures in percent: ``AP`` of every joint, ``group_AP``, ``total_AP_14`` and the counts behind them."""
+def evaluate_mpii(footage: Footage) -> dict[str, Any]:
+    """MPII's figures in percent: ``AP`` per joint, ``group_AP``, ``total_AP_14``, and counts."""
     ranked = rank_joints(footage.frames, len(footage.joint_names))
     by_joint = joint_figures(ranked)
     figures: dict[str, Any] = {

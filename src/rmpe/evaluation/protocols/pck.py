@@ -1,4 +1,4 @@
-"""PCKh for single people: the share of joints within half a head size, each person's prediction being known."""
+"""PCKh of single people: the share of joints within half a head size, with known assignment."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from rmpe.skeletons import Skeleton
 
 THRESHOLDS = np.arange(11) / 20
 GROUPS = ("head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-# MPII's tables leave these two out.
+# MPII's tables omit these joints.
 LEFT_OUT = ("pelvis", "thorax")
 
 
-def evaluate(
+def evaluate_pckh(
     truth: ArrayLike,
     points: ArrayLike,
     head_sizes: ArrayLike,
@@ -25,22 +25,22 @@ def evaluate(
 
     Args:
         truth: ``(N, K, 2)`` annotated joints in pixels.
-        points: ``(N, K, 2)`` predicted joints; a joint that is NaN is not found.
+        points: ``(N, K, 2)`` predicted joints; NaN for a joint that is not found.
         head_sizes: ``(N,)`` in pixels.
-        annotated: ``(N, K)`` which joints count.
-        skeleton: What the joints are.
+        annotated: ``(N, K)``, true where a joint is counted.
+        skeleton: Names of the joints.
 
     Returns:
-        ``pckh50_plain`` and ``n_annotated`` a joint, ``pckh_curve`` a joint and threshold, means
-        over joints (``mean14_of_joints``) and over pooled joints (``pooled14``, ``pooled16``,
+        ``pckh50_plain`` and ``n_annotated`` per joint, ``pckh_curve`` per joint and threshold,
+        means over joints (``mean14_of_joints``) and over pooled joints (``pooled14``, ``pooled16``,
         ``group_pooled``).
 
     Raises:
-        DataError: If the shapes do not fit together or an annotated joint or head size is not
-            usable.
+        DataError: If the shapes are inconsistent, an annotated joint is not finite, or a head size
+            is not positive.
 
-    Source: Andriluka et al., MPII (CVPR 2014). Differs: a joint whose error is exactly 0 counts,
-        which the released MATLAB code leaves out.
+    Source: Andriluka et al., MPII (CVPR 2014).
+    Differs: joints with an error of exactly 0 are counted; the released MATLAB code omits them.
     """
     close, counted = hits(truth, points, head_sizes, annotated)
     if counted.shape[1] != len(skeleton):
@@ -71,14 +71,13 @@ def evaluate(
 def hits(
     truth: ArrayLike, points: ArrayLike, head_sizes: ArrayLike, annotated: ArrayLike
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which joints are within each threshold ``(11, N, K)``, and which count ``(N, K)``."""
+    """Masks of the joints within each threshold ``(11, N, K)`` and of counted joints ``(N, K)``."""
     arrays = [np.asarray(array, np.float64) for array in (truth, points, head_sizes)]
     counted = np.asarray(annotated, bool)
     people, joints = counted.shape
     if [array.shape for array in arrays] != [(people, joints, 2), (people, joints, 2), (people,)]:
-        raise DataError(
-            f"PCKh: shapes do not fit together: {[array.shape for array in arrays]} and {counted.shape}"
-        )
+        shapes = [array.shape for array in arrays]
+        raise DataError(f"PCKh: inconsistent shapes: {shapes} and {counted.shape}")
     if not (np.all(arrays[2] > 0) and np.isfinite(arrays[0][counted]).all()):
         raise DataError("PCKh: head sizes must be positive and annotated joints finite")
     distance = np.linalg.norm(arrays[0] - arrays[1], axis=2) / arrays[2][:, None]

@@ -1,9 +1,8 @@
 """PoseTrack: AP per joint, CLEAR MOT per joint, and HOTA over people.
 
-Two counts of the same tracks are given: as the released poseval counts (it leaves out the last
-frame of every sequence, and takes a frame without predictions for one missed person), so that
-figures compare with published ones, and with all frames counted properly, under
-``clean_all_frames``.
+Tracks are counted twice. The main figures follow the released poseval, for comparison with
+published ones: it skips the last frame of every sequence and counts a frame without predictions as
+one missed person. ``clean_all_frames`` counts all frames without these exceptions.
 """
 
 from typing import Any
@@ -18,14 +17,14 @@ from rmpe.evaluation.matching.joint_ap import group_means, joint_figures, mean_a
 from rmpe.skeletons import load_skeleton
 
 
-def evaluate(footage: Footage) -> dict[str, Any]:
-    """PoseTrack's figures in percent, lists in the order of the joints.
+def evaluate_posetrack(footage: Footage) -> dict[str, Any]:
+    """PoseTrack's figures in percent; lists are in the order of the joints.
 
-    Predictions without track ids take no part in tracking; that is said in ``footage.warnings``.
-    Where none has one, the tracking figures are left out.
+    Predictions without track ids are ignored in the tracking figures, with a warning in
+    ``footage.warnings``. If no prediction has a track id, there are no tracking figures.
     """
     joints = len(footage.joint_names)
-    # As in poseval, frames without annotated people are left out together with their predictions.
+    # As in poseval, frames without annotated people are skipped with their predictions.
     ranked = rank_joints([frame for frame in footage.frames if len(frame.truth)], joints)
     by_joint = joint_figures(ranked)
     figures: dict[str, Any] = {
@@ -49,11 +48,11 @@ def _tracking(footage: Footage, joints: int) -> dict[str, Any]:
         for sequence in footage.sequences
     }
     reference = {
-        name: clear_mot.count(frames[:-1], joints, empty_as_one=True)
+        name: clear_mot.count_mot(frames[:-1], joints, empty_as_one=True)
         for name, frames in videos.items()
     }
-    clean = [clear_mot.count(frames, joints) for frames in videos.values()]
-    people = [hota.count(frames, sigmas_of(footage)) for frames in videos.values()]
+    clean = [clear_mot.count_mot(frames, joints) for frames in videos.values()]
+    people = [hota.count_hota(frames, sigmas_of(footage)) for frames in videos.values()]
     per_sequence = {name: counts.figures() for name, counts in reference.items()}
     return (
         sum(reference.values(), MotCounts.zero(joints)).figures()

@@ -1,1 +1,1 @@
-"""Person detectors as nets."""
+"""Person detectors in PyTorch."""

@@ -1,4 +1,4 @@
-"""Boxes as tensors, xyxy in any frame: overlaps and what is made from them."""
+"""Box arithmetic on tensors (xyxy, any frame): areas, IoU, GIoU."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ def box_areas(boxes: Tensor) -> Tensor:
 
 
 def intersections(a: Tensor, b: Tensor) -> Tensor:
-    """Shared areas ``(...)`` of boxes ``a`` and ``b`` ``(..., 4)``, which broadcast."""
+    """Intersection areas ``(...)`` of boxes ``a`` and ``b`` ``(..., 4)``, which broadcast."""
     low = torch.maximum(a[..., :2], b[..., :2])
     high = torch.minimum(a[..., 2:], b[..., 2:])
     return (high - low).clamp(min=0).prod(dim=-1)
@@ -42,7 +42,7 @@ def paired_giou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def inside(points: Tensor, boxes: Tensor, least: Tensor | float = 0.0) -> Tensor:
-    """Whether points ``(A, 2)`` lie in boxes ``(..., M, 4)`` of sides at least ``least``.
+    """Whether points ``(A, 2)`` lie in boxes ``(..., M, 4)``, extended to ``least`` per side.
 
     Returns:
         ``(..., M, A)`` bool.
@@ -54,6 +54,6 @@ def inside(points: Tensor, boxes: Tensor, least: Tensor | float = 0.0) -> Tensor
 
 
 def corners(boxes: Tensor) -> Tensor:
-    """Boxes ``(..., 4)`` given as middle and sides to xyxy."""
+    """Convert boxes ``(..., 4)`` from centre and sides to xyxy."""
     half = boxes[..., 2:] / 2
     return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], dim=-1)

@@ -1,13 +1,12 @@
-"""A small anchor-free person detector: EfficientNet-Lite backbone, feature pyramid, decoupled
-heads.
+"""A small anchor-free person detector.
 
-Every cell of three grids (strides 8, 16, 32) says how surely a person's box belongs to it and where
-that box lies. No cell is tied to one person's middle, so people who overlap are answered for by
-different cells.
+EfficientNet-Lite backbone, feature pyramid, decoupled heads. Each cell of three grids (strides 8,
+16, 32) predicts a score and a box. Cells are not tied to the centre of a person, so overlapping
+people are predicted by different cells.
 
-Source: backbone EfficientNet-Lite0 (Tan and Le, ICML 2019); pyramid with a way back up (Liu et al.,
-"Path aggregation network", CVPR 2018); boxes and heads like YOLOX (Ge et al., 2021) with one score
-instead of two.
+Source: backbone EfficientNet-Lite0 (Tan and Le, ICML 2019); pyramid with a bottom-up path (Liu et
+al., "Path aggregation network", CVPR 2018); boxes and heads as in YOLOX (Ge et al., 2021) with one
+score instead of two.
 """
 
 import math
@@ -23,18 +22,18 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from rmpe.nets.efficientnet_lite import Conv, EfficientNetLite0
 
 STRIDES: Final = (8, 16, 32)
-# Where training starts: a score of 1 in 100, and a standing person of about 3 x 6 strides.
+# Initial predictions: a score of 0.01, and a standing person of about 3 x 6 strides.
 PRIOR: Final = 0.01
 START_SIDES: Final = (3.0, 6.0)
-# Of the backbone's blocks these are left out: each is a skip plus a correction, so what follows
-# still fits.
+# Blocks of the backbone to omit. Each is a residual block, so the pretrained weights of the next
+# blocks still fit.
 LEFT_OUT: Final = (7, 10)
-# exp() of a box side stays finite in float16.
+# Largest log side, so that exp() stays finite in float16.
 LARGEST_SIDE: Final = 8.0
 
 
 class Detections(NamedTuple):
-    """What the net says; ``A`` cells, finest stride first, rows of the grid one after another.
+    """The net's output for ``A`` cells: finest stride first, each grid in row-major order.
 
     Attributes:
         boxes: ``(B, A, 4)`` xyxy input pixels.
@@ -46,7 +45,9 @@ class Detections(NamedTuple):
 
 
 class PersonDetector(nn.Module):
-    """Images ``(B, 3, H, W)``, normalised, sides multiples of 32, to one box and score a cell.
+    """Predicts one box and one score per cell.
+
+    The input is normalised images ``(B, 3, H, W)`` with sides that are multiples of 32.
 
     Args:
         width: Channels of pyramid and heads.
@@ -92,20 +93,19 @@ class PersonDetector(nn.Module):
         )
 
     def detect(self, images: Tensor) -> Detections:
-        """What `Ssd512` calls so: the answer as boxes and logits."""
+        """The same as `forward`; the method that all detectors share."""
         found: Detections = self(images)
         return found
 
 
 class FoldedBackbone(nn.Module):
-    """EfficientNet-Lite0 down to stride 32, batch norms folded into the convolutions: features at
-    strides 8, 16, 32.
+    """EfficientNet-Lite0 with batch norms folded into the convolutions.
 
-    With few images a step, ImageNet's statistics are better than the batch's; folded they cost
-    nothing.
+    It returns features at strides 8, 16 and 32. With few images per step, ImageNet's statistics are
+    better than those of the batch, and folding makes them free.
 
     Args:
-        left_out: Indices of the residual blocks to leave out.
+        left_out: Indices of the residual blocks to omit.
         pretrained: Start from ImageNet.
     """
 
@@ -158,12 +158,12 @@ def conv(
 
 
 def separable(width: int, kernel: int = 5, stride: int = 1) -> nn.Sequential:
-    """A convolution by depth, then one by pixel."""
+    """A depthwise and a pointwise convolution."""
     return nn.Sequential(conv(width, width, kernel, stride, groups=width), conv(width, width))
 
 
 def head(width: int, depth: int, start: Tensor) -> nn.Sequential:
-    """``depth`` separable convolutions and a linear prediction of ``len(start)`` values, first about ``start``."""
+    """``depth`` separable convolutions and a linear layer whose outputs start near ``start``."""
     predict = nn.Conv2d(width, len(start), 1)
     nn.init.normal_(predict.weight, std=0.01)
     predict.bias = nn.Parameter(start.clone())
@@ -171,7 +171,15 @@ def head(width: int, depth: int, start: Tensor) -> nn.Sequential:
 
 
 def cells(size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Middles ``(A, 2)`` (x, y) in input pixels and strides ``(A, 1)`` of all cells of an input of ``size`` (h, w)."""
+    """Centres and strides of all cells.
+
+    Args:
+        size: (height, width) of the input.
+        device: Device of the results.
+
+    Returns:
+        Centres ``(A, 2)`` as (x, y) in input pixels, and strides ``(A, 1)``.
+    """
     centers = []
     strides = []
     for stride in STRIDES:
@@ -184,7 +192,13 @@ def cells(size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def decode(raw: Tensor, centers: Tensor, strides: Tensor) -> Tensor:
-    """Raw outputs ``(B, A, 4)`` (offset of the middle, logarithm of the sides, in strides) to xyxy input pixels."""
+    """Boxes ``(B, A, 4)`` xyxy in input pixels from raw outputs.
+
+    Args:
+        raw: ``(B, A, 4)``, offset of the centre and logarithm of the sides, in strides.
+        centers: ``(A, 2)`` from `cells`.
+        strides: ``(A, 1)`` from `cells`.
+    """
     middle = centers + raw[..., :2] * strides
     half = raw[..., 2:].clamp(max=LARGEST_SIDE).exp() * strides / 2
     return torch.cat([middle - half, middle + half], dim=-1)

@@ -1,6 +1,6 @@
-"""SSD-512 with one class, person: the detector of the RMPE paper.
+"""SSD-512 with the single class person, the detector of the RMPE paper.
 
-Net, default boxes, matching, loss and sampling crops, in the order of SSD's paper.
+Net, default boxes, matching, loss and patch sampling, in the order of the SSD paper.
 `rmpe.nets.detectors.ssd512_weights` reads published weights.
 
 Source: RMPE, section 4 (a VGG-based SSD-512); SSD: Liu et al., "SSD: Single Shot MultiBox
@@ -20,16 +20,16 @@ from rmpe.nets.detectors.person_detector import Detections
 
 SIZE: Final = 512
 MAPS: Final = (64, 32, 16, 8, 4, 2, 1)
-# Sides of the square default boxes as shares of the input, as published for COCO; the last only
-# bounds the seventh map.
+# Sides of the square default boxes as fractions of the input, as published for COCO. The last value
+# is only the upper scale of the seventh map.
 SCALES: Final = (0.04, 0.10, 0.26, 0.42, 0.58, 0.74, 0.90, 1.06)
 ASPECTS: Final = ((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,))
 VARIANCES: Final = (0.1, 0.1, 0.2, 0.2)
-# Channels of VGG-16's convolutions, stage by stage.
+# Channels of the convolutions of VGG-16, by stage.
 VGG: Final = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 FC: Final = 1024
-# Of each extra stage: channels of the 1x1 convolution, channels, kernel, stride and padding of the
-# next.
+# Each extra stage: channels of the 1x1 convolution; channels, kernel, stride and padding of the
+# second convolution.
 EXTRAS: Final = (
     (256, 512, 3, 2, 1),
     (128, 256, 3, 2, 1),
@@ -45,7 +45,7 @@ PERSON = 1
 
 
 class SsdOutput(NamedTuple):
-    """The net's answer for the ``A`` = 24,564 default boxes.
+    """The net's output for the ``A`` = 24,564 default boxes.
 
     Attributes:
         offsets: ``(B, A, 4)``, see `encode`.
@@ -57,10 +57,10 @@ class SsdOutput(NamedTuple):
 
 
 class Ssd512(nn.Module):
-    """Images ``(B, 3, 512, 512)`` normalised, to offsets and classes of all default boxes.
+    """Maps normalised images ``(B, 3, 512, 512)`` to offsets and classes of all default boxes.
 
     Args:
-        width: Factor of all channels; 1 = the published net.
+        width: Factor of all channel counts; 1 is the published net.
     """
 
     def __init__(self, width: float = 1.0) -> None:
@@ -104,15 +104,15 @@ class Ssd512(nn.Module):
         heads = {*self.box_heads, *self.class_heads}
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                # Xavier as published where a linear output follows; it would fade out in a random
-                # trunk of rectifiers.
+                # Xavier for the linear heads, as published; in a randomly initialised ReLU trunk it
+                # would make the activations vanish.
                 (nn.init.xavier_uniform_ if module in heads else nn.init.kaiming_normal_)(
                     module.weight
                 )
                 module.bias = nn.Parameter(torch.zeros(module.out_channels))
 
     def forward(self, images: Tensor) -> SsdOutput:
-        """The seven maps' predictions, finest first."""
+        """Predictions of the seven maps, finest first."""
         features: Tensor = images
         maps: list[Tensor] = []
         for number, stage in enumerate(self.stages):
@@ -129,14 +129,14 @@ class Ssd512(nn.Module):
         return SsdOutput(torch.cat(offsets, dim=1), torch.cat(classes, dim=1))
 
     def detect(self, images: Tensor) -> Detections:
-        """Boxes in input pixels, and logits: a softmax of two classes is the sigmoid of their difference."""
+        """Boxes in input pixels and logits; a two-class softmax is the sigmoid of a difference."""
         output = self(images)
         boxes = decode(output.offsets, self.defaults) * SIZE
         return Detections(boxes, output.classes[..., PERSON] - output.classes[..., BACKGROUND])
 
 
 class L2Norm(nn.Module):
-    """Features of length 1 at every place, times a learned scale a channel.
+    """Normalises features to length 1 at each position, then scales each channel.
 
     Source: SSD, section 3.1, after Liu et al., "ParseNet", 2015.
     """
@@ -151,15 +151,15 @@ class L2Norm(nn.Module):
 
 
 def _rows(prediction: Tensor, values: int) -> Tensor:
-    """``(B, boxes * values, h, w)`` to ``(B, h * w * boxes, values)``, in the order of `default_boxes`."""
+    """``(B, boxes * values, h, w)`` to ``(B, h * w * boxes, values)``, as in `default_boxes`."""
     return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, values)
 
 
 def default_boxes() -> Tensor:
-    """Middle and sides ``(24564, 4)`` of the default boxes as shares of the input.
+    """Centre and sides ``(24564, 4)`` of the default boxes as fractions of the input.
 
-    Of each cell: the square of this map's scale, the larger square between this scale and the next,
-    then two boxes for each aspect ratio.
+    Each cell has a square of the map's scale, a square at the geometric mean of this scale and the
+    next, and two boxes per aspect ratio.
 
     Source: SSD, section 2.2, "Choosing scales and aspect ratios".
     """
@@ -182,10 +182,13 @@ def default_boxes() -> Tensor:
 
 
 def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
-    """Offsets ``(..., 4)`` of boxes (xyxy, shares of the input) from default boxes (middle, sides),
-    over the variances.
+    """Offsets ``(..., 4)`` of boxes from default boxes, divided by the variances.
 
-    Source: SSD, equation 2; the variances are the authors' code's.
+    Args:
+        boxes: ``(..., 4)`` xyxy, fractions of the input.
+        defaults: ``(..., 4)`` centre and sides.
+
+    Source: SSD, equation 2; the variances are from the authors' code.
     """
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
     sides = boxes[..., 2:] - boxes[..., :2]
@@ -196,24 +199,24 @@ def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
 
 
 def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
-    """The inverse of `encode`: boxes ``(..., 4)`` xyxy, shares of the input."""
+    """The inverse of `encode`: boxes ``(..., 4)`` xyxy, fractions of the input."""
     scaled = offsets * torch.tensor(VARIANCES, device=offsets.device)
     middle = defaults[..., :2] + scaled[..., :2] * defaults[..., 2:]
     return corners(torch.cat([middle, defaults[..., 2:] * scaled[..., 2:].exp()], dim=-1))
 
 
-def match(people: Tensor, defaults: Tensor) -> Tensor:
-    """Which person each default box learns to find.
+def match_defaults(people: Tensor, defaults: Tensor) -> Tensor:
+    """The target person of each default box.
 
-    Every person gets the default box that fits best; then every default box with an IoU above one
-    half gets the person it fits best.
+    Each person is matched with the default box of highest IoU; then each default box with an IoU
+    above one half is matched with its best person.
 
     Args:
-        people: ``(M, 4)`` xyxy, shares of the input.
-        defaults: ``(A, 4)`` middle and sides.
+        people: ``(M, 4)`` xyxy, fractions of the input.
+        defaults: ``(A, 4)`` centre and sides.
 
     Returns:
-        ``(A,)`` int64 index of the person, -1 = background.
+        ``(A,)`` int64, index of the person; -1 is background.
 
     Source: SSD, section 2.2, "Matching strategy".
     """
@@ -223,9 +226,8 @@ def match(people: Tensor, defaults: Tensor) -> Tensor:
     best, person = iou.max(dim=0)
     person = torch.where(best > MATCH, person, -1)
     free = iou.clone()
-    for _ in range(
-        len(people)
-    ):  # the best pair first, so that two people never share their only box
+    # The best pair comes first, so two people never share their only box.
+    for _ in range(len(people)):
         row, column = divmod(int(free.argmax()), len(defaults))
         person[column] = row
         free[row] = -1
@@ -236,20 +238,20 @@ def match(people: Tensor, defaults: Tensor) -> Tensor:
 def ssd_loss(
     output: SsdOutput, defaults: Tensor, people: Sequence[Tensor], ignored: Sequence[Tensor]
 ) -> dict[str, Tensor]:
-    """Class and box loss, each over the number of matched default boxes.
+    """Class and box losses, each divided by the number of matched default boxes.
 
     Args:
-        output: The net's answer.
-        defaults: ``(A, 4)`` middle and sides.
-        people: One ``(M, 4)`` an image, xyxy, shares of the input.
-        ignored: One ``(R, 4)`` an image, regions; background boxes whose middle lies in one are
+        output: The net's output.
+        defaults: ``(A, 4)`` centre and sides.
+        people: One ``(M, 4)`` per image, xyxy, fractions of the input.
+        ignored: One ``(R, 4)`` per image; background boxes with their centre in such a region are
             never negatives.
 
     Source: SSD, equations 1 and 2, and section 2.2, "Hard negative mining".
-    Differs: an image with nobody in it gives as many negatives as one with a single matched box; in
-        the paper it would teach nothing.
+    Differs: an image without people contributes as many negatives as one with a single matched box;
+        in the paper it contributes nothing.
     """
-    person = torch.stack([match(boxes, defaults) for boxes in people])
+    person = torch.stack([match_defaults(boxes, defaults) for boxes in people])
     matched = person >= 0
     entropy = F.cross_entropy(output.classes.transpose(1, 2), matched.long(), reduction="none")
     silent = torch.stack([inside(defaults[:, :2], regions).any(dim=0) for regions in ignored])
@@ -273,23 +275,21 @@ def ssd_loss(
     }
 
 
-# Least overlaps that a sampled patch may be asked to have with a person; None = the whole photo, 0
-# = any patch.
+# Choices for the minimum IoU of a patch with a person; None is the whole photo, 0 is any patch.
 PATCHES: Final = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 PATCH_SIDE: Final = (0.3, 1.0)
 TRIES: Final = 50
 
 
 def sample_patch(people: Tensor, generator: torch.Generator) -> Tensor:
-    """A part of a photo to train on: all of it, or one that overlaps somebody by at least a drawn
-    IoU.
+    """Sample a training patch: the whole photo, or a patch with a minimum IoU with a person.
 
     Args:
-        people: ``(M, 4)`` xyxy, shares of the photo.
+        people: ``(M, 4)`` xyxy, fractions of the photo.
         generator: Source of randomness.
 
     Returns:
-        The patch ``(4,)`` xyxy, shares of the photo; all of it if no try fits.
+        The patch ``(4,)`` xyxy, fractions of the photo; the whole photo if no try succeeds.
 
     Source: SSD, section 2.2, "Data augmentation"; the smallest side is 0.3 as in the authors' code
     (paper: 0.1).
@@ -300,7 +300,7 @@ def sample_patch(people: Tensor, generator: torch.Generator) -> Tensor:
         return whole
     low, high = PATCH_SIDE
     scale = low + (high - low) * torch.rand(TRIES, generator=generator)
-    # Aspect ratios from 1/2 to 2, as far as the patch stays inside the photo.
+    # Aspect ratios from 1/2 to 2, limited so that the patch stays inside the photo.
     root = torch.maximum(torch.tensor(0.5), scale**2)
     aspect = root + (torch.minimum(torch.tensor(2.0), scale**-2) - root) * torch.rand(
         TRIES, generator=generator

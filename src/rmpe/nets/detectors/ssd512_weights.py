@@ -1,4 +1,4 @@
-"""VGG-16 and SSD-512 weights that people have, whoever named the tensors, for `rmpe.nets.detectors.ssd512`."""
+"""Published VGG-16 and SSD-512 weights in various layouts, for `rmpe.nets.detectors.ssd512`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rmpe.errors import ModelError
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.detectors.ssd512 import ASPECTS, EXTRAS, FC, MAPS, VGG, Ssd512
 
-# What published weights take from pixels and divide them by; RGB, 0..255 scale.
+# Pixel mean and deviation of published weights; RGB, 0..255 scale.
 CAFFE_MEAN: Final = (123.0, 117.0, 104.0)
 TORCHVISION_MEAN: Final = (123.675, 116.28, 103.53)
 TORCHVISION_SD: Final = (58.395, 57.12, 57.375)
@@ -19,13 +19,13 @@ TORCHVISION_SD: Final = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of published weights.
+    """The outcome of loading published weights.
 
     Attributes:
-        layout: Whose names the file uses.
-        loaded: Our parameters that were filled.
-        missing: Our parameters that stay at their random start.
-        unused: Tensors of the file that nothing took.
+        layout: Naming scheme of the file.
+        loaded: Parameters of the net that were loaded.
+        missing: Parameters of the net that keep their random initialisation.
+        unused: Tensors of the file that were not used.
     """
 
     layout: str
@@ -35,35 +35,23 @@ class LoadReport:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.layout} weights: {len(self.loaded)} tensors loaded, {len(self.missing)} of ours left random"
+            f"{self.layout} weights: {len(self.loaded)} tensors loaded,"
+            f" {len(self.missing)} left random"
         ]
         lines += [f"  left random: {name}" for name in self.missing]
         return "\n".join([*lines, *(f"  unused: {name}" for name in self.unused)])
 
 
 def _layouts() -> dict[str, dict[str, str]]:
-    """Layout -> our module -> theirs; looked through in this order."""
+    """For each layout, in order of preference, a map from our module names to the file's."""
     vgg = [
         f"stages.{stage}.{2 * layer}"
         for stage, layers in enumerate(VGG)
         for layer in range(len(layers))
     ]
     extras = [f"extras.{stage}.{layer}" for stage in range(len(EXTRAS)) for layer in (0, 2)]
-    places = (
-        0,
-        2,
-        5,
-        7,
-        10,
-        12,
-        14,
-        17,
-        19,
-        21,
-        24,
-        26,
-        28,
-    )  # of the convolutions among VGG-16's layers
+    # Indices of the convolutions among VGG-16's layers.
+    places = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
     numbered = [*places, 31, 33]
     base = [*vgg, "fc.0", "fc.2"]
     rest = ["norm", *extras]
@@ -115,21 +103,21 @@ def _layouts() -> dict[str, dict[str, str]]:
 
 
 def load_published(net: Ssd512, state: Mapping[str, Tensor], person: int = 1) -> LoadReport:
-    """Fill the full-width net with VGG-16 or SSD-512 weights, whoever named them.
+    """Load VGG-16 or SSD-512 weights of any known layout into the full-width net.
 
-    Fully connected fc6 and fc7 are thinned out to convolutions, heads of many classes are cut down
-    to background and person, and the first convolution is made to expect our pixels: Caffe's
+    Fully connected fc6 and fc7 are subsampled to convolutions, and multi-class heads are reduced to
+    background and person. The first convolution is adapted to our pixel normalisation: Caffe
     weights expect BGR on the 0..255 scale, torchvision's RGB divided by ImageNet's deviation, the
     others RGB on the 0..255 scale.
 
     Args:
-        net: To fill, in place.
-        state: The file's tensors.
-        person: Number of the person class in the file's heads, counting background as 0: 1 for
-            COCO, 15 for VOC.
+        net: The net to fill, in place.
+        state: The tensors of the file.
+        person: Index of the person class in the file's heads, with background 0: 1 for COCO, 15 for
+            VOC.
 
     Raises:
-        ModelError: If the names are of no known layout or a tensor does not fit.
+        ModelError: If the layout is unknown or a tensor has the wrong shape.
 
     Source: SSD, section 3.1: fc6 and fc7 are subsampled.
     """
@@ -147,13 +135,15 @@ def load_published(net: Ssd512, state: Mapping[str, Tensor], person: int = 1) ->
             target = own[f"{module}.{kind}"]
             if tensor.shape != target.shape:
                 raise ModelError(
-                    f"{layout}: {name}.{kind} is {tuple(tensor.shape)}, {module}.{kind} is {tuple(target.shape)}"
+                    f"{layout}: {name}.{kind} is {tuple(tensor.shape)},"
+                    f" {module}.{kind} is {tuple(target.shape)}"
                 )
             target.copy_(tensor)
             loaded.append(f"{module}.{kind}")
     if not loaded:
         raise ModelError(
-            f"these weights are of no known layout ({', '.join(_layouts())}); the first names are {list(state)[:3]}"
+            f"unknown layout of weights (known: {', '.join(_layouts())});"
+            f" the first names are {list(state)[:3]}"
         )
     _to_our_pixels(own, layout)
     missing = tuple(name for name in own if name not in loaded)
@@ -164,7 +154,7 @@ def load_published(net: Ssd512, state: Mapping[str, Tensor], person: int = 1) ->
 
 
 def _converted(module: str, tensor: Tensor, person: int) -> Tensor:
-    """A published tensor in the shape of ours."""
+    """A published tensor, converted to the shape of our parameter."""
     if module == "fc.0" and tensor.ndim == 2:
         tensor = tensor.reshape(-1, VGG[-1][-1], 7, 7)
     if module == "fc.0" and tensor.ndim == 4 and tensor.shape[-1] == 7:
@@ -180,7 +170,7 @@ def _converted(module: str, tensor: Tensor, person: int) -> Tensor:
 
 
 def _to_our_pixels(own: dict[str, Tensor], layout: str) -> None:
-    """Let the first convolution see (pixel - PIXEL_MEAN) / PIXEL_SD, RGB, and answer as it did to its own pixels."""
+    """Adapt the first convolution to inputs (pixel - PIXEL_MEAN) / PIXEL_SD, RGB, in place."""
     weight = own["stages.0.0.weight"]
     bias = own["stages.0.0.bias"]
     mean = torch.tensor(CAFFE_MEAN)

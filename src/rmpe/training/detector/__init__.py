@@ -1,1 +1,1 @@
-"""Training person detectors."""
+"""Training of person detectors."""

@@ -1,8 +1,9 @@
-"""Task-aligned assignment: which cells of a dense detector answer for which person.
+"""Task-aligned assignment of a dense detector's cells to people.
 
-Source: Feng et al., "TOOD: Task-aligned One-stage Object Detection", ICCV 2021, section 3.3: the
-cells whose score and box already agree best with a person learn to find it, and their target score
-is how well they do.
+The cells whose scores and boxes are best aligned with a person are trained to predict it; their
+target score is the quality of that alignment.
+
+Source: Feng et al., "TOOD: Task-aligned One-stage Object Detection", ICCV 2021, section 3.3.
 """
 
 from typing import Final, NamedTuple
@@ -12,20 +13,20 @@ from torch import Tensor
 
 from rmpe.nets.detectors.boxes import EPSILON, inside, pairwise_iou
 
-# Exponents of score and IoU in the alignment, and how many cells learn from one person.
+# Exponents of score and IoU in the alignment, and the number of cells assigned to each person.
 SCORE_POWER: Final = 0.5
 IOU_POWER: Final = 6.0
 CELLS_A_PERSON: Final = 10
-# A person smaller than this many strides is treated as that large when looking for cells inside it.
+# A person smaller than this many strides is treated as that large when searching for cells in it.
 SMALLEST: Final = 1.5
 
 
 class Assignment(NamedTuple):
-    """What each cell learns.
+    """The targets of the cells.
 
     Attributes:
-        person: ``(B, A)`` int64, index of the cell's person; 0 where there is none.
-        quality: ``(B, A)``, the target score in [0, 1]; 0 = background.
+        person: ``(B, A)`` int64, index of the cell's person; 0 if there is none.
+        quality: ``(B, A)``, target score in [0, 1]; 0 is background.
     """
 
     person: Tensor
@@ -41,14 +42,14 @@ def assign(
     Args:
         boxes: ``(B, A, 4)`` predicted boxes, xyxy input pixels.
         scores: ``(B, A)`` predicted scores in [0, 1].
-        centers: ``(A, 2)`` middles of the cells.
+        centers: ``(A, 2)`` centres of the cells.
         strides: ``(A, 1)``.
         people: ``(B, M, 4)`` true boxes, padded.
-        real: ``(B, M)`` bool, which rows of ``people`` are people.
+        real: ``(B, M)`` bool, true for rows of ``people`` that are not padding.
 
     Returns:
-        At most ``CELLS_A_PERSON`` cells a person; a cell wanted by several goes to the one its box
-        fits best.
+        At most ``CELLS_A_PERSON`` cells per person; a cell selected by several people is assigned
+        to the one with the highest IoU.
     """
     overlaps = pairwise_iou(people, boxes)
     allowed = inside(centers, people, strides * SMALLEST) & real[..., None]
@@ -59,7 +60,7 @@ def assign(
     chosen &= torch.zeros_like(chosen).scatter_(1, owner, True)
     alignment = alignment * chosen
     overlaps = overlaps * chosen
-    # The best cell of a person is asked for the IoU it reaches, the others for their share of that.
+    # The best cell's target is the person's highest IoU; the others' are scaled by alignment.
     quality = (
         alignment
         / alignment.amax(dim=-1, keepdim=True).clamp(min=EPSILON**2)

@@ -1,4 +1,4 @@
-"""Detector inputs cut from packed photos on the device: scale, shift, flip, mosaic, colour."""
+"""Augmentation of packed photos on the device: scale, shift, flip, mosaic, colour."""
 
 import math
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from rmpe.training.detector.losses import DetectionTargets
 from rmpe.training.detector.photos import IGNORED, NOTHING, PERSON
 
 GREY: Final = 114.0
-# A person cut by the border teaches only if this much of it is left; thinner ones than this many
-# pixels never do.
+# People are ignored if less than this share of their box is visible, or if a side is shorter than
+# this many pixels.
 VISIBLE_SHARE: Final = 0.3
 THINNEST: Final = 3.0
-# Where the middle of a mosaic may lie, as shares of the input.
+# Range of a mosaic's centre, as fractions of the input.
 MIDDLE: Final = (0.3, 0.7)
 
 
 @dataclass(frozen=True)
 class PhotoAugmentation:
-    """How inputs are drawn.
+    """Options of the augmentation.
 
     Attributes:
         size: (height, width) of the input.
-        scale: Least and largest factor from stored to input pixels.
-        aspect: Largest factor by which width and height are stretched apart.
-        mosaic: Chance that a batch is made of mosaics, four photos an input.
+        scale: Smallest and largest factor from stored to input pixels.
+        aspect: Largest change of the aspect ratio, as a factor.
+        mosaic: Probability that a batch consists of mosaics of four photos per input.
         color: Largest relative change of brightness, contrast and saturation.
     """
 
@@ -56,12 +56,12 @@ class PhotoBatch(NamedTuple):
     kinds: Tensor
 
     def every(self, step: int, start: int) -> "PhotoBatch":
-        """Every ``step``-th photo from ``start`` on."""
+        """Every ``step``-th photo, starting at ``start``."""
         return PhotoBatch(*(field[start::step] for field in self))
 
 
 class Placed(NamedTuple):
-    """Photos drawn on rectangles, with their boxes in pixels of these."""
+    """Photos drawn on rectangles, with boxes in pixels of the rectangles."""
 
     images: Tensor
     boxes: Tensor
@@ -74,10 +74,10 @@ def draw_inputs(
     """A batch of augmented inputs.
 
     Args:
-        photos: One photo an input, or four for a mosaic.
-        how: How.
+        photos: One photo per input, or four for a mosaic.
+        how: The augmentation.
         generator: Source of randomness, on the CPU.
-        mosaic: Whether to lay four photos out in each input.
+        mosaic: Whether each input is a mosaic of four photos.
 
     Returns:
         Images ``(B, 3, H, W)`` float32 on the 0..255 scale and their targets.
@@ -90,16 +90,16 @@ def draw_inputs(
 def draw_patches(
     photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generator
 ) -> tuple[Tensor, DetectionTargets]:
-    """SSD's way: one sampled patch of each photo, stretched to the input and perhaps flipped.
+    """SSD's augmentation: a sampled patch of each photo, stretched to the input, flipped at random.
 
     Args:
-        photos: One photo an input.
-        how: Only ``size`` and ``color`` matter.
+        photos: One photo per input.
+        how: The augmentation; only ``size`` and ``color`` are used.
         generator: Source of randomness, on the CPU.
 
     Source: SSD, section 2.2; see `rmpe.nets.detectors.ssd512.sample_patch`.
-    Differs: who is cut off too much is ignored, by the rule of `draw_inputs`, instead of whoever's
-    middle is outside.
+    Differs: people are ignored by the visibility rule of `draw_inputs`, not if their centre is
+        outside the patch.
     """
     device = photos.canvases.device
     extent = photos.sizes.flip(1)
@@ -122,7 +122,7 @@ def draw_patches(
 
 
 def _mosaic(photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generator) -> Placed:
-    """Four photos an input. All inputs share one middle, so that a quarter has the same shape in each of them."""
+    """Mosaics of four photos; all share one centre, so quarters can be processed as a batch."""
     height, width = how.size
     low, high = MIDDLE
     split = torch.rand(2, generator=generator) * (high - low) + low
@@ -142,7 +142,7 @@ def _mosaic(photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generat
 
 
 def _packed(boxes: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
-    """The same boxes with no more padding than the fullest input needs: four photos' padding is most of a mosaic's."""
+    """The boxes with minimal padding; the concatenation of four photos is mostly padding."""
     used = kinds != NOTHING
     most = max(1, int(used.sum(dim=1).max()))
     order = used.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
@@ -155,7 +155,7 @@ def _place(
     rectangle: tuple[int, int],
     generator: torch.Generator,
 ) -> Placed:
-    """Photos, scaled, flipped and shifted, on rectangles of ``rectangle`` (height, width)."""
+    """Photos scaled, flipped and shifted at random on rectangles of (height, width)."""
     count = len(photos.canvases)
     device = photos.canvases.device
 
@@ -168,7 +168,7 @@ def _place(
     scale = torch.stack([size + stretch, size - stretch], dim=1).exp()
     extent = photos.sizes.flip(1) * scale  # width, height of the photo as placed
     shift = (extent.new_tensor(rectangle[::-1]) - extent) * uniform(0, 1, count, 2)
-    # canvas x to rectangle x: slope x + offset; a flipped photo runs backwards from its right edge.
+    # From canvas x to rectangle x: slope x + offset; a flipped photo runs back from its right edge.
     flipped = uniform(0, 1, count) < 0.5
     slope = scale.clone()
     offset = shift.clone()
@@ -186,7 +186,7 @@ def _move(photos: PhotoBatch, slope: Tensor, offset: Tensor, rectangle: tuple[in
 def _moved(
     boxes: Tensor, kinds: Tensor, slope: Tensor, offset: Tensor, rectangle: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Boxes moved by ``x' = slope x + offset`` and cut at the rectangle; who is cut too much becomes ignored."""
+    """Boxes moved by ``x' = slope x + offset`` and clipped; barely visible people are ignored."""
     moved = boxes.reshape(len(boxes), -1, 2, 2) * slope[:, None, None] + offset[:, None, None]
     whole = torch.cat([moved.amin(dim=2), moved.amax(dim=2)], dim=-1)
     limit = whole.new_tensor([*rectangle[::-1], *rectangle[::-1]])
@@ -199,7 +199,17 @@ def _moved(
 
 
 def warp(canvases: Tensor, slope: Tensor, offset: Tensor, rectangle: tuple[int, int]) -> Tensor:
-    """Canvases ``(B, S, S, 3)`` moved by ``x' = slope x + offset``, grey where they end: ``(B, 3, h, w)``."""
+    """Move canvases by ``x' = slope x + offset``, with grey outside.
+
+    Args:
+        canvases: ``(B, S, S, 3)``.
+        slope: ``(B, 2)``.
+        offset: ``(B, 2)``.
+        rectangle: (height, width) of the result.
+
+    Returns:
+        ``(B, 3, height, width)``.
+    """
     side = canvases.shape[1]
     grids = []
     for axis, length in enumerate(rectangle[::-1]):
@@ -219,7 +229,7 @@ def warp(canvases: Tensor, slope: Tensor, offset: Tensor, rectangle: tuple[int, 
 
 
 def _color(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast and saturation changed by up to ``strength``, a different change for every image."""
+    """Change brightness, contrast and saturation of each image by up to ``strength``."""
     gain = (
         1
         + (torch.rand(3, len(images), 1, 1, 1, generator=generator) * 2 - 1).to(images.device)

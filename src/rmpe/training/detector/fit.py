@@ -33,23 +33,20 @@ from rmpe.training.worker import Worker
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig(RunConfig):
-    """A run that trains a person detector.
-
-    The fields that every run has are those of `RunConfig`.
+    """A run that trains a person detector; see also `RunConfig`.
 
     Attributes:
-        photos: Which photos to train on.
+        photos: The training photos.
         model: ``person_detector`` or ``ssd512`` and its arguments, see `rmpe.nets.checkpoint.NETS`.
-        start: Checkpoint of a detector to go on from; its net is the one that ``model`` names, with
-            its own arguments.
-        weights: SSD-512: published VGG-16 or SSD-512 weights to start from (a PyTorch state dict).
-        augment: How inputs are drawn.
-        last: How inputs are drawn at the end of the run; its ``size`` is the one that the net is
-            made for.
-        last_share: Share of the steps that ``last`` counts for.
-        teacher: YOLOX model to learn from as well, for ``person_detector``.
-        score_threshold: Into the card: boxes below it are noise.
-        nms: Into the card: IoU above which the worse of two boxes is dropped.
+        start: Checkpoint of a detector to start from; its net must be of the kind that ``model``
+            names, and keeps its own arguments.
+        weights: For SSD-512, published VGG-16 or SSD-512 weights (a PyTorch state dictionary).
+        augment: The augmentation.
+        last: The augmentation at the end of the run; its ``size`` is the input size of the net.
+        last_share: Share of the steps that use ``last``.
+        teacher: YOLOX model for distillation, for ``person_detector``.
+        score_threshold: Score threshold on the card.
+        nms: IoU threshold of box NMS on the card.
     """
 
     photos: PhotoDataConfig
@@ -70,9 +67,7 @@ class DetectorConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.teacher and self.model["name"] != "person_detector":
-            raise ValueError(
-                "a teacher answers on the cells of person_detector; no other net can learn from it"
-            )
+            raise ValueError("a teacher needs the net person_detector, which has the same cells")
         if self.weights and self.model["name"] != "ssd512":
             raise ValueError("weights = FILE is for ssd512; person_detector has pretrained = true")
 
@@ -83,7 +78,7 @@ class DetectorConfig(RunConfig):
 
 @dataclass(frozen=True)
 class DetectorBatch:
-    """Inputs ``(B, 3, H, W)``, RGB on the 0..255 scale, and what is in them."""
+    """Inputs ``(B, 3, H, W)``, RGB on the 0..255 scale, and their targets."""
 
     images: Tensor
     targets: DetectionTargets
@@ -114,7 +109,7 @@ class DetectorTask:
     def batch(
         self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice
     ) -> DetectorBatch:
-        """Augmented photos; for mosaics three more an input are drawn."""
+        """Augmented photos; mosaics draw three more photos per input."""
         how = self.config.augment if done < 1 - self.config.last_share else self.config.last
         mosaic = bool(generator.random() < how.mosaic)
         others = generator.integers(self.items, size=(len(items), 3))
@@ -129,7 +124,7 @@ class DetectorTask:
         return DetectorBatch(*draw_inputs(photos, how, draws, mosaic))
 
     def losses(self, net: nn.Module, batch: DetectorBatch) -> Parts:
-        """Against the annotations and, with a teacher, against its answer to the same inputs."""
+        """Losses against the annotations and, with a teacher, against its predictions."""
         size = (batch.images.shape[2], batch.images.shape[3])
         images = ((batch.images - PIXEL_MEAN) / PIXEL_SD).contiguous(
             memory_format=torch.channels_last
@@ -158,7 +153,7 @@ class DetectorTask:
 
 
 def _on_device(packed: PackedPhotos, device: str) -> Callable[[NDArray[np.int64]], Tensor]:
-    """How to get canvases: all of them are kept on a GPU, a CPU reads them from the file."""
+    """A function that returns canvases: kept in memory on a GPU, read from the file on a CPU."""
     if device == "cpu":
         return lambda items: torch.from_numpy(packed.canvases[items])
     stored = torch.from_numpy(np.array(packed.canvases)).to(device)
@@ -166,7 +161,7 @@ def _on_device(packed: PackedPhotos, device: str) -> Callable[[NDArray[np.int64]
 
 
 def _net(config: DetectorConfig, log: Log) -> tuple[nn.Module, dict[str, Any]]:
-    """The net to train and what rebuilds it."""
+    """The net to train and its configuration."""
     if config.start is not None:
         net, saved = load_checkpoint(config.start)
         model = saved["model"]
@@ -178,7 +173,7 @@ def _net(config: DetectorConfig, log: Log) -> tuple[nn.Module, dict[str, Any]]:
         net = build_net(config.model)
         model = config.model
     if not isinstance(net, PersonDetector | Ssd512):
-        raise ModelError(f"{model['name']} is no detector; use person_detector or ssd512")
+        raise ModelError(f"{model['name']} is not a detector; use person_detector or ssd512")
     if isinstance(net, Ssd512) and config.weights is not None:
         state = torch.load(config.weights, map_location="cpu", weights_only=True)
         log(f"{config.weights}: {load_published(net, state)}")

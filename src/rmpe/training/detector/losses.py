@@ -1,4 +1,4 @@
-"""What the small detector learns: scores that tell how well a box fits, boxes, and what a teacher sees."""
+"""Losses of detectors: quality-aware scores, boxes, and distillation from a teacher."""
 
 from typing import Final, NamedTuple
 
@@ -12,17 +12,17 @@ from rmpe.nets.detectors.ssd512 import SsdOutput, ssd_loss
 from rmpe.training.detector.assignment import assign
 
 BOX_WEIGHT: Final = 2.0
-# Teacher's cells below this score teach no box.
+# Teacher cells below this score do not contribute to the box loss.
 TEACHER_BOX: Final = 0.1
 
 
 class DetectionTargets(NamedTuple):
-    """Boxes in a batch of inputs, padded.
+    """Padded boxes of a batch of inputs.
 
     Attributes:
         people: ``(B, M, 4)`` xyxy input pixels.
-        real: ``(B, M)`` bool, which rows are people.
-        ignored: ``(B, M)`` bool, which rows are regions that teach nothing.
+        real: ``(B, M)`` bool, rows that are people.
+        ignored: ``(B, M)`` bool, rows that are ignored regions.
     """
 
     people: Tensor
@@ -33,18 +33,18 @@ class DetectionTargets(NamedTuple):
 def detection_loss(
     found: Detections, size: tuple[int, int], targets: DetectionTargets
 ) -> dict[str, Tensor]:
-    """Score and box loss against annotated people.
+    """Score and box losses against annotated people.
 
     Args:
-        found: The net's answer.
+        found: The net's output.
         size: (height, width) of the inputs.
-        targets: What is in them.
+        targets: The boxes of the inputs.
 
     Returns:
-        ``score``: cross entropy with the assigned quality; cells in ignored regions count only if
-            they are assigned.
-        ``box``: 1 - GIoU of the assigned cells, weighted by their quality. Both are sums over the
-            sum of qualities.
+        ``score``: cross entropy with the assigned quality; unassigned cells in ignored regions are
+            left out.
+        ``box``: 1 - GIoU of the assigned cells, weighted by their quality. Both sums are divided by
+            the sum of qualities.
 
     Source: TOOD (Feng et al., ICCV 2021), section 3.3; GIoU: Rezatofighi et al., CVPR 2019.
     """
@@ -68,10 +68,10 @@ def detection_loss(
 def distillation_loss(
     found: Detections, teacher_boxes: Tensor, teacher_scores: Tensor
 ) -> dict[str, Tensor]:
-    """Score and box loss against a teacher that answered the same inputs on the same cells.
+    """Score and box losses against a teacher's predictions for the same inputs and cells.
 
     Args:
-        found: The net's answer.
+        found: The net's output.
         teacher_boxes: ``(B, A, 4)`` xyxy input pixels.
         teacher_scores: ``(B, A)`` in [0, 1].
     """

@@ -1,8 +1,7 @@
-"""Whole photos with the boxes of people in them, kept as uint8 canvases in one memory-mapped file,
-to train detectors.
+"""Photos with boxes of people for detector training, stored as uint8 in a memory-mapped file.
 
-What is not sure to be a person, nor sure to be none, is an ignored region: a detector is neither
-taught to find it nor to leave it out.
+A region that may or may not contain a person is ignored: it counts neither as a person nor as
+background.
 """
 
 import hashlib
@@ -24,15 +23,15 @@ from rmpe.errors import DataError
 from rmpe.files import read_json, read_names
 from rmpe.runtime import sha256_of
 
-# Part of the cache key: raise it when the stored bytes would differ for the same photos.
+# Part of the cache key; increase it when the stored bytes change for the same photos.
 FORMAT = 1
-# What a stored box is; unused rows of the padded arrays are NOTHING.
+# Kinds of stored boxes; unused rows of the padded arrays are NOTHING.
 NOTHING = 0
 PERSON = 1
 IGNORED = 2
-# Side in pixels up to which a box that may be a crowd is believed to be one small person.
+# Possible crowds up to this side in pixels are taken as one small person.
 SMALL = 40.0
-# What the field ``annotation`` of a photo's entry says if only people with keypoints are listed.
+# Value of the field ``annotation`` of photos in which only people with keypoints are listed.
 PARTIAL = "labels-kp-persons-only"
 
 Labeller = Callable[[NDArray[np.uint8]], Boxes]
@@ -40,10 +39,10 @@ Labeller = Callable[[NDArray[np.uint8]], Boxes]
 
 @dataclass(frozen=True, eq=False)
 class PackedPhotos:
-    """Photos as square canvases, each at the top left; ``M`` is the most boxes a photo has.
+    """P photos on square canvases, at the top left; ``M`` is the largest number of boxes.
 
     Attributes:
-        names: File names, ``P`` of them.
+        names: The P file names.
         canvases: ``(P, S, S, 3)`` uint8 RGB, memory-mapped, grey where the photo ends.
         sizes: ``(P, 2)`` float32, height and width of the photo on its canvas.
         boxes: ``(P, M, 4)`` float32 xyxy, canvas pixels.
@@ -62,14 +61,15 @@ class PackedPhotos:
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One photo's annotation, image pixels.
+    """The annotation of one photo, in image pixels.
 
     Attributes:
-        path: The file.
-        complete: Whether everybody in it is listed.
+        path: The image file.
+        complete: Whether all people in it are annotated.
         people: ``(N, 4)`` float32 xyxy.
-        maybe_crowds: ``(N,)`` bool, boxes that may hold a crowd: the annotation does not say.
-        crowds: ``(C, 4)`` float32 xyxy, regions known to hold crowds.
+        maybe_crowds: ``(N,)`` bool, boxes for which the annotation does not say whether they are
+            crowds.
+        crowds: ``(C, 4)`` float32 xyxy, crowd regions.
     """
 
     path: Path
@@ -87,18 +87,16 @@ def read_photos(
     Args:
         annotations: COCO JSON.
         images: Folder with the image files.
-        complete: Whether the photos list everybody in them; those whose entry says that they do not
-            are left out.
+        complete: Whether all people in the photos are annotated; photos marked as incomplete in the
+            file are then left out.
         without: File names to leave out.
 
     Raises:
-        DataError: If the file is not such JSON or no photo is left.
+        DataError: If the file is not COCO JSON or no photo is left.
     """
     data = read_json(annotations)
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
-        raise DataError(
-            f"{annotations}: not COCO JSON: it needs the lists 'images' and 'annotations'"
-        )
+        raise DataError(f"{annotations}: not COCO JSON: no list 'images' or no list 'annotations'")
     rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in data["images"]}
     for row in data["annotations"]:
         if row["image_id"] in rows:
@@ -123,15 +121,15 @@ def _photo(path: Path, complete: bool, rows: list[dict[str, Any]]) -> Photo:
 
 
 def label(photo: Photo, teacher: Boxes) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Boxes to learn from and what each is.
+    """Training boxes of a photo and their kinds.
 
-    A large box that may be a crowd is a person only if the teacher sees one there. Where not
-    everybody is listed, the teacher's sure boxes (`SURE`) are people and its unsure ones are
+    A large possible crowd counts as a person only if the teacher detects one there. In incomplete
+    photos, the teacher's additional boxes are people if their score is at least `SURE`, else
     ignored.
 
     Args:
-        photo: Annotation.
-        teacher: What another detector finds in the photo, image pixels.
+        photo: The annotation.
+        teacher: Boxes that another detector finds in the photo, image pixels.
 
     Returns:
         Boxes ``(N, 4)`` xyxy image pixels and kinds ``(N,)``, PERSON or IGNORED.
@@ -155,7 +153,8 @@ class PhotoSetConfig:
     Attributes:
         annotations: COCO JSON.
         images: Folder of its images.
-        complete: Whether everybody in a photo is listed; if not, the labeller finds the others.
+        complete: Whether all people in the photos are annotated; if not, the labeller finds the
+            others.
     """
 
     annotations: Path
@@ -168,11 +167,11 @@ class PhotoDataConfig:
     """The photos to train a detector on.
 
     Attributes:
-        sets: The sets, joined.
-        exclude: Text files with names of images to leave out, one a line, ``#`` begins a comment.
-        labeller: ONNX detector that is asked about what the annotations leave open; see `label`.
+        sets: The sets, which are joined.
+        exclude: Text files with names of images to leave out, one per line; ``#`` starts a comment.
+        labeller: ONNX detector that completes the annotations; see `label`.
         cache: Folder for packed photos.
-        side: Side of the square canvases that photos are stored on.
+        side: Side of the square canvases.
     """
 
     sets: tuple[PhotoSetConfig, ...]
@@ -184,7 +183,7 @@ class PhotoDataConfig:
     def __post_init__(self) -> None:
         if self.labeller is None and not all(one.complete for one in self.sets):
             raise ValueError(
-                "a set with complete = false needs a labeller: nobody else knows the people it does not list"
+                "a set with complete = false needs a labeller, which finds the other people"
             )
 
 
@@ -193,7 +192,7 @@ def open_photos(
 ) -> PackedPhotos:
     """Read all sets and pack their photos.
 
-    Without a labeller, boxes that may be crowds are taken for what they are called: people.
+    Without a labeller, possible crowds count as people.
 
     Raises:
         DataError: If a file cannot be read or no photo is left.
@@ -221,18 +220,17 @@ def _sees_nobody(image: NDArray[np.uint8]) -> Boxes:  # noqa: ARG001
 def pack_photos(
     photos: list[Photo], labeller: Labeller, side: int, cache: Path, asked: str = ""
 ) -> PackedPhotos:
-    """Store photos and their labels, or find them already stored.
+    """Store photos and their labels, or open them if they are already stored.
 
-    The folder's name is a hash of photos, annotations and what decides their labels, so a stale
-    cache is never read.
+    The folder's name is a hash of photos, annotations and labelling rules, so a stale cache is
+    never used.
 
     Args:
-        photos: What to store.
-        labeller: Another detector; it is asked only about photos whose annotation leaves something
-            open.
+        photos: The photos to store.
+        labeller: Another detector; it runs only on photos with incomplete annotations.
         side: Side of the square canvases.
-        cache: Folder of caches; these photos get a sub-folder of their own.
-        asked: Says which labeller it is.
+        cache: Folder of caches; these photos get their own sub-folder.
+        asked: Identifies the labeller.
 
     Raises:
         ImageError: If an image cannot be read.

@@ -1,4 +1,4 @@
-"""A published detector as a teacher: it looks at the same augmented inputs, on the same grid of cells."""
+"""A published detector as a teacher, on the same augmented inputs and the same grid of cells."""
 
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,17 @@ PERSON = 0  # COCO's first class
 
 
 class YoloxTeacher:
-    """A YOLOX export with raw heads, whatever batch and input size it was exported for.
+    """A YOLOX export with raw heads, for any batch and input size.
 
-    It answers while the student trains instead of once beforehand: an answer cannot be moved along
-    with a mosaic.
+    It runs during training instead of once in advance, because its predictions cannot be
+    transferred to mosaics.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        """Load the model and free its input's shape.
+        """Load the model and make its input shape dynamic.
 
         Raises:
-            ModelError: If it is not such an export.
+            ModelError: If the file does not exist.
         """
         import onnx
         import onnxruntime
@@ -46,18 +46,21 @@ class YoloxTeacher:
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Answer RGB images ``(B, 3, H, W)``, 0..255: boxes ``(B, A, 4)`` xyxy and person scores ``(B, A)``."""
+        """Boxes ``(B, A, 4)`` xyxy and person scores ``(B, A)``.
+
+        Args:
+            images: ``(B, 3, H, W)`` RGB, 0..255.
+        """
         bgr = np.ascontiguousarray(images.flip(1).cpu().numpy(), np.float32)
         rows = torch.from_numpy(self._session.run(None, {self._input: bgr})[0]).to(images.device)
         centers, strides = cells(images.shape[-2:], images.device)
-        boxes = decode(
-            rows[..., :4], centers - strides / 2, strides
-        )  # YOLOX counts from the cell's corner
+        # YOLOX offsets are relative to the cell's corner.
+        boxes = decode(rows[..., :4], centers - strides / 2, strides)
         return boxes, rows[..., 4] * rows[..., 5 + PERSON]
 
 
 def _free_batch(model: Any) -> None:
-    """Heads end in a reshape to (1, channels, -1): keep whatever batch comes instead."""
+    """Make the batch dynamic where heads end in a reshape to (1, channels, -1)."""
     from onnx import numpy_helper
 
     shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}

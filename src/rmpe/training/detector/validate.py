@@ -1,4 +1,4 @@
-"""Validation of a detector: box AP on annotated photos, while a run goes on."""
+"""Validation of a detector during training: box AP on annotated photos."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from rmpe.datasets.packed import read_rgb
 from rmpe.detect.decoded import CANDIDATES
 from rmpe.detect.letterbox import letterbox
 from rmpe.evaluation.files.submissions import Record, read_people_on
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.training.loop import ValidateConfig
 
@@ -18,12 +18,12 @@ LEAST = 0.01
 
 
 class BoxValidation:
-    """Photos, letterboxed once.
+    """Letterboxed photos, prepared once.
 
     Args:
-        config: Which photos.
+        config: The photos.
         size: (height, width) of the net's input.
-        nms: IoU above which the worse of two boxes is dropped.
+        nms: IoU threshold of box NMS.
 
     Raises:
         RmpeError: If annotations or photos cannot be read.
@@ -41,7 +41,7 @@ class BoxValidation:
 
     @torch.inference_mode()
     def __call__(self, net: nn.Module, device: str) -> dict[str, float]:
-        """COCO's box figures of a net, which is left in evaluation mode."""
+        """COCO's box figures of a net, which stays in evaluation mode."""
         net.eval()
         results: list[Record] = []
         for start in range(0, len(self.canvases), BATCH):
@@ -58,7 +58,7 @@ class BoxValidation:
                 best = np.argsort(-one, kind="stable")[:CANDIDATES]
                 best = best[one[best] >= LEAST]
                 results += self._records(start + offset, Boxes(xyxy[best], one[best]))
-        figures = evaluate(self.people, results, "bbox").figures
+        figures = evaluate_coco(self.people, results, "bbox").figures
         return {name: float(figures[name]) for name in ("AP", "AP50", "AR_max100")}
 
     def _records(self, index: int, boxes: Boxes) -> list[Record]:

@@ -1,1 +1,1 @@
-"""Training pose estimators and spatial transformers."""
+"""Training of pose estimators and spatial transformers."""

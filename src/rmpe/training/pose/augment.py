@@ -268,7 +268,7 @@ class Augmenter:
     def _scene(
         self, count: int, size: tuple[int, int], generator: np.random.Generator
     ) -> tuple[affine.Matrix, NDArray[np.bool_]]:
-        """Turning and scaling around the crop's centre, ``(B, 2, 3)``, and who is mirrored, ``(B,)``."""
+        """Rotation and scaling around the crop's centre ``(B, 2, 3)``, and mirroring ``(B,)``."""
         angles = np.deg2rad(generator.uniform(-self.config.rotation, self.config.rotation, count))
         angles *= generator.random(count) < self.config.rotate
         scales = (1 + self.config.scale) ** generator.uniform(-1, 1, count)

@@ -1,11 +1,10 @@
-"""Distillation: what a published pose model says about the stored people, kept as pseudo-labels.
+"""Distillation: pseudo-labels and heatmaps of a published pose model for the stored people.
 
-The teacher looks once at every stored person, in a true box, and its answers are kept beside the
-crops. In training they stand in for joints that nobody labelled (faces in LSPET, every joint of an
-unlabelled person), weighted by the teacher's own confidence. A label by hand is never overruled.
+The teacher runs once on every stored person, in the true box, and its predictions are cached next
+to the crops. In training they replace missing labels (faces in LSPET, all joints of an unlabelled
+person), weighted by the teacher's confidence. Manual labels are never replaced.
 
-Its whole heatmaps can be kept too and teach every joint: they also say where else a joint might be,
-and how surely.
+The teacher's heatmaps can be cached too and supervise every joint: they contain its uncertainty.
 """
 
 import tempfile
@@ -94,7 +93,7 @@ class TeacherView:
 
 
 def _blur(side: int, variance: Tensor) -> Tensor:
-    """Matrices ``(B, 1, side, side)`` that blur a line of cells by Gaussians of ``variance`` ``(B,)``."""
+    """Matrices ``(B, 1, side, side)`` that blur lines of cells by Gaussians of ``variance``."""
     place = torch.arange(side, dtype=variance.dtype, device=variance.device)
     distances = (place[:, None] - place) ** 2
     kernel = (distances / (-2 * variance[:, None, None])).exp()
@@ -173,7 +172,7 @@ def teacher_heatmaps(
 def _looks(
     packed: PackedCrops, model: PoseModel, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[int, NDArray[np.uint8], affine.Matrix]]:
-    """Some people at a time as the teacher sees them: the first one's index, crops, maps from stored crops."""
+    """Batches for the teacher: index of the first person, crops, maps from stored crops."""
     stored_to_crop = model.crop_maps(packed.boxes)
     for start in range(0, len(packed), BATCH):
         maps = stored_to_crop[start : start + BATCH]

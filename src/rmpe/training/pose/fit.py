@@ -163,7 +163,8 @@ class PoseTask:
             net, saved = load_checkpoint(config.start)
             if saved["skeleton"] != config.data.skeleton:
                 raise ModelError(
-                    f"{config.start}: its skeleton is {saved['skeleton']}, not {config.data.skeleton}"
+                    f"{config.start}: its skeleton is {saved['skeleton']},"
+                    f" not {config.data.skeleton}"
                 )
             self.model_config = saved["model"]
         else:

@@ -1,4 +1,4 @@
-"""Losses: heatmaps against Gaussians drawn at the true joints."""
+"""Heatmap loss against Gaussians at the true joints."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def gaussian_targets(
     Returns:
         ``(B, K, h, w)``.
 
-    Source: section 4.1 by way of Newell et al. 2016.
+    Source: RMPE, section 4.1, after Newell et al. 2016.
     """
     to_cells = affine.crop_to_heatmap(crop_size, heatmap_size, "center")
     scale = keypoints.new_tensor(to_cells[[0, 1], [0, 1]])
@@ -36,23 +36,23 @@ def gaussian_targets(
 def heatmap_loss(
     heatmaps: list[Tensor], targets: Tensor, weights: Tensor, sigma: float, total: Tensor
 ) -> Tensor:
-    """Squared error of every stack's heatmaps, only where a joint is known.
+    """Squared error of the heatmaps of every stack, over known joints.
 
-    The error of a joint is divided by that of an empty answer (the energy of the Gaussian, pi
-    sigma^2), so 1 means that nothing was learnt yet, at every resolution.
+    The error of a joint is divided by the error of empty heatmaps (the energy of the Gaussian,
+    pi sigma^2), so the loss per stack starts near 1 at every resolution.
 
     Args:
-        heatmaps: One ``(B, K, h, w)`` a stack.
+        heatmaps: One ``(B, K, h, w)`` per stack.
         targets: ``(B, K, h, w)``.
-        weights: ``(B, K)``, 0 where a joint is not known.
-        sigma: Of the targets, cells.
-        total: Scalar to divide the weighted sum by: the weights' sum over the whole batch, in all
+        weights: ``(B, K)``; 0 where a joint is unknown.
+        sigma: Standard deviation of the targets in cells.
+        total: Divisor of the weighted sum: the sum of the weights over the whole batch, in all
             processes.
 
     Returns:
         Scalar, summed over stacks.
 
-    Source: section 4.1 (mean squared error on Gaussians, intermediate supervision).
+    Source: RMPE, section 4.1 (mean squared error on Gaussians, intermediate supervision).
     """
     energy = torch.pi * sigma**2
     errors = [((maps.float() - targets) ** 2).sum(dim=(2, 3)) for maps in heatmaps]

@@ -37,10 +37,10 @@ class SstnConfig:
 
 
 def sppe_objective(net: nn.Module, batch: Batch, sigma: float, distill: float = 0.0) -> Parts:
-    """Stage 1: the pose estimator alone, on proposals; with weight ``distill`` also as the teacher
-    answers.
+    """Stage 1: the pose estimator alone, on proposals, optionally with distillation.
 
-    Differs: ``distill``. A joint counts as much as the teacher is sure of it.
+    Differs: ``distill``, the weight of the loss against the teacher's heatmaps. Each joint is
+        weighted by the teacher's confidence.
     """
     heatmaps: list[Tensor] = net(batch.images)
     parts = {"pose": _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma)}
@@ -56,12 +56,11 @@ def sppe_objective(net: nn.Module, batch: Batch, sigma: float, distill: float = 
 def sstn_objective(
     net: nn.Module, parallel: ParallelSppe | None, batch: Batch, sigma: float, config: SstnConfig
 ) -> Parts:
-    """Stage 2: SSTN and pose estimator joined; the parallel SPPE and the true transform teach the
-    STN.
+    """Stage 2: SSTN and pose estimator together; the parallel SPPE and true theta train the STN.
 
-    Source: section 3.1: the main branch is compared after the SDTN, the parallel branch before it,
-        in the crop of the undisturbed true box.
-    Differs: ``theta``; and a batch that brings its source is sampled from there, once.
+    Source: RMPE, section 3.1: the loss of the main branch is computed after the SDTN, the loss of
+        the parallel branch before it, in the crop of the undisturbed true box.
+    Differs: the loss ``theta``; and if the batch has a source, the STN samples from it directly.
     """
     output = net(batch.images, batch.source)
     parts = {"pose": _pose_loss(output.heatmaps, batch.keypoints, batch.visible, batch, sigma)}
@@ -75,8 +74,7 @@ def sstn_objective(
 
 
 def stn_objective(net: nn.Module, batch: Batch) -> Parts:
-    """A localisation net alone, taught by the true transform; no pose estimator takes part, so a
-    step is cheap.
+    """A localisation net alone, trained on the true transform; cheap, as it needs no SPPE.
 
     Differs: not in the paper.
     """

@@ -1,4 +1,4 @@
-"""What a batch's crops are sampled from, and the sampling: one `grid_sample` of the stored crops, through any theta."""
+"""Sampling of a batch's crops: one `grid_sample` of the stored crops through any theta."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ from rmpe.nets.sstn import Size, sampling_grid, transform_points
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Stored crops and where the proposals' (disturbed) crops lie in them; B people.
+    """Stored crops of B people and the maps to them from the disturbed crops of proposals.
 
-    Called with a theta it shows what an STN on the disturbed crop would show, but sampled once,
-    from the stored pixels: at full sharpness, and with the limbs that the disturbed crop cut off.
+    Called with a theta, it returns the view of an STN on the disturbed crop, but sampled once from
+    the stored pixels. The view is therefore sharper and includes limbs that the disturbed crop cuts
+    off.
 
     Attributes:
         stored: ``(B, 3, h, w)`` float32, 0..255.
         disturbed_to_stored: ``(B, 2, 3)`` float32, normalised coordinates.
-        gains: ``(B, 3)`` factor of each channel.
-        patches: ``(B, 4)`` xyxy, a plain rectangle in front of the person, normalised in the
-            disturbed crop.
-        colors: ``(B, 3)`` of the rectangles, 0..255.
+        gains: ``(B, 3)``, factor of each channel.
+        patches: ``(B, 4)`` xyxy, an occluding rectangle, normalised in the disturbed crop.
+        colors: ``(B, 3)``, colours of the rectangles, 0..255.
 
     Differs: the paper samples the transformed crop from the crop.
     """
@@ -38,8 +38,8 @@ class Source:
         """Sample through the composed map; gradients reach theta.
 
         Args:
-            theta: ``(B, 2, 3)`` centred_to_disturbed, or ``(1, 2, 3)`` for all; the identity gives
-                the disturbed crops.
+            theta: ``(B, 2, 3)`` centred_to_disturbed, or ``(1, 2, 3)`` for all people; the identity
+                gives the disturbed crops.
             size: (height, width) of the output.
 
         Returns:

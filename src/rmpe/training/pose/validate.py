@@ -1,4 +1,4 @@
-"""Validation: AP on annotated photos with true boxes, while a run goes on."""
+"""Validation during training: AP on annotated photos with true boxes."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from rmpe.estimate.crops import cut
 from rmpe.estimate.heatmaps import decode_dark
 from rmpe.estimate.score import pose_scores
 from rmpe.evaluation.files.submissions import Record, read_people_on
-from rmpe.evaluation.protocols.coco import evaluate
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.poses import Poses
 from rmpe.propose.regions import grow_proposals
@@ -23,13 +23,13 @@ BATCH = 32
 
 
 class Validation:
-    """People in true boxes, cut out once.
+    """Crops of people in their true boxes, made once.
 
     Args:
-        config: Which photos.
+        config: The photos.
         skeleton: The joints of the net.
         size: (height, width) of its crops.
-        growth: Growth of a box before it is cut out.
+        growth: Factor by which a box grows before it is cropped.
 
     Raises:
         RmpeError: If annotations or photos cannot be read.
@@ -55,7 +55,7 @@ class Validation:
                 self.crops[rows] = cut(photo, self.image_to_crop[rows], size)
 
     def __call__(self, net: nn.Module, device: str) -> dict[str, float]:
-        """COCO's AP figures of a net, which is left in evaluation mode."""
+        """COCO's AP figures of a net, which stays in evaluation mode."""
         points, scores = self._poses(net.eval(), device)
         results: list[Record] = []
         for image_id in sorted(set(self.image_ids)):
@@ -63,7 +63,7 @@ class Validation:
             total = pose_scores(np.ones(len(rows), np.float32), scores[rows])
             poses = Poses(points[rows], scores[rows], total, self.boxes[rows], self.skeleton)
             results += poses.to_coco(image_id, self.people.category_id)
-        figures = evaluate(self.people, results, "keypoints", self.skeleton.sigmas).figures
+        figures = evaluate_coco(self.people, results, "keypoints", self.skeleton.sigmas).figures
         return {name: float(figures[name]) for name in ("AP", "AP50", "AP75", "AR")}
 
     @torch.inference_mode()
