@@ -208,7 +208,7 @@ def answer_speed(read: Read) -> str:
 
 
 DEFAULT = Script("models.default", "How good are the models that ship?", "-")
-DETECTORS = Script("models.detectors", "How good are the detector's boxes and scores?", "-")
+DETECTORS = Script("models.detectors", "How good are the detector's boxes and scores?", "10 s")
 INT8 = Script(
     "models.int8",
     "What does int8 cost in AP?",
@@ -225,16 +225,18 @@ ABLATION = Script(
     "-",
     "configs/ablation_coco_val.toml",
 )
-PGPG = Script("boxes.pgpg", "Does PGPG fit the errors of the detector that ships?", "-")
+PGPG = Script("boxes.pgpg", "Does PGPG fit the errors of the detector that ships?", "20 s")
 POSE_NMS = Script("nms.pose_nms", "What is pose NMS worth, and how long does it take?", "-")
 TRACKERS = Script("video.trackers", "Which tracker keeps people's ids?", "-")
 INTERVAL = Script("video.detect_interval", "How seldom may the detector run?", "-")
-PEDESTRIANS = Script("video.pedestrians", "Do the ids hold in a real clip?", "-")
+PEDESTRIANS = Script("video.pedestrians", "Do the ids hold in a real clip?", "2 min")
 SPEED = Script("speed.default", "How fast are the models that ship?", "-")
-ENGINES = Script("speed.pose_engines", "Which engine and precision runs the pose net fastest?", "-")
-TRAINING = Script("speed.training", "What bounds the speed of training?", "-")
+ENGINES = Script(
+    "speed.pose_engines", "Which engine and precision runs the pose net fastest?", "4 min"
+)
+TRAINING = Script("speed.training", "What bounds the speed of training?", "2 min")
 MEMORY = Script("speed.memory", "Does memory stay flat?", "-")
-INSTALL = Script("speed.install", "How large is the package, installed?", "-")
+INSTALL = Script("speed.install", "How large is the package, installed?", "15 s")
 SCRIPTS = (
     *(DEFAULT, DETECTORS, INT8),
     *(SSTN, PROOF, PGPG, ABLATION),

@@ -173,10 +173,10 @@ def script_index_text(read: Read) -> str:
         )
     lines += [
         "",
-        "Times are CPU minutes of one thread where the whole was timed, and - where it was not;",
-        "with nets to train it is hours. Two commands record nothing: `boxes.sstn_train` trains",
-        "the runs that `boxes.sstn --runs` measures, and `models.ship` exports the models that",
-        "ship and writes their figures on their cards.",
+        "Times are CPU time of one thread; for engines and training, time on two idle cores; and",
+        "- where nobody has timed the whole, which is hours where nets are trained. Two commands",
+        "record nothing: `boxes.sstn_train` trains the runs that `boxes.sstn --runs` measures, and",
+        "`models.ship` exports the models that ship and writes their figures on their cards.",
         "",
         "## Closed questions",
         "",
