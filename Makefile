@@ -17,9 +17,9 @@ test: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# The contact sheet of the README, and the pages and plots of the results.
+# The picture at the top of the README, and the results.
 docs: $(VENV)/dev
-	$(BIN)/python -m benchmarks.contact_sheet examples docs/contact_sheet.jpg $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
+	$(BIN)/python -m benchmarks.front_door.hero $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
 	$(BIN)/python -m benchmarks.render
 
 $(VENV)/bin/python:

@@ -244,6 +244,13 @@ SCRIPTS = (
     *(INTERVAL, TRACKERS, PEDESTRIANS),
     *(SPEED, ENGINES, TRAINING, MEMORY, INSTALL),
 )
+OTHERS = {
+    "boxes.sstn_train": "trains the runs that `boxes.sstn --runs` measures.",
+    "models.ship": "exports the models that ship and writes their figures on their cards.",
+    "front_door.hero": "draws the picture at the top of README.",
+    "robustness.hostile_publisher": "downloads models from a server that does everything wrong.",
+    "render": "writes the pages of results, their plots and this index.",
+}
 ABLATED = dict.fromkeys(("AP", "difference", "published", "published difference"), 1)
 
 MODELS = Page(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks import plots
-from benchmarks.pages import PAGES, SCRIPTS, Page, Script, Shown, Table
+from benchmarks.pages import OTHERS, PAGES, SCRIPTS, Page, Script, Shown, Table
 from benchmarks.plots import Read
 from benchmarks.record import ROOT, Cell, Record, read
 
@@ -174,9 +174,11 @@ def script_index_text(read: Read) -> str:
     lines += [
         "",
         "Times are CPU time of one thread; for engines and training, time on two idle cores; and",
-        "- where nobody has timed the whole, which is hours where nets are trained. Two commands",
-        "record nothing: `boxes.sstn_train` trains the runs that `boxes.sstn --runs` measures, and",
-        "`models.ship` exports the models that ship and writes their figures on their cards.",
+        "- where nobody has timed the whole, which is hours where nets are trained.",
+        "",
+        "Other commands:",
+        "",
+        *(f"- `python -m benchmarks.{module}` {does}" for module, does in OTHERS.items()),
         "",
         "## Closed questions",
         "",

@@ -23,10 +23,10 @@ HEAVY = {
 # A layer may import those before it, and itself.
 LAYERS = [
     {"errors", "affine", "files", "config", "skeletons", "boxes", "poses"},
-    {"runtime", "cards", "models"},
+    {"runtime", "cards", "models", "catalogue", "download"},
     {"write", "media", "draw", "propose", "suppress"},
     {"detect", "estimate", "tracking"},
-    {"pipeline"},
+    {"pipeline", "install"},
     {"options", "streaming", "video"},
     {"evaluation.files"},
     {"evaluation.matching"},

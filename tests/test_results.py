@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 from PIL import Image
 
 from benchmarks import options, record
-from benchmarks.pages import PAGES, SCRIPTS, Table, chance
+from benchmarks.pages import OTHERS, PAGES, SCRIPTS, Table, chance
 from benchmarks.plots import digest
 from benchmarks.record import RESULTS, ROOT, DirtyTreeError, Record, clean_commit, read
 from benchmarks.render import anchor, cells_of, render, table_lines
@@ -46,14 +46,11 @@ def test_every_record_is_whole_and_on_a_page() -> None:
 
 def test_every_script_of_the_index_exists_and_every_benchmark_is_in_it() -> None:
     benchmarks = ROOT / "benchmarks"
-    rooms = sorted({script.module.split(".")[0] for script in SCRIPTS})
-    files = [file for room in rooms for file in (benchmarks / room).glob("*.py")]
+    files = [file for file in benchmarks.glob("*/*.py") if file.stem != "__init__"]
     commands = {file for file in files if '"__main__"' in file.read_text("utf-8")}
-    named = {benchmarks / f"{script.module.replace('.', '/')}.py" for script in SCRIPTS}
-    assert named <= commands
-    index = (benchmarks / "README.md").read_text("utf-8")
-    for file in commands:
-        assert f"{file.parent.name}.{file.stem}" in index, file
+    modules = [script.module for script in SCRIPTS] + [name for name in OTHERS if "." in name]
+    named = {benchmarks / f"{module.replace('.', '/')}.py" for module in modules}
+    assert named == commands
 
 
 def test_links_of_the_indexes_lead_to_headings() -> None:

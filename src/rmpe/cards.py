@@ -7,7 +7,7 @@ name).
 """
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,9 +21,12 @@ from rmpe.runtime import Session, sha256_of
 METADATA_KEY = "rmpe_card"
 DECODERS = {
     "pose": ("argmax", "dark", "integral-sigmoid", "integral-softmax", "simcc", "keypoints"),
-    "detector": ("yolox", "boxes"),
+    "detector": ("yolox", "boxes", "nms-boxes"),
+    "one-stage": ("rtmo", "yolo-pose"),
     "stn": ("theta",),
 }
+# A family's card fits models of any number of joints: these are the ones people publish.
+SKELETON_OF_COUNT = {17: "coco17", 21: "hand21", 26: "halpe26", 133: "wholebody133"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class ModelCard:
     """What one model, or one family of models, expects and answers.
 
     Attributes:
-        kind: ``pose``, ``detector`` or ``stn``.
+        kind: ``pose``, ``detector``, ``one-stage`` (boxes and joints in one pass) or ``stn``.
         name: What to call it.
         decoder: How its outputs are read; which ones exist depends on the kind (`DECODERS`).
         skeleton: Name of the joints' skeleton or path of its TOML (pose models).
@@ -53,10 +56,12 @@ class ModelCard:
         notes: Training data, figures, known failures.
         sha256: Files this card belongs to.
         outputs: Output names this card belongs to, where no file matches.
-        family: Words in a file name this card belongs to, where nothing else matches.
+        family: Words in a file name this card belongs to, where nothing else matches. A card with
+            both ``outputs`` and ``family`` belongs to models that have both.
+        trust: Why an installed file is believed to be the right one.
     """
 
-    kind: Literal["pose", "detector", "stn"]
+    kind: Literal["pose", "detector", "one-stage", "stn"]
     name: str
     decoder: str
     skeleton: str = "coco17"
@@ -77,6 +82,7 @@ class ModelCard:
     sha256: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     family: tuple[str, ...] = ()
+    trust: str = ""
 
     def __post_init__(self) -> None:
         decoders = DECODERS[self.kind]
@@ -141,14 +147,13 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
     for known in cards:
         if digest in known.sha256:
             return known
-    for known in cards:
-        if known.outputs and set(known.outputs) <= set(session.outputs):
-            return known
-    for known in cards:
-        if any(word in session.path.name.lower() for word in known.family):
-            return known
+    fitting = [known for known in cards if _fits(known, session)]
+    if fitting:  # the card that asks for most knows the model best
+        best = max(fitting, key=lambda known: (bool(known.outputs), bool(known.family)))
+        return _with_skeleton(best, session)
     raise ModelError(
-        f"{session.path}: no model card found: write {session.path.with_suffix('.toml').name} beside it or pass --card FILE (docs/model_cards.md)"
+        f"{session.path}: no model card found: write {session.path.with_suffix('.toml').name} "
+        "beside it or pass --card FILE (docs/model_cards.md)"
     )
 
 
@@ -180,6 +185,39 @@ def shipped_cards() -> tuple[ModelCard, ...]:
         key=lambda file: file.name,
     )
     return tuple(ModelCard.from_toml(file.read_text("utf-8"), file.name) for file in files)
+
+
+def _fits(card: ModelCard, session: Session) -> bool:
+    """Whether a model shows every sign that a card knows its models by."""
+    if not (card.outputs or card.family):
+        return False
+    by_outputs = set(card.outputs) <= set(session.outputs)
+    name = session.path.name.lower()
+    return by_outputs and (not card.family or any(word in name for word in card.family))
+
+
+def _with_skeleton(card: ModelCard, session: Session) -> ModelCard:
+    """A family's card with the skeleton that the model's number of outputs stands for.
+
+    Raises:
+        ModelError: If no skeleton that ships has that many joints.
+    """
+    if card.kind == "pose":
+        shape = next(iter(session.outputs.values()), ())
+        joints = shape[1] if len(shape) in (3, 4) else None
+    elif card.decoder == "rtmo":
+        shape = session.outputs.get("keypoints", ())
+        joints = shape[2] if len(shape) == 4 else None
+    else:
+        joints = None
+    if joints is None:
+        return card
+    if joints not in SKELETON_OF_COUNT:
+        raise ModelError(
+            f"{session.path}: answers {joints} joints and no card says which; write a card with "
+            "skeleton = FILE beside it (docs/model_cards.md)"
+        )
+    return replace(card, skeleton=SKELETON_OF_COUNT[joints])
 
 
 def _toml_value(value: Any) -> str:

@@ -22,6 +22,18 @@ class ModelError(RmpeError):
     """A model file or model card that cannot be used."""
 
 
+class NotInstalledError(ModelError):
+    """A model of the catalogue that was not fetched yet.
+
+    Attributes:
+        name: What the catalogue calls it.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class DataError(RmpeError):
     """An invalid annotation, result, configuration or other data file."""
 

@@ -1,6 +1,7 @@
 """ONNX Runtime sessions: the only place that touches the engine."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -31,7 +32,7 @@ class Session:
         Args:
             path: ONNX file.
             device: ``cpu``, ``cuda``, or ``auto`` (CUDA when the installed engine has it).
-            threads: Threads for one call; 0 = the engine's choice.
+            threads: Threads for one call, at most one a core; 0 = the engine's choice.
 
         Raises:
             ModelError: If the file is missing, is not an ONNX model, or the device is not there.
@@ -39,10 +40,12 @@ class Session:
         import onnxruntime
 
         self.path = Path(path)
+        self._loaded_as = (self.path.absolute(), device, threads)
         if not self.path.is_file():
             raise ModelError(f"{path}: no such model file")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        # More threads than cores only wait, and the engine dies of a hundred thousand.
+        options.intra_op_num_threads = min(threads, os.cpu_count() or 1)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Spinning wins a little alone but starves the decoder and the other sessions of a pipeline.
@@ -83,6 +86,10 @@ class Session:
                 )
         return outputs
 
+    def __reduce__(self) -> tuple[type["Session"], tuple[Path, Device, int]]:
+        """A pickle holds the file's name, not the engine's state: the model is loaded anew."""
+        return Session, self._loaded_as
+
     def __repr__(self) -> str:
         return f"Session({self.path.name}, {self.providers[0]})"
 
@@ -99,8 +106,8 @@ def choose_providers(device: Device, available: list[str]) -> list[str]:
     cuda = "CUDAExecutionProvider" in available
     if device == "cuda" and not cuda:
         raise ModelError(
-            "no CUDA in the installed ONNX Runtime: pip uninstall onnxruntime, then pip install onnxruntime-gpu "
-            "(the two overwrite each other; docs/install.md)"
+            "no CUDA in the installed ONNX Runtime: pip uninstall onnxruntime, then pip install"
+            " onnxruntime-gpu (the two overwrite each other; docs/install.md)"
         )
     return (
         ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -1,13 +1,14 @@
-"""A video from frames to people: detect, estimate, track, smooth; decoding and estimating overlap."""
+"""A video from frames to people: detect, estimate, track, smooth, each overlapping the next."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rmpe.errors import UsageError
 from rmpe.media.background import Background
 from rmpe.media.video import Video, VideoFrame
-from rmpe.pipeline import Estimator
+from rmpe.pipeline import Estimator, OneStageEstimator
 from rmpe.poses import Poses
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.oks_tracker import OksTracker
@@ -52,7 +53,7 @@ def load_tracker(name: str, fps: float, *, live: bool = False) -> Tracker:
 
 def track(
     estimator: Estimator,
-    source: str | Path,
+    source: str | Path | Iterable[Any],
     tracker: str = "poseflow",
     *,
     detect_every: Every = 1,
@@ -62,7 +63,8 @@ def track(
 
     Args:
         estimator: The pipeline.
-        source: Video file, folder of images, or URL; for a camera open a `Video` and `follow` it.
+        source: Video file, folder of images, URL, or the images themselves (each anything that
+            `rmpe.media.images.as_image` takes); for a camera open a `Video` and `follow` it.
         tracker: ``poseflow`` or ``oks``.
         detect_every: Run the detector on every so many frames, or ``auto``.
         smooth: Take the jitter out of the joints (one-euro filter).
@@ -70,7 +72,7 @@ def track(
     Raises:
         RmpeError: If the video cannot be read or an option is wrong.
     """
-    with Video(source) as video:
+    with Video(source, color=estimator.color) as video:
         yield from follow(
             estimator,
             video,
@@ -110,6 +112,8 @@ def follow(
     Yields:
         Every frame with its people, in order.
     """
+    if isinstance(estimator, OneStageEstimator) and interval and interval.every != 1:
+        raise UsageError("a one-stage model looks at the whole of every frame: no detect_every")
     frames = Background(video, AHEAD, newest_only=video.live, on_close=video.stop)
     estimated = _estimated(estimator, frames, interval or DetectionInterval(), recorded, record)
     found = Background(estimated, AHEAD, on_close=frames.close)

@@ -15,8 +15,9 @@ from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 from rmpe.cli import rmpe as command
 from rmpe.cli.output import only_run_in
 from rmpe.errors import RmpeError
+from rmpe.install import add_model, remove_model
 from rmpe.media.images import read_image, save_image
-from rmpe.models import add_model, remove_model, use_model
+from rmpe.models import use_model
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stick_people import COCO, people, pose
 
 from rmpe.boxes import Boxes
 from rmpe.errors import ImageError, UsageError
 from rmpe.estimate.score import pose_scores
 from rmpe.media.video import VideoFrame
 from rmpe.poses import Poses
-from rmpe.skeletons import load_skeleton
 from rmpe.tracking.assignment import max_weight_matching
 from rmpe.tracking.features import follow, joint_features, limb_colors, matched_share, shrink
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
@@ -24,28 +24,7 @@ from rmpe.tracking.smooth import OneEuro
 from rmpe.video import follow as follow_video
 from rmpe.video import load_tracker
 
-COCO = load_skeleton("coco17")
 SIZE = (240, 320)
-# A standing person, joints in shares of the height from the box's centre.
-STANCE = np.array(
-    [
-        (0, -0.42), (-0.02, -0.44), (0.02, -0.44), (-0.04, -0.42), (0.04, -0.42),
-        (0.11, -0.3), (-0.11, -0.3), (0.14, -0.14), (-0.14, -0.14), (0.14, 0), (-0.14, 0),
-        (0.07, 0.02), (-0.07, 0.02), (0.07, 0.24), (-0.07, 0.24), (0.07, 0.46), (-0.07, 0.46),
-    ],
-    np.float32,
-)  # fmt: skip
-
-
-def pose(center, height=120.0, score=0.9):
-    x, y = center
-    points = STANCE * height + np.array([x, y], np.float32)
-    box = [x - 0.2 * height, y - height / 2, x + 0.2 * height, y + height / 2]
-    return Poses(points[None], np.full((1, 17), score), [score], [box], COCO)
-
-
-def people(*many):
-    return Poses.merge([Poses.empty(COCO), *many])
 
 
 def texture(seed, size, tint):

@@ -256,8 +256,8 @@ def test_mot(tmp_path):
         iter([record(0, {4: 10.0, -1: 50.0}), record(1, {}), record(2, {4: 11.5})]), COCO, tmp_path
     )
     assert path.read_text().splitlines() == [
-        "1,5,10.00,10.00,16.00,16.00,0.7500,-1,-1,-1",
-        "3,5,11.50,10.00,16.00,16.00,0.7500,-1,-1,-1",
+        "1,5,11.00,11.00,16.00,16.00,0.7500,-1,-1,-1",
+        "3,5,12.50,11.00,16.00,16.00,0.7500,-1,-1,-1",
     ]
 
 
@@ -305,7 +305,7 @@ def test_trc(tmp_path):
         "CameraRate": "10.000",
         "NumFrames": "4",
         "NumMarkers": "17",
-        "Units": "px",
+        "Units": "mm",
         "OrigDataRate": "10.000",
         "OrigDataStartFrame": "4",
         "OrigNumFrames": "4",
@@ -316,7 +316,7 @@ def test_trc(tmp_path):
     assert [row[0] for row in body] == ["4", "5", "6", "7"]
     assert [float(row[1]) for row in body] == pytest.approx([0.3, 0.4, 0.5, 0.6])
     assert body[0][2:5] == ["10.000", "90.000", "0.000"]
-    assert body[1][2:] == [""] * 51
+    assert body[1][2:] == ["nan"] * 51
     assert body[3][2] == "13.000"
 
 

@@ -1,4 +1,4 @@
-"""``rmpe evaluate``: measure a results file, or models on a folder of images, against annotations."""
+"""``rmpe evaluate``: measure a results file, or models on images, against annotations."""
 
 import json
 import tempfile
@@ -159,7 +159,11 @@ def _results(
 
 
 def _print(console: Console, name: str, report: dict[str, Any]) -> None:
-    """Tables of a report: its numbers, then lists of a length and dicts of the same keys side by side, then deeper."""
+    """Print a report as tables.
+
+    First its numbers, then lists of equal length and dictionaries of equal keys side by side, then
+    what lies deeper.
+    """
     numbers = {key: value for key, value in report.items() if not isinstance(value, dict | list)}
     if numbers:
         console.print(_table({name: list(numbers), "value": list(numbers.values())}))

@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rmpe.boxes import Boxes
-from rmpe.errors import DataError, ImageError
+from rmpe.errors import DataError, ImageError, UsageError
 from rmpe.evaluation.files.mpii import MpiiPerson, read_mpii_people
 from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, existing_image, to_results
 from rmpe.files import read_json
 from rmpe.media.images import read_image
 from rmpe.options import PipelineOptions
+from rmpe.pipeline import OneStageEstimator
 from rmpe.skeletons import load_skeleton
 from rmpe.streaming import stream
 from rmpe.tracking import PoseFlow
@@ -94,6 +95,8 @@ def _single_people(
     """One prediction a person in the order of the annotations, from annotated centre and scale."""
     # Everybody is measured: no pose is too poor, and none is redundant.
     estimator = replace(pipeline, nms="none", min_score=0.0).load()
+    if isinstance(estimator, OneStageEstimator):
+        raise UsageError("single people are given as boxes, which a one-stage model cannot use")
     skeleton = load_skeleton("mpii16")
     people = read_mpii_people(annotations)
     nobody = {"keypoints": [0.0] * 48}

@@ -60,8 +60,9 @@ def learn_nms(
     )
     click.echo(figures)
     lines = [
-        f"# Learned by rmpe learn nms from {candidates.name} and {annotations.parent.name}/{annotations.name},",
-        f"# {len(people.images)} photos. {figures}.",
+        f"# Learned by rmpe learn nms from {candidates.name} and",
+        f"# {annotations.parent.name}/{annotations.name}, {len(people.images)} photos.",
+        f"# {figures}.",
         *(f"{name} = {value!r}" for name, value in asdict(learned.parameters).items()),
     ]
     out.parent.mkdir(parents=True, exist_ok=True)

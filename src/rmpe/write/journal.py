@@ -37,6 +37,8 @@ class Record:
         seconds: When a frame of a video is shown; 0 for an image.
         stamp: Size, time and contents of the file it was read from, see `file_stamp`; empty for a
             frame of a video.
+        fps: Frames a second of the video that it is a frame of, 0 where nobody knows; ``None`` for
+            an image.
     """
 
     image_id: int
@@ -47,6 +49,7 @@ class Record:
     poses: Poses
     seconds: float = 0.0
     stamp: str = ""
+    fps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,7 @@ class Journal:
 def _to_json(result: Record | Failure) -> dict[str, Any]:
     if isinstance(result, Failure):
         return asdict(result)
-    fields = ("image_id", "file_name", "name", "path", "size", "seconds", "stamp")
+    fields = ("image_id", "file_name", "name", "path", "size", "seconds", "stamp", "fps")
     return {field: getattr(result, field) for field in fields} | {"poses": result.poses.to_dict()}
 
 

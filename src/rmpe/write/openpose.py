@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.errors import OutputError
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
@@ -40,9 +41,16 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
         The folder.
     """
     folder = out_dir / "openpose"
+    failures = []
     for record in records:
-        with atomic(folder / f"{record.name}_keypoints.json") as file:
-            file.write(json.dumps({"version": 1.3, "people": _people(record.poses)}).encode())
+        try:
+            with atomic(folder / f"{record.name}_keypoints.json") as file:
+                file.write(json.dumps({"version": 1.3, "people": _people(record.poses)}).encode())
+        except OutputError as error:  # one name that cannot be written does not stop the others
+            failures.append(str(error))
+    if failures:
+        others = f" ({len(failures) - 1} more files failed)" if failures[1:] else ""
+        raise OutputError(failures[0] + others)
     return folder
 
 
