@@ -247,6 +247,9 @@ SCRIPTS = (
 OTHERS = {
     "boxes.sstn_train": "trains the runs that `boxes.sstn --runs` measures.",
     "models.ship": "exports the models that ship and writes their figures on their cards.",
+    "video.ghosts": "shows what the lowest mean score of a flow takes away.",
+    "serve.acceptance": "measures `rmpe serve` against the library, at load and under attack.",
+    "serve.screenshot": "takes the picture of the page of `rmpe serve`.",
     "front_door.hero": "draws the picture at the top of README.",
     "robustness.hostile_publisher": "downloads models from a server that does everything wrong.",
     "render": "writes the pages of results, their plots and this index.",

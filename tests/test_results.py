@@ -36,7 +36,8 @@ def test_plots_are_drawn_from_the_files(page) -> None:
 
 def test_every_record_is_whole_and_on_a_page() -> None:
     shown = {table.record for page in PAGES for table in page.tables}
-    assert {path.stem for path in RESULTS.glob("*.json")} == shown
+    recorded = {path.stem for path in RESULTS.glob("*.json")}
+    assert recorded == shown, "say in benchmarks/pages.py which page shows it"
     for name in shown:
         table = read(name)
         for attribute in ("title", "command", "data", "date", "commit", "machine", "columns"):

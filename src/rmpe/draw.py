@@ -20,6 +20,7 @@ CLEAR = 0.5  # joint scores at which a joint begins to be seen, and is seen in f
 LIMB_WIDTH = 0.012  # as a share of the person's longer side
 WIDEST = 500  # pixels; a box may be absurdly large, OpenCV's lines may not
 EDGED_WIDTH = 3  # pixels; thinner limbs have a fainter dark edge, or small people would be all edge
+HEAD = 0.1  # height above the highest joint, as a share of the joints' extent
 FRACTION_BITS = 4  # OpenCV draws at 1/16 pixel
 FARTHEST = 1e6  # pixels; beyond it OpenCV's integers overflow
 
@@ -70,9 +71,9 @@ def draw_poses(
         for box, track_id in tracks:
             _draw_box(canvas, box, track_color(track_id) if track_id >= 0 else BOX)
     if show_ids:
-        for box, track_id in tracks:
-            if track_id >= 0:
-                _draw_label(canvas, box, str(track_id), track_color(track_id))
+        for person in range(len(kept)):
+            if (track_id := int(kept.track_ids[person])) >= 0:
+                _draw_label(canvas, _head_place(kept[person]), str(track_id), track_color(track_id))
     return np.ascontiguousarray(canvas[..., ::-1]) if color == "bgr" else canvas
 
 
@@ -87,8 +88,8 @@ def track_color(track_id: int) -> Color:
 def limb_colors(skeleton: Skeleton) -> tuple[Color, ...]:
     """RGB of each limb.
 
-    It is the colour that both joints share, or that of the one joint with a side; the middle's where
-    the joints are of two sides.
+    It is the colour that both joints share, or that of the one joint with a side; the middle's
+    where the joints are of two sides.
     """
     colors = []
     for start, end in skeleton.limbs:
@@ -149,6 +150,20 @@ def _draw_box(canvas: NDArray[np.uint8], box: NDArray[np.floating], color: Color
     cv2.rectangle(canvas, *corners, color, width, cv2.LINE_AA, FRACTION_BITS)
 
 
+def _head_place(person: Poses) -> NDArray[np.float64]:
+    """The person's box with its top at the highest joint that is drawn, a head's height above it.
+
+    A box may be much taller than the person: the label stands where the head is seen.
+    """
+    box = person.boxes[0].astype(np.float64)
+    points = person.keypoints[0].astype(np.float64)
+    seen = np.isfinite(points).all(axis=1) & (person.keypoint_scores[0] > FAINT)
+    if seen.any():
+        highest = points[seen, 1].min() - HEAD * (points[seen, 1].max() - points[seen, 1].min())
+        box[1] = np.clip(highest, box[1], box[3])
+    return box
+
+
 def _draw_label(
     canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str, color: Color
 ) -> None:
@@ -184,7 +199,7 @@ def _fixed(point: NDArray[np.floating]) -> tuple[int, int]:
 def _window(
     points: NDArray[np.float64], margin: float, canvas: NDArray[np.uint8]
 ) -> tuple[slice, slice]:
-    """Rows and columns of the canvas around the points, with a margin; empty if they lie outside."""
+    """Rows and columns of the canvas around the points, with a margin; empty outside of it."""
     if not len(points):
         return slice(0, 0), slice(0, 0)
     limit = canvas.shape[1::-1]

@@ -6,13 +6,14 @@ of its kind. `rmpe.install` puts them there.
 """
 
 import os
-import tomllib
 from importlib import resources
 from pathlib import Path
 
 from rmpe.cards import ModelCard, find_card
 from rmpe.catalogue import shipped_catalogue
-from rmpe.errors import ModelError, NotInstalledError
+from rmpe.errors import DataError, ModelError, NotInstalledError
+from rmpe.fields import text
+from rmpe.files import read_toml
 from rmpe.runtime import Session
 
 KINDS = ("detector", "pose", "stn")
@@ -124,15 +125,17 @@ def choices() -> dict[str, str]:
     Raises:
         ModelError: If the file of choices cannot be read.
     """
-    try:
-        chosen = tomllib.loads(_defaults().read_text("utf-8"))
-    except FileNotFoundError:
+    if not _defaults().exists():
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    try:
+        choices = read_toml(_defaults())
+        return {
+            kind: text(choices[kind], f"{_defaults()}: {kind}") for kind in KINDS if kind in choices
+        }
+    except DataError as error:
         raise ModelError(
             f"{_defaults()}: cannot read the default models: {error}; delete it to start anew"
         ) from error
-    return {kind: str(chosen[kind]) for kind in KINDS if kind in chosen}
 
 
 def choose(chosen: dict[str, str]) -> None:

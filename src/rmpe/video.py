@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +27,31 @@ MEMORY = 3.0
 LOOKAHEAD = 0.2
 
 
-def _poseflow(fps: float, live: bool) -> Tracker:
+def _poseflow(fps: float, live: bool, ghosts: bool) -> Tracker:
     lookahead = 0 if live else max(1, round(LOOKAHEAD * fps))
-    return PoseFlow(PoseFlowParameters(lookahead=lookahead, memory=max(1, round(MEMORY * fps))))
+    parameters = PoseFlowParameters(lookahead=lookahead, memory=max(1, round(MEMORY * fps)))
+    return PoseFlow(replace(parameters, believed=0.0) if ghosts else parameters)
 
 
-def _oks(fps: float, live: bool) -> Tracker:  # noqa: ARG001 - it never looks ahead
+def _oks(fps: float, live: bool, ghosts: bool) -> Tracker:  # noqa: ARG001 - it never looks ahead
     return OksTracker(memory=max(1, round(MEMORY * fps)))
 
 
-TRACKERS: dict[str, Callable[[float, bool], Tracker]] = {"poseflow": _poseflow, "oks": _oks}
+TRACKERS: dict[str, Callable[[float, bool, bool], Tracker]] = {"poseflow": _poseflow, "oks": _oks}
 
 
-def load_tracker(name: str, fps: float, *, live: bool = False) -> Tracker:
+def load_tracker(name: str, fps: float, *, live: bool = False, ghosts: bool = False) -> Tracker:
     """A tracker by name (``poseflow``, ``oks``) with its times set for ``fps``.
 
-    Live sources get one without latency.
+    Live sources get one without latency. With ``ghosts``, PoseFlow gives ids to flows that never
+    look like a person, too.
 
     Raises:
         UsageError: If there is no such tracker.
     """
     if name not in TRACKERS:
         raise UsageError(f"unknown tracker {name!r}; known: {', '.join(TRACKERS)}")
-    return TRACKERS[name](fps or 25.0, live)
+    return TRACKERS[name](fps or 25.0, live, ghosts)
 
 
 def track(

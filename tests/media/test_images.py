@@ -337,3 +337,10 @@ def test_heic_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99)
     with pytest.raises(ImageError, match=r"pip install 'rmpe\[heic\]'; or convert it"):
         read_image(tmp_path / "a.heic")
+
+
+def test_an_offset_beyond_all_memory_is_a_damaged_file():
+    """BigTIFF's offsets have 64 bits: found by fuzzing."""
+    data = b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(40)
+    with pytest.raises(ImageError, match="damaged or truncated TIFF"):
+        read_image(data)

@@ -680,3 +680,33 @@ def test_errors_of_the_estimator_reach_the_caller():
 
     with pytest.raises(ImageError, match="broken"):
         list(follow_video(Broken(where, images), Clip(images)))
+
+
+# Ghosts
+
+
+@pytest.mark.parametrize(
+    ("scores", "believed", "with_id"),
+    [
+        ([0.6] * 15, 0.35, 15),
+        ([0.3] * 15, 0.35, 0),
+        ([0.3] * 15, 0.0, 15),
+        ([0.3] * 5 + [0.65] * 10, 0.35, 10),  # its mean reaches 0.35 with the sixth pose
+        ([0.6] * 12 + [0.21] * 60, 0.35, 72),  # proven: stays a person when it fades
+        ([0.6] * 3 + [0.21] * 30, 0.35, 8),  # a few good poses prove nothing
+    ],
+)
+def test_what_never_looks_like_a_person_has_no_id(scores, believed, with_id):
+    tracker = PoseFlow(PoseFlowParameters(believed=believed))
+    frames = [
+        (paint({0: (100, 120)}), pose((100, 120)).replace(scores=np.array([score], np.float32)))
+        for score in scores
+    ]
+    ids = [int(poses.track_ids[0]) for poses in run(tracker, frames)]
+    assert set(ids) <= {-1, 0}
+    assert ids.count(0) == with_id
+
+
+def test_ghosts_are_kept_if_asked_for():
+    assert load_tracker("poseflow", 25).parameters.believed > 0
+    assert load_tracker("poseflow", 25, ghosts=True).parameters.believed == 0

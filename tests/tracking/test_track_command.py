@@ -14,7 +14,7 @@ from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 
 from rmpe import track
 from rmpe.cli import rmpe as command
-from rmpe.errors import RmpeError
+from rmpe.errors import RmpeError, UsageError
 from rmpe.media.images import read_image, save_image
 from rmpe.media.video import Video
 from rmpe.media.video_writer import VideoWriter
@@ -55,7 +55,7 @@ def lines(path):
 
 def test_a_video(tmp_path, models, clip):
     out = tmp_path / "out"
-    formats = ["coco", "csv", "mot", "posetrack", "trc", "openpose", "alphapose"]
+    formats = ["coco", "csv", "mot", "trc", "alphapose"]
     chosen = [part for name in formats for part in ("--format", name)]
     result = run(clip, "--out", out, *models, *chosen, "--contact-sheet")
     assert result.exit_code == 0, result.output
@@ -77,12 +77,14 @@ def test_a_video(tmp_path, models, clip):
     for name in (
         "poses.csv",
         "mot.txt",
-        "posetrack.json",
         "trc/person_0000.trc",
         "alphapose-results.json",
     ):
         assert (out / name).stat().st_size > 0
-    assert len(list((out / "openpose").iterdir())) == FRAMES
+    refused = run(clip, "--out", tmp_path / "none", *models, "--format", "openpose")
+    assert isinstance(refused.exception, UsageError)
+    assert "openpose: it has none of the joints" in str(refused.exception)
+    assert not (tmp_path / "none").exists()
 
 
 def test_detecting_now_and_then_finds_the_same_person(tmp_path, models, clip):

@@ -14,6 +14,8 @@ from rmpe.errors import NotInstalledError, RmpeError
 COMMANDS = {
     "predict": "rmpe.cli.predict:predict",
     "track": "rmpe.cli.track:track",
+    "serve": "rmpe.cli.serve:serve",
+    "ui": "rmpe.cli.serve:ui",
     "train": "rmpe.cli.train:train",
     "ablate": "rmpe.cli.ablate:ablate",
     "models": "rmpe.cli.models:models",

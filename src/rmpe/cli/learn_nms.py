@@ -48,7 +48,7 @@ def learn_nms(
     for photos held out says what the gain is worth on others.
     """
     joints = load_skeleton(skeleton)
-    people = read_people(annotations)
+    people = read_people(annotations, joints)
     truths = Truths.from_coco(people.annotations, people.image_ids, joints)
     learned = fit(read_candidates(candidates, people, joints), truths, folds=folds, seed=seed)
     for index, parameters in enumerate(learned.folds):

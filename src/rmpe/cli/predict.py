@@ -28,6 +28,7 @@ from rmpe.media.sources import ImageItem, find_images, find_videos, image_ids, i
 from rmpe.options import PipelineOptions
 from rmpe.streaming import Result, stream
 from rmpe.write import FORMATS, write_formats
+from rmpe.write.foreign import require_joints
 from rmpe.write.journal import Failure, Journal, Record, file_stamp
 
 
@@ -140,6 +141,7 @@ def _run(
     pipeline = replace(pipeline, annotations=options.annotations)
     # Whole images side by side beat threads inside one small model.
     estimator = pipeline.load(workers=pipeline.cores if len(items) > 1 else 1)
+    require_joints(options.formats, estimator.skeleton)
     settings = pipeline.fingerprint() | {"rmpe": __version__, "skeleton": estimator.skeleton.name}
     show = Console(stderr=True)
     bar = Progress(

@@ -35,6 +35,7 @@ from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.smooth import OneEuro
 from rmpe.video import TRACKERS, follow, load_tracker
 from rmpe.write import FORMATS, mot, posetrack, trc, write_formats
+from rmpe.write.foreign import require_joints
 from rmpe.write.journal import Journal, Record
 
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
@@ -56,6 +57,7 @@ class TrackOptions:
 
     Attributes:
         tracker: A name of `rmpe.video.TRACKERS`, or ``none``.
+        keep_ghosts: Give ids to flows that never look like a person, too.
         detect_every: Run the detector on every so many frames, or ``auto``.
         smooth: ``one-euro`` or ``none``.
         formats: Names of the result formats.
@@ -70,6 +72,7 @@ class TrackOptions:
     """
 
     tracker: str
+    keep_ghosts: bool
     detect_every: Every
     smooth: str
     formats: tuple[str, ...]
@@ -97,6 +100,11 @@ class TrackOptions:
 )
 @click.option(
     "--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True
+)
+@click.option(
+    "--keep-ghosts",
+    is_flag=True,
+    help="PoseFlow: also give ids to what is followed but never looks like a person.",
 )
 @click.option(
     "--detect-every",
@@ -167,6 +175,7 @@ def track(
     names = [camera] if camera is not None else _videos(sources)
     folder = out or default_out(names[0], resume=options.resume)
     estimator = pipeline.load()
+    require_joints(options.formats, estimator.skeleton)
     settings = pipeline.fingerprint()
     if len(names) == 1:
         summary = _track(names[0], folder, estimator, settings, options, camera=camera is not None)
@@ -310,7 +319,7 @@ def _followed(
         video,
         None
         if options.tracker == NONE
-        else load_tracker(options.tracker, video.fps, live=video.live),
+        else load_tracker(options.tracker, video.fps, live=video.live, ghosts=options.keep_ghosts),
         interval=DetectionInterval(options.detect_every),
         smooth=None if options.smooth == NONE else OneEuro(),
         recorded=recorded,

@@ -49,7 +49,10 @@ class Detector(Protocol):
 
 
 class WholeImage:
-    """One person who fills the image: for pictures that are crops already. Must be asked for, never a fallback."""
+    """One person who fills the image: for pictures that are crops already.
+
+    It must be asked for; it is never a fallback.
+    """
 
     def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
         """The whole image as one box with score 1."""

@@ -65,7 +65,7 @@ def size_of(kind: str, data: bytes) -> Size | None:
     """
     try:
         return SIZES[kind](data)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):  # overflow: a place beyond 2^63
         return None
 
 

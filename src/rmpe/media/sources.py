@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePath
 
+from rmpe.annotations.coco import parse_images, require_names
+from rmpe.annotations.image_names import NameIndex
 from rmpe.errors import DataError
 from rmpe.files import read_json
 from rmpe.media.images import SUFFIXES
@@ -164,35 +166,31 @@ def image_ids(items: Sequence[ImageItem], annotations: Path | None = None) -> di
 
 
 def _annotated_ids(items: Sequence[ImageItem], annotations: Path) -> dict[ImageItem, int]:
-    data = read_json(annotations)
-    try:
-        known = [
-            (str(PurePath(image["file_name"]).as_posix()), int(image["id"]))
-            for image in data["images"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{annotations}: not COCO annotations: needs 'images' with 'id' and 'file_name'"
-        ) from error
-    by_name = dict(known)
-    if len(by_name) < len(known):
-        name, _ = Counter(name for name, _ in known).most_common(1)[0]
-        raise DataError(f"{annotations}: two images are called {name!r}")
-    ids: dict[ImageItem, int] = {}
-    owners: dict[int, ImageItem] = {}
+    source = str(annotations)
+    known = parse_images(read_json(annotations), source)
+    require_names(known, source)
+    index = NameIndex(image.file_name for image in known)
+    # An image of the file belongs to the path that shares the longest ending with its name.
+    closest: dict[int, list[tuple[tuple[bool, int], ImageItem]]] = {}
     for item in items:
-        parts = _absolute(item.path).parts[1:]
-        ends = ("/".join(parts[start:]) for start in range(len(parts)))
-        number = next((by_name[end] for end in ends if end in by_name), None)
-        if number is None:
-            continue
-        if number in owners:
+        found, fit = index.closest(_absolute(item.path).as_posix())
+        if len(found) == 1:
+            closest.setdefault(found[0], []).append((fit, item))
+    ids: dict[ImageItem, int] = {}
+    for place, paths in closest.items():
+        most = max(fit for fit, _ in paths)
+        best = [item for fit, item in paths if fit == most]
+        if len(best) > 1:
             raise DataError(
-                f"{annotations}: {owners[number].path} and {item.path} are both"
-                f" image {number} there"
+                f"{annotations}: {best[0].path} and {best[1].path} are both image"
+                f" {known[place].id} there"
             )
-        ids[item] = number
-        owners[number] = item
+        ids[best[0]] = known[place].id
+    if items and not ids:
+        example = f"; it names {known[0].file_name!r}" if known else ""
+        raise DataError(
+            f"{annotations}: names none of the images, such as {items[0].path}{example}"
+        )
     return ids
 
 

@@ -348,6 +348,8 @@ def moving_pictures(container: av.container.InputContainer) -> av.VideoStream:
         ImageError: If there is none.
     """
     for stream in container.streams.video:
+        if stream.codec_context is None:
+            raise ImageError("its video has a codec that is not known")
         if not int(stream.disposition) & ATTACHED_PICTURE:
             return stream
     raise ImageError(

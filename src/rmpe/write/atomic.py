@@ -76,9 +76,18 @@ def write_list(path: Path, items: Iterable[str]) -> Path:
         OutputError: If it cannot be written.
     """
     with atomic(path) as file:
-        separator = b"[\n"
-        for item in items:
-            file.write(separator + item.encode())
-            separator = b",\n"
-        file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
+        file.writelines(encode_list(items))
     return path
+
+
+def encode_list(items: Iterable[str]) -> Iterator[bytes]:
+    """A JSON list, one item a line, piece by piece.
+
+    Args:
+        items: The items as JSON text.
+    """
+    separator = b"[\n"
+    for item in items:
+        yield separator + item.encode()
+        separator = b",\n"
+    yield b"\n]\n" if separator == b",\n" else b"[]\n"

@@ -4,7 +4,7 @@ Source: https://cocodataset.org/#format-results (keypoint detection).
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,13 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     Raises:
         OutputError: If it cannot be written.
     """
-    people = (person for record in records for person in record.poses.to_coco(record.image_id))
-    return write_list(out_dir / "coco.json", map(json.dumps, people))
+    return write_list(out_dir / "coco.json", people(records))
+
+
+def people(records: Iterable[Record]) -> Iterator[str]:
+    """One JSON object a person."""
+    for record in records:
+        yield from map(json.dumps, record.poses.to_coco(record.image_id))
 
 
 def write_images(records: Iterable[Record], out_dir: Path) -> Path:

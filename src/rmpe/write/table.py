@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -24,16 +25,21 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     is UTF-8: bytes of a file name that are no text are written as escapes, as in JSON.
     """
     path = out_dir / "poses.csv"
-    joints = [f"{joint}_{part}" for joint in skeleton.joints for part in ("x", "y", "score")]
     with atomic(path) as file:
-        text = io.TextIOWrapper(
-            file, "utf-8", errors="backslashreplace", newline="", write_through=True
-        )
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow([*IMAGE, *PERSON, *joints])
-        rows.writerows(row for record in records for row in _rows(record))
-        text.detach()
+        write_to(file, records, skeleton)
     return path
+
+
+def write_to(file: BinaryIO, records: Iterable[Record], skeleton: Skeleton) -> None:
+    """Write the table into an open file."""
+    joints = [f"{joint}_{part}" for joint in skeleton.joints for part in ("x", "y", "score")]
+    text = io.TextIOWrapper(
+        file, "utf-8", errors="backslashreplace", newline="", write_through=True
+    )
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow([*IMAGE, *PERSON, *joints])
+    rows.writerows(row for record in records for row in _rows(record))
+    text.detach()
 
 
 def _rows(record: Record) -> Iterator[list[int | float | str]]:
