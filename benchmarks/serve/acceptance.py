@@ -28,7 +28,8 @@ import numpy as np
 import psutil
 
 import rmpe
-from benchmarks.record import DATA, show
+from benchmarks.options import DATA
+from benchmarks.record import show
 from rmpe.media.sources import find_images
 from rmpe.serve.answers import encode
 from rmpe.serve.engine import Found
@@ -498,8 +499,8 @@ def acceptance(seconds, only, count, save):
         data=f"coco-val, {len(photos)} photos",
         columns=["figure", "wanted", "measured", "holds"],
         rows=rows,
-        notes="Loopback only. The callers run on the same cores as the server, and other work ran on"
-        " this machine at the same time; rates are compared within one run, in turns.",
+        notes="Loopback only. The callers run on the same cores as the server, and other work ran"
+        " on this machine at the same time; rates are compared within one run, in turns.",
     )
 
 

@@ -1,6 +1,5 @@
 """Ablations end to end, on tiny photos and nets with known outputs."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -405,8 +404,7 @@ def test_shipped_configurations_name_only_what_is_there_or_made(path, monkeypatc
 
 def test_runs_of_the_proof_are_named_as_they_are_trained(monkeypatch) -> None:
     pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    recipe = importlib.import_module("sstn_proof_train")
+    from benchmarks.boxes import sstn_train as recipe
     from rmpe.ablation.runs import Runs
     from rmpe.training.pose.fit import TrainConfig
 
