@@ -313,7 +313,7 @@ def test_exit_code_of_a_bad_configuration(tmp_path) -> None:
     call = [sys.executable, "-m", "rmpe", "ablate", "none.toml"]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("rmpe: none.toml: cannot read")
+    assert done.stderr.startswith("rmpe: none.toml: cannot be read")
     assert done.stderr.count("\n") == 1
 
 
