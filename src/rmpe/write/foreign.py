@@ -5,6 +5,7 @@ it.
 """
 
 from collections.abc import Collection, Iterable
+from itertools import chain
 
 from rmpe.annotations.joints import plain_name
 from rmpe.errors import UsageError
@@ -12,7 +13,7 @@ from rmpe.skeletons import Skeleton
 from rmpe.write import openpose, posetrack
 
 JOINTS: dict[str, Collection[str]] = {
-    "openpose": {*openpose.BODY_25, *openpose.SAME.values()},
+    "openpose": {*openpose.BODY_25, *chain.from_iterable(openpose.SAME.values())},
     "posetrack": {*posetrack.JOINTS, "upper_neck"},
 }
 
