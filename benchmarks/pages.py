@@ -237,8 +237,11 @@ ENGINES = Script(
 TRAINING = Script("speed.training", "What bounds the speed of training?", "2 min")
 MEMORY = Script("speed.memory", "Does memory stay flat?", "-")
 INSTALL = Script("speed.install", "How large is the package, installed?", "15 s")
+HOSTILE = Script(
+    "robustness.hostile_publisher", "Does a bad download ever install a wrong model?", "9 min"
+)
 SCRIPTS = (
-    *(DEFAULT, DETECTORS, INT8),
+    *(DEFAULT, DETECTORS, INT8, HOSTILE),
     *(SSTN, PROOF, PGPG, ABLATION),
     POSE_NMS,
     *(INTERVAL, TRACKERS, PEDESTRIANS),
@@ -251,7 +254,6 @@ OTHERS = {
     "serve.acceptance": "measures `rmpe serve` against the library, at load and under attack.",
     "serve.screenshot": "takes the picture of the page of `rmpe serve`.",
     "front_door.hero": "draws the picture at the top of README.",
-    "robustness.hostile_publisher": "downloads models from a server that does everything wrong.",
     "render": "writes the pages of results, their plots and this index.",
 }
 ABLATED = dict.fromkeys(("AP", "difference", "published", "published difference"), 1)
@@ -313,6 +315,7 @@ MODELS = Page(
             closed="counted for published models, on photos that do not change",
             digits={"share failing [%]": 1, "others failing [%]": 1},
         ),
+        Table("hostile_publisher", HOSTILE),
     ),
 )
 BOXES = Page(

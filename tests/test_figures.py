@@ -14,6 +14,7 @@ from conftest import ROOT
 
 from benchmarks.pages import detect_every
 from benchmarks.record import read
+from rmpe.catalogue import shipped_catalogue
 
 SPEED = read("default-speed")
 MODELS = read("default-models")
@@ -92,7 +93,13 @@ def shipped_megabytes() -> float:
     return sum(file.stat().st_size for file in (ROOT / "src/rmpe/data/models").glob("*")) / 1e6
 
 
+def published_ap(name: str) -> tuple[float, int]:
+    """What the catalogue says of a published model."""
+    return (shipped_catalogue()[name].ap or 0, 1)
+
+
 CLAIMS = [
+    Claim("README.md", ("RTMPose-m", "published", "AP"), lambda: [published_ap("rtmpose-m")]),
     Claim("README.md", ("MB", "models"), lambda: [(shipped_megabytes(), 0)]),
     Claim(
         "README.md",
