@@ -95,7 +95,8 @@ def shipped_megabytes() -> float:
 
 def published_ap(name: str) -> tuple[float, int]:
     """What the catalogue says of a published model."""
-    return (shipped_catalogue()[name].ap or 0, 1)
+    entry = next(model for model in shipped_catalogue().models if model.name == name)
+    return (entry.ap or 0, 1)
 
 
 CLAIMS = [
