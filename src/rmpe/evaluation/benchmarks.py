@@ -18,13 +18,20 @@ from rmpe.evaluation.files import pck as pck_files
 from rmpe.evaluation.files import posetrack as posetrack_files
 from rmpe.evaluation.files.frames import Footage, frames_layout, is_frames_layout
 from rmpe.evaluation.files.skeletons import benchmark_skeleton
-from rmpe.evaluation.files.submissions import People, Record, read_people, read_results
+from rmpe.evaluation.files.submissions import (
+    People,
+    Record,
+    check_results,
+    read_people,
+    read_results,
+)
 from rmpe.evaluation.matching.joint_ap import mean_ap, rank_joints
 from rmpe.evaluation.matching.people import match_people
-from rmpe.evaluation.protocols import coco, crowdpose, mpii, pck, posetrack
+from rmpe.evaluation.protocols import coco, crowdpose, mpii, pck, posetrack, wholebody
 from rmpe.evaluation.protocols.crowding import LEVELS, ap_by_crowding, image_crowding, levels
 from rmpe.files import read_json
 from rmpe.skeletons import Skeleton, load_skeleton
+from rmpe.write.coco_wholebody import split_parts
 
 # Smallest score of detections in the error analysis; almost all weaker ones would be redundant.
 ERROR_SCORE = 0.2
@@ -76,6 +83,28 @@ def coco_keypoints(
     return _keypoints_measured(
         people, detections, warnings, evaluation, figures, skeleton, by_crowding
     )
+
+
+def wholebody_keypoints(annotations: Path, results: Path | None) -> Measured:
+    """COCO-WholeBody (133 joints), whole and by part."""
+    people = read_people(annotations)
+    wholebody.check_parts(people.annotations, str(annotations))
+    given = _needed(results, annotations)
+    data = read_json(given)
+    if isinstance(data, list):  # 133 joints under one key are the same in another layout
+        data = [split_parts(row) if isinstance(row, dict) else row for row in data]
+    detections, warnings = check_results(data, people, "keypoints", str(given))
+    wholebody.check_parts(detections, str(given))
+    figures, evaluation = wholebody.evaluate_wholebody(people, detections)
+
+    def draw(folder: Path) -> list[Path]:
+        shares = {"whole": figures["AP"]} | figures["by_part"]["AP"]
+        return [
+            plots.precision_recall(evaluation.precision, folder / "precision_recall.png"),
+            plots.bars(shares, "AP by part", "AP", folder / "ap_by_part.png"),
+        ]
+
+    return _coco_measured(figures | _sizes(people), people.warnings + warnings, evaluation, draw)
 
 
 def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
@@ -157,6 +186,7 @@ def pckh(annotations: Path, results: Path | None) -> Measured:
 Measure = Callable[[Path, Path | None], Measured]
 PROTOCOLS: dict[str, Measure] = {
     "coco": coco_keypoints,
+    "wholebody": wholebody_keypoints,
     "boxes": coco_boxes,
     "crowdpose": crowdpose_keypoints,
     "mpii": mpii_multi_person,

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from rmpe.errors import OutputError
 from rmpe.skeletons import Skeleton
-from rmpe.write import alphapose, coco, coco_dataset, openpose, table
+from rmpe.write import alphapose, coco, coco_dataset, coco_wholebody, openpose, table
 from rmpe.write.journal import Record
 
 Writer: TypeAlias = Callable[[Iterable[Record], Skeleton, Path], Path]
@@ -15,6 +15,7 @@ Writer: TypeAlias = Callable[[Iterable[Record], Skeleton, Path], Path]
 FORMATS: dict[str, Writer] = {
     "coco": coco.write,
     "coco-dataset": coco_dataset.write,
+    "coco-wholebody": coco_wholebody.write,
     "alphapose": alphapose.write,
     "openpose": openpose.write,
     "csv": table.write,
