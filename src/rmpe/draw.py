@@ -21,8 +21,8 @@ LIMB_WIDTH = 0.012  # as a share of the person's longer side
 WIDEST = 500  # pixels; a box may be absurdly large, OpenCV's lines may not
 EDGED_WIDTH = 3  # pixels; thinner limbs have a fainter dark edge, or small people would be all edge
 HEAD = 0.1  # height above the highest joint, as a share of the joints' extent
-# Thickness of joints and limbs by their part, as a share of a body's: fingers would be one blot, and
-# the points of a face hide it.
+# Thickness of joints and limbs by their part, as a share of a body's: fingers would be one blot,
+# and the points of a face would hide it.
 FINE = {"face_": 0.3, "thumb": 0.4, "finger": 0.4, "hand_root": 0.4}
 FRACTION_BITS = 4  # OpenCV draws at 1/16 pixel
 FARTHEST = 1e6  # pixels; beyond it OpenCV's integers overflow
