@@ -102,6 +102,7 @@ class PipelineOptions:
                 min_score=self.min_score,
                 limit=self.limit,
                 workers=workers,
+                color=self.color,
             )
         return Estimator(
             detector or self.load_detector(each),

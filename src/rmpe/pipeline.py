@@ -166,6 +166,7 @@ class OneStageEstimator(Estimator):
         min_score: float = 0.0,
         limit: int = 100,
         workers: int = 1,
+        color: ChannelOrder = "rgb",
     ) -> None:
         """Put the stages together.
 
@@ -175,6 +176,10 @@ class OneStageEstimator(Estimator):
             min_score: Poses below it are left out.
             limit: Most people in one image; those of the best boxes are kept.
             workers: Threads of `rmpe.stream`.
+            color: Order of the colour channels of arrays that callers pass.
+
+        Raises:
+            ImageError: If there is no such order.
         """
         self.detector = WholeImage()
         self.model = model
@@ -182,6 +187,7 @@ class OneStageEstimator(Estimator):
         self.min_score = min_score
         self.limit = limit
         self.workers = max(1, workers)
+        self.color = check_channel_order(color)
 
     @property
     def skeleton(self) -> Skeleton:
