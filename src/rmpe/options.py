@@ -13,7 +13,8 @@ from rmpe.estimate.pose_model import PoseModel
 from rmpe.estimate.stn import load_stn
 from rmpe.media.arrays import ChannelOrder
 from rmpe.models import resolve_model
-from rmpe.pipeline import Estimator, OneStageEstimator
+from rmpe.one_stage import OneStageEstimator
+from rmpe.pipeline import Estimator
 from rmpe.runtime import Device, Session, sha256_of
 from rmpe.suppress import suppressor
 

@@ -25,8 +25,8 @@ from rmpe.evaluation.files.skeletons import benchmark_skeleton
 from rmpe.evaluation.files.submissions import read_people as read_coco_people
 from rmpe.files import read_json
 from rmpe.media.images import read_image
+from rmpe.one_stage import OneStageEstimator
 from rmpe.options import PipelineOptions
-from rmpe.pipeline import OneStageEstimator
 from rmpe.skeletons import Skeleton, load_skeleton
 from rmpe.streaming import stream
 from rmpe.tracking import PoseFlow
