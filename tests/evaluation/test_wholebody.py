@@ -15,7 +15,7 @@ from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.write import coco_wholebody, openpose
 from rmpe.write.coco_wholebody import PARTS, split_parts
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 WHOLE = load_skeleton("wholebody133")
 SIGMAS = np.array(WHOLE.sigmas)
@@ -179,7 +179,9 @@ def poses(skeleton):
 
 
 def record(skeleton, found=None):
-    return Record(7, "a.jpg", "a", "a.jpg", (300, 300), poses(skeleton) if found is None else found)
+    return JournalRecord(
+        7, "a.jpg", "a", "a.jpg", (300, 300), poses(skeleton) if found is None else found
+    )
 
 
 def test_the_writer_and_the_evaluation_speak_one_layout(tmp_path):

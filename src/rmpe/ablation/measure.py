@@ -41,7 +41,7 @@ from rmpe.skeletons import load_skeleton
 from rmpe.streaming import stream
 from rmpe.suppress import PoseNmsParameters, Suppressor, parametric_nms, suppressor
 from rmpe.write.atomic import atomic
-from rmpe.write.journal import Journal, Record
+from rmpe.write.journal import Journal, JournalRecord
 
 # Seconds between lines of progress.
 LOG_EVERY = 20.0
@@ -216,7 +216,9 @@ class Bench:
                     if result.poses is None or result.image is None:
                         raise ImageError(result.error)
                     size = size_of(result.image)
-                    journal.append([Record(numbers[name], name, name, name, size, result.poses)])
+                    journal.append(
+                        [JournalRecord(numbers[name], name, name, name, size, result.poses)]
+                    )
             skeleton = load_skeleton(load_pose_model(nets.pose, self.config.device).card.skeleton)
             return [record.poses for record in journal.records(skeleton)]
 

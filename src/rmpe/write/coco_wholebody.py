@@ -12,7 +12,7 @@ from typing import Any
 from rmpe.errors import OutputError
 from rmpe.skeletons import Skeleton, load_skeleton
 from rmpe.write.atomic import write_list
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 # Key in a file -> the joints of the skeleton wholebody133 that it holds.
 PARTS = {
@@ -24,7 +24,7 @@ PARTS = {
 }
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:
     """Write ``coco_wholebody.json``; joints that the poses have not are ``0, 0, 0``.
 
     Args:

@@ -19,7 +19,7 @@ from rmpe.errors import OutputError
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 BODY_25 = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist",
@@ -41,7 +41,7 @@ NOT_FOUND: tuple[str, ...] = (
 )  # fmt: skip
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``openpose/NAME_keypoints.json`` for every image, also for those with nobody in them.
 
     Arguments and errors as for `rmpe.write.coco.write`.
