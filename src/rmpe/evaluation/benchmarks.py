@@ -18,20 +18,14 @@ from rmpe.evaluation.files import pck as pck_files
 from rmpe.evaluation.files import posetrack as posetrack_files
 from rmpe.evaluation.files.frames import Footage, frames_layout, is_frames_layout
 from rmpe.evaluation.files.skeletons import benchmark_skeleton
-from rmpe.evaluation.files.submissions import (
-    People,
-    Record,
-    check_results,
-    read_people,
-    read_results,
-)
+from rmpe.evaluation.files.submissions import People, Record, read_people, read_results
+from rmpe.evaluation.files.wholebody import read_wholebody_people, read_wholebody_results
 from rmpe.evaluation.matching.joint_ap import mean_ap, rank_joints
 from rmpe.evaluation.matching.people import match_people
 from rmpe.evaluation.protocols import coco, crowdpose, mpii, pck, posetrack, wholebody
 from rmpe.evaluation.protocols.crowding import LEVELS, ap_by_crowding, image_crowding, levels
 from rmpe.files import read_json
 from rmpe.skeletons import Skeleton, load_skeleton
-from rmpe.write.coco_wholebody import split_parts
 
 # Smallest score of detections in the error analysis; almost all weaker ones would be redundant.
 ERROR_SCORE = 0.2
@@ -87,14 +81,8 @@ def coco_keypoints(
 
 def wholebody_keypoints(annotations: Path, results: Path | None) -> Measured:
     """COCO-WholeBody (133 joints), whole and by part."""
-    people = read_people(annotations)
-    wholebody.check_parts(people.annotations, str(annotations))
-    given = _needed(results, annotations)
-    data = read_json(given)
-    if isinstance(data, list):  # 133 joints under one key are the same in another layout
-        data = [split_parts(row) if isinstance(row, dict) else row for row in data]
-    detections, warnings = check_results(data, people, "keypoints", str(given))
-    wholebody.check_parts(detections, str(given))
+    people = read_wholebody_people(annotations)
+    detections, warnings = read_wholebody_results(_needed(results, annotations), people)
     figures, evaluation = wholebody.evaluate_wholebody(people, detections)
 
     def draw(folder: Path) -> list[Path]:

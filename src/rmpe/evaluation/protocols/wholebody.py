@@ -8,7 +8,6 @@ joint of a part do not count there, nor do detections without one.
 from dataclasses import replace
 from typing import Any
 
-from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import People, Record
 from rmpe.evaluation.protocols.coco import CocoEvaluation, Engine, evaluate_coco
 from rmpe.skeletons import load_skeleton
@@ -22,6 +21,7 @@ REPORTED = {
     "left_hand": ("lefthand_kpts", "lefthand_score"),
     "right_hand": ("righthand_kpts", "righthand_score"),
 }
+EVERYTHING = slice(0, PARTS["righthand_kpts"].stop)
 FIGURES = ("AP", "AP50", "AP75", "AR")
 
 
@@ -31,19 +31,18 @@ def evaluate_wholebody(
     """Evaluate checked results by COCO-WholeBody's protocol.
 
     Args:
-        people: Annotations with all parts, see `check_parts`.
-        results: Detections with all parts.
+        people: Annotations of 133 joints.
+        results: Detections of 133 joints.
         engine: Which library; see `evaluate_coco`.
 
     Returns:
         Figures of the whole body and, under ``by_part``, of each part; ``hands`` is the mean of
         both hands. And the evaluation of the whole body.
     """
-    sigmas = load_skeleton("wholebody133").sigmas
-    whole = _of_part(people, results, tuple(PARTS), "wholebody_score", sigmas, engine)
+    whole = _of_part(people, results, EVERYTHING, "wholebody_score", engine)
     by_part: dict[str, dict[str, float]] = {name: {} for name in FIGURES}
     for part, (key, score) in REPORTED.items():
-        evaluation = _of_part(people, results, (key,), score, sigmas[PARTS[key]], engine)
+        evaluation = _of_part(people, results, PARTS[key], score, engine)
         for name in FIGURES:
             by_part[name][part] = evaluation.figures[name]
     for name in FIGURES:
@@ -54,46 +53,26 @@ def evaluate_wholebody(
     return figures | {"by_part": by_part, "n_detections": len(results)}, whole
 
 
-def check_parts(records: list[Record], source: str) -> None:
-    """Check that annotations or results have every part, whole and finite.
-
-    Raises:
-        DataError: If one has not.
-    """
-    for index, record in enumerate(records):
-        for key, part in PARTS.items():
-            numbers = record.get(key)
-            length = 3 * (part.stop - part.start)
-            if not isinstance(numbers, list) or len(numbers) != length:
-                given = len(numbers) if isinstance(numbers, list) else "no list"
-                raise DataError(
-                    f"{source}: record {index}: {key!r} must be {length} numbers, got {given}"
-                )
-
-
 def _of_part(
-    people: People,
-    results: list[Record],
-    keys: tuple[str, ...],
-    score: str,
-    sigmas: tuple[float, ...],
-    engine: Engine | None,
+    people: People, results: list[Record], part: slice, score: str, engine: Engine | None
 ) -> CocoEvaluation:
-    annotations = [_only(annotation, keys) for annotation in people.annotations]
+    annotations = [_only(annotation, part) for annotation in people.annotations]
     for annotation in annotations:
         annotation["num_keypoints"] = _labelled(annotation)
-    detections = [_only(result, keys) for result in results]
+    detections = [_only(result, part) for result in results]
     detections = [
         detection | {"score": detection.get(score, detection["score"])}
         for detection in detections
-        if keys == ("keypoints",) or _labelled(detection)
+        if part == PARTS["keypoints"] or _labelled(detection)
     ]
-    part = replace(people, annotations=annotations, joints=len(sigmas))
-    return evaluate_coco(part, detections, "keypoints", sigmas, engine)
+    sigmas = load_skeleton("wholebody133").sigmas[part]
+    joints = replace(people, annotations=annotations, joints=len(sigmas))
+    return evaluate_coco(joints, detections, "keypoints", sigmas, engine)
 
 
-def _only(record: Record, keys: tuple[str, ...]) -> Record:
-    return record | {"keypoints": [number for key in keys for number in record[key]]}
+def _only(record: Record, part: slice) -> Record:
+    numbers = record.get("keypoints") or [0.0] * (3 * EVERYTHING.stop)
+    return record | {"keypoints": numbers[3 * part.start : 3 * part.stop]}
 
 
 def _labelled(record: Record) -> int:
