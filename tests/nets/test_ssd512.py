@@ -18,11 +18,10 @@ from rmpe.nets.detectors.ssd512 import (
     decode,
     default_boxes,
     encode,
-    match_defaults,
-    sample_patch,
-    ssd_loss,
 )
 from rmpe.nets.detectors.ssd512_weights import load_published
+from rmpe.training.detector.patches import sample_patch
+from rmpe.training.detector.ssd_loss import match_defaults, ssd_loss
 
 NARROW = 1 / 16
 

@@ -2,11 +2,6 @@
 
 import itertools
 import json
-import os
-import socket
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -354,59 +349,6 @@ def test_a_teachers_heatmaps_join_in(tmp_path):
     assert [path.stat().st_mtime_ns for path in packed.folder.glob("teacher-*.npy")] == [made]
     with pytest.raises(DataError, match="distill needs"):
         load_config(TrainConfig, file, ["distill=1.0", "data.teacher=", "stage=stn"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2])
-def test_two_processes_give_the_loss_of_one(tmp_path, coco_set, stage):
-    """torchrun with two processes on the CPU, batch norm frozen: the same losses as one process."""
-    script = tmp_path / "run.py"
-    script.write_text(
-        textwrap.dedent("""
-        import sys, json, torch
-        from pathlib import Path
-        from rmpe.config import load_config
-        from rmpe.training.pose.fit import TrainConfig, Trainer
-        run = Trainer(load_config(TrainConfig, Path(sys.argv[1])), lambda line: None)
-        parts = []
-        for _ in range(3):
-            part = run.update()
-            names = [name for name in ("pose", "parallel", "theta") if name in part]
-            part = torch.tensor([part[name] for name in names])
-            if run.worker.count > 1:
-                torch.distributed.all_reduce(part)
-            parts += part.tolist()
-        if run.worker.rank == 0:
-            weights = run.net.state_dict().values()
-            total = sum(value.double().abs().sum().item() for value in weights)
-            Path(sys.argv[2]).write_text(json.dumps([*parts, total]))
-        run.worker.leave()
-        """)
-    )
-    options = {"freeze_norms": "true", "optim": "{ lr = 1e-3, warmup = 0 }"}
-    if stage == 2:
-        start = trainer(small(tmp_path / "first", coco_set)).fit()
-        sstn = (
-            '{ localisation = { name = "tiny_localisation" }, theta = 1.0, sampling = "composed" }'
-        )
-        options |= {"stage": "2", "start": f'"{start}"', "sstn": sstn}
-    file = small(tmp_path, coco_set, **options)
-    trainer(file)  # packs the crops, so that two processes do not
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    one = [sys.executable, str(script), str(file), str(tmp_path / "one.json")]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    address = ["--master_addr=127.0.0.1", f"--master_port={port}"]
-    two = [*launcher, *address, str(script), str(file), str(tmp_path / "two.json")]
-    for command in (one, two):
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=200, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-    first, second = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
-    np.testing.assert_allclose(first, second, rtol=1e-5)
 
 
 def test_learning_rate_schedules():

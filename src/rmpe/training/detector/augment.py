@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rmpe.nets.detectors.ssd512 import sample_patch
 from rmpe.training.detector.losses import DetectionTargets
+from rmpe.training.detector.patches import sample_patch
 from rmpe.training.detector.photos import IGNORED, NOTHING, PERSON
 
 GREY: Final = 114.0
@@ -114,7 +114,7 @@ def draw_patches(
         how: The augmentation; only ``size`` and ``color`` are used.
         generator: Source of randomness, on the CPU.
 
-    Source: SSD, section 2.2; see `rmpe.nets.detectors.ssd512.sample_patch`.
+    Source: SSD, section 2.2; see `rmpe.training.detector.patches.sample_patch`.
     Differs: people are ignored by the visibility rule of `draw_inputs`, not if their centre is
         outside the patch.
     """
