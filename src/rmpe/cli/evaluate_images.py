@@ -31,8 +31,9 @@ from rmpe.skeletons import Skeleton, load_skeleton
 from rmpe.streaming import stream
 from rmpe.tracking import PoseFlow
 
-# MPII's ``scale`` is a person's height in units of 200 px; the usual crops are a quarter larger.
-MPII_PIXELS = 250.0
+# MPII's ``scale`` is a person's height in units of 200 px. The usual crops are a quarter larger, which
+# is the model's own growth.
+MPII_PIXELS = 200.0
 
 
 def predict_results(
