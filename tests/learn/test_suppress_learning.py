@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from rmpe.cli.learn_nms import learn_nms as command
 from rmpe.config import load_config
 from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import check_people, read_people
+from rmpe.learn import nms
 from rmpe.learn.flat_matching import Truths, match_poses
 from rmpe.learn.nms import PLANES, Candidates, climb, learn_nms, read_candidates, smoothed
 from rmpe.poses import Poses
@@ -159,6 +161,43 @@ def test_search_finds_its_way_from_a_bad_start():
     everything = np.ones(len(candidates))
     again = climb(Candidates(candidates, truths), learned.parameters, everything)
     assert again == learned.parameters  # nothing moves any more
+
+
+@pytest.mark.parametrize(
+    ("ends", "worth", "best"),
+    [
+        ([0, 0], [0.5], 0),  # a standstill
+        ([0, 1, 2, 0], [0.5, 0.6, 0.4], 1),  # a circle
+        ([0, 1, 2, 1], [0.3, 0.6, 0.7], 2),
+        ([0, 0], [0.05], None),  # nowhere is better than the start
+    ],
+)
+def test_the_best_point_visited_is_learned(monkeypatch, ends, worth, best):
+    """Rounds end in columns of the last plane; ``worth`` is the mAP there, and 0.1 at the start."""
+    start = PoseNmsParameters()
+    plane = PLANES[-1]
+    steps = iter([end for end in ends for _ in PLANES])
+
+    def surface(candidates, parameters, plane, weights):  # noqa: ARG001
+        values = np.zeros(tuple(map(len, plane.axes)))
+        values[0, next(steps)] = 1
+        return values
+
+    class Known:
+        def measure(self, parameters):
+            share = parameters.eta / (1 + parameters.lam)
+            column = int(np.argmin(np.abs(np.array(plane.axes[1]) - share)))
+            value = 0.1 if parameters == start else worth[column]
+            return SimpleNamespace(coco_ap=lambda weights: value)
+
+    monkeypatch.setattr(nms, "surface", surface)
+    monkeypatch.setattr(nms, "smoothed", lambda values: values)
+    learned = climb(Known(), start, np.ones(1))
+    assert next(steps, None) is None
+    if best is None:
+        assert learned == start
+    else:
+        assert learned == plane.place(learned, plane.axes[0][0], plane.axes[1][best])
 
 
 def test_smoothing_by_hand():

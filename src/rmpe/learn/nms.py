@@ -195,26 +195,31 @@ def learn_nms(
 
 
 def climb(candidates: Candidates, start: PoseNmsParameters, weights: Weights) -> PoseNmsParameters:
-    """Maximise the mAP over one plane at a time until the parameters no longer change.
+    """Maximise the mAP over one plane at a time until a round ends at a point visited before.
+
+    That need not be a standstill: where the planes disagree, the search walks in a circle.
 
     Args:
         candidates: Poses before NMS.
         start: Initial parameters.
         weights: ``(I,)``, weight of each photo.
 
+    Returns:
+        The best of ``start`` and the points at which rounds ended.
+
     Differs: the mAP of each grid point is averaged with its neighbours. The surface is flat near
         the maximum except for noise from a few photos; the middle of the plateau generalises better
         than its highest point.
     """
     parameters = start
-    seen = set[PoseNmsParameters]()
-    while parameters not in seen:
-        seen.add(parameters)
+    visited: list[PoseNmsParameters] = []
+    while parameters not in visited:
+        visited.append(parameters)
         for plane in PLANES:
             values = smoothed(surface(candidates, parameters, plane, weights))
             row, column = np.unravel_index(values.argmax(), values.shape)
             parameters = plane.place(parameters, plane.axes[0][row], plane.axes[1][column])
-    return parameters
+    return max(visited, key=lambda point: candidates.measure(point).coco_ap(weights))
 
 
 def surface(
