@@ -1,6 +1,7 @@
-"""SSD's augmentation of whole photos: sampled patches.
+"""SSD's augmentation of whole photos: zooming out, then sampled patches.
 
-Source: Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2.
+Source: Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, sections 2.2 (patches) and 3.6
+    (zooming out).
 """
 
 from typing import Final
@@ -14,6 +15,41 @@ from rmpe.nets.detectors.boxes import pairwise_iou
 PATCHES: Final = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 PATCH_SIDE: Final = (0.3, 1.0)
 TRIES: Final = 50
+# Largest side of the canvas onto which a photo is zoomed out, in sides of the photo: 16 times the
+# area.
+FARTHEST: Final = 4.0
+
+
+def zoom_out(generator: torch.Generator) -> Tensor:
+    """Sample a canvas that contains the photo, which makes people small.
+
+    Returns:
+        The canvas ``(4,)`` xyxy, fractions of the photo; ``(0, 0, 1, 1)`` is the photo itself.
+
+    Source: SSD, section 3.6, "expansion" augmentation.
+    """
+    side = 1 + (FARTHEST - 1) * torch.rand((), generator=generator)
+    start = -(side - 1) * torch.rand(2, generator=generator)
+    return torch.cat([start, start + side])
+
+
+def patch_of(people: Tensor, zoom: float, generator: torch.Generator) -> Tensor:
+    """Sample a patch of a photo that is first zoomed out, with probability ``zoom``.
+
+    Args:
+        people: ``(M, 4)`` xyxy, fractions of the photo.
+        zoom: Probability of zooming out; one half in the authors' code.
+        generator: Source of randomness.
+
+    Returns:
+        ``(4,)`` xyxy, fractions of the photo; it may reach beyond the photo.
+    """
+    if torch.rand((), generator=generator) >= zoom:
+        return sample_patch(people, generator)
+    canvas = zoom_out(generator)
+    corner = canvas[:2].repeat(2)
+    side = canvas[2] - canvas[0]
+    return corner + sample_patch((people - corner) / side, generator) * side
 
 
 def sample_patch(people: Tensor, generator: torch.Generator) -> Tensor:
