@@ -204,6 +204,28 @@ def test_stage_2_moves_main_branch_only(tmp_path, coco_set, sampling):
         load_config(TrainConfig, small(tmp_path / "four", coco_set, stage='"stn"'), [where])
 
 
+def test_the_parallel_sppe_may_be_another_net(tmp_path, coco_set):
+    """As the authors have it: more stacks in the main net than in the frozen one beside it."""
+    two = '{ name = "hourglass", stacks = 2, channels = 16, depth = 2 }'
+    main = trainer(small(tmp_path / "main", coco_set, model=two)).fit()
+    other = trainer(small(tmp_path / "other", coco_set)).fit()
+    file = small(tmp_path / "joint", coco_set, main)
+    run = trainer(file, f"sstn.parallel_start={other}")
+    expected, _ = load_checkpoint(other)
+    assert same(dict(run.task.parallel.sppe.state_dict()), dict(expected.state_dict()))
+    batch = run.batch(0)
+    assert len(run.net(batch.images).heatmaps) == 2
+    assert len(run.task.parallel(batch.images)) == 1
+    parts = run.update()
+    assert 0 < parts["parallel"] < parts["pose"]  # one stack against two
+    assert same(dict(run.task.parallel.sppe.state_dict()), dict(expected.state_dict()))
+    saved, described = load_checkpoint(run.fit())
+    assert described["model"]["sppe"]["stacks"] == 2
+    assert not any(name.startswith("parallel") for name in saved.state_dict())
+    with pytest.raises(DataError, match="parallel_start needs parallel"):
+        load_config(TrainConfig, file, [f"sstn.parallel_start={other}", "sstn.parallel=0"])
+
+
 def test_composed_stage_2_begins_as_in_the_crop_and_resumes_to_the_bit(tmp_path, coco_set):
     """Both samplings agree at the identity, the initial theta, and differ later."""
     start = trainer(small(tmp_path / "one", coco_set)).fit()
