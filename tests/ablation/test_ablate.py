@@ -524,6 +524,7 @@ def test_the_papers_setting_runs_on_a_few_groups(tiny, tmp_path) -> None:
         f"data.exclude={names}",
         "steps=1",
         "data.size=[64, 64]",
+        f"augment.policy={ROOT / 'configs' / 'pgpg_yolox_nano.toml'}",
     )
     config = load_config(
         AblationConfig, ROOT / "configs" / "ablation_mpii_paper.toml", ["samples=10", "device=cpu"]

@@ -4,6 +4,7 @@ Both files count pixels from 1. The reader moves joints and centres to this proj
 the first pixel is 0 (`docs/conventions.md`), for training and for evaluation alike.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def read_annotations(path: Path, results: Path) -> Footage:
         found[image].append(
             _joints16(result["keypoints"], f"{results}: detection {index}")[REPORTED]
         )
-    frames = [_frame(by_image[name], found[name]) for name in by_image]
+    frames = [frame_of(by_image[name], found[name]) for name in by_image]
     empty = sum(not detections for detections in found.values())
     warnings = [f"{results}: {empty} of {len(frames)} images have no detection"] if empty else []
     return Footage(JOINTS, [Sequence(str(path), frames)], warnings)
@@ -222,7 +223,13 @@ def _joints16(rows: ArrayLike, where: str) -> Floats:
     return np.where(joints[:, 2:] > 0, joints, np.nan)
 
 
-def _frame(people: list[MpiiPerson], found: list[Floats]) -> Frame:
+def frame_of(people: list[MpiiPerson], found: Iterable[Floats]) -> Frame:
+    """One photo.
+
+    Args:
+        people: Its annotated people.
+        found: Predictions ``(14, 3)``: x, y, score of the `JOINTS`; NaN where missing.
+    """
     truth = np.array([person.joints[REPORTED, :2] for person in people], np.float64).reshape(
         -1, len(JOINTS), 2
     )
@@ -230,6 +237,6 @@ def _frame(people: list[MpiiPerson], found: list[Floats]) -> Frame:
     areas = np.array(
         [person_area(joints, head) for joints, head in zip(truth, heads, strict=True)], np.float64
     )
-    points = np.array(found, np.float64).reshape(-1, len(JOINTS), 3)
+    points = np.array(list(found), np.float64).reshape(-1, len(JOINTS), 3)
     no_ids = [np.full(len(rows), -1, np.int64) for rows in (truth, points)]
     return Frame(truth, heads, areas, no_ids[0], points[..., :2], points[..., 2], no_ids[1])
