@@ -1,7 +1,7 @@
 """MPII's annotations, the official MATLAB file or the usual JSON, and results for them.
 
-Both files count pixels from 1. The reader moves joints and centres to this project's frame, in which
-the first pixel is 0 (`docs/conventions.md`), for training and for evaluation alike.
+Both files count pixels from 1. The reader moves joints and centres to this project's frame, in
+which the first pixel is 0 (`docs/conventions.md`), for training and for evaluation alike.
 """
 
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from rmpe import fields
 from rmpe.boxes import Boxes
 from rmpe.errors import DataError
 from rmpe.evaluation.files.frames import (
@@ -22,7 +22,7 @@ from rmpe.evaluation.files.frames import (
     head_size,
     person_area,
 )
-from rmpe.files import read_json
+from rmpe.files import BROKEN_ARCHIVE, read_json
 
 # The first pixel of MPII's files.
 ORIGIN = 1.0
@@ -48,6 +48,8 @@ JOINTS = (
     ),
     *("l_shoulder", "l_elbow", "l_wrist", "upper_neck", "head_top"),
 )
+# A person of 20,000 pixels is on no photo.
+LARGEST_SCALE = 1e4
 # Their indices among the 16.
 REPORTED = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 8, 9]
 
@@ -60,8 +62,8 @@ class MpiiPerson:
         image: Name of the image.
         scale: Size in units of 200 px; NaN if the file has none.
         center: (x, y) of the body, image pixels; NaN if the file has none.
-        joints: ``(16, 3)`` x, y in image pixels and a flag above 0, which is 2 for visible joints if
-            the file tells; NaN where not annotated.
+        joints: ``(16, 3)`` x, y in image pixels and a flag above 0, which is 2 for visible joints
+            if the file tells; NaN where not annotated.
         head: Head size in pixels: of the head box, or ``HEAD_PER_SCALE`` times ``scale``.
     """
 
@@ -100,15 +102,17 @@ def read_annotations(path: Path, results: Path) -> Footage:
         by_image.setdefault(person.image, []).append(person)
     found: dict[str, list[Floats]] = {name: [] for name in by_image}
     for index, result in enumerate(_results(results)):
-        image = str(result["image_id"])
+        place = f"{results}: detection {index}"
+        image = result["image_id"]
+        image = str(image) if isinstance(image, int) else fields.text(image, f"{place}: 'image_id'")
         if image not in found:
-            raise DataError(f"{results}: detection {index}: image {image!r} is not in {path}")
-        found[image].append(
-            _joints16(result["keypoints"], f"{results}: detection {index}")[REPORTED]
-        )
+            raise DataError(f"{place}: image {fields.cut(image)!r} is not in {path}")
+        found[image].append(joints16(result["keypoints"], place)[REPORTED])
     frames = [frame_of(by_image[name], found[name]) for name in by_image]
     empty = sum(not detections for detections in found.values())
     warnings = [f"{results}: {empty} of {len(frames)} images have no detection"] if empty else []
+    if not any(np.isfinite(frame.truth).any() for frame in frames):
+        warnings.append(f"{path}: nobody is annotated, so no figure means anything")
     return Footage(JOINTS, [Sequence(str(path), frames)], warnings)
 
 
@@ -135,22 +139,20 @@ def _matlab_people(path: Path) -> list[MpiiPerson]:
         release = loadmat(path, struct_as_record=False, squeeze_me=True)["RELEASE"]
         photos = np.atleast_1d(release.annolist)
         training = np.atleast_1d(release.img_train)
-    except (
-        MatReadError,
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-    ) as error:
+    except (*BROKEN_ARCHIVE, MatReadError, LookupError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: not MPII's official annotation file: {error!r}") from error
-    return [
-        _matlab_person(str(photo.image.name), person)
-        for photo, is_training in zip(photos, training, strict=True)
-        if is_training
-        for person in np.atleast_1d(photo.annorect)
-        if hasattr(person, "annopoints")
-    ]
+    if len(photos) != len(training):
+        raise DataError(f"{path}: {len(photos)} images, but {len(training)} in img_train")
+    try:
+        return [
+            _matlab_person(str(photo.image.name), person)
+            for photo, is_training in zip(photos, training, strict=True)
+            if is_training
+            for person in np.atleast_1d(photo.annorect)
+            if hasattr(person, "annopoints")
+        ]
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise DataError(f"{path}: not MPII's official annotation file: {error}") from error
 
 
 def _matlab_person(image: str, person: Any) -> MpiiPerson:
@@ -161,10 +163,10 @@ def _matlab_person(image: str, person: Any) -> MpiiPerson:
         joints[int(joint.id)] = joint.x - ORIGIN, joint.y - ORIGIN, visible
     scale = _number(getattr(person, "scale", np.nan))
     middle = getattr(person, "objpos", None)
-    center = tuple(_number(getattr(middle, axis, np.nan)) - ORIGIN for axis in ("x", "y"))
+    x, y = (_number(getattr(middle, axis, np.nan)) - ORIGIN for axis in ("x", "y"))
     corners = [_number(getattr(person, name, np.nan)) for name in ("x1", "y1", "x2", "y2")]
     head = head_size(corners) if np.isfinite(corners).all() else HEAD_PER_SCALE * scale
-    return MpiiPerson(image, scale, (center[0], center[1]), joints, head)
+    return MpiiPerson(image, scale, (x, y), joints, head)
 
 
 def _number(value: Any) -> float:
@@ -182,44 +184,53 @@ def _json_people(path: Path) -> list[MpiiPerson]:
             f"{path}: not MPII annotations: expected a list of people with 'image', 'scale'"
             " and 'joints'"
         )
-    result = []
-    for index, person in enumerate(people):
-        where = f"{path}: person {index}"
-        try:
-            rows = (
-                person["keypoints"]
-                if "keypoints" in person
-                else np.c_[person["joints"], person["joints_vis"]]
-            )
-            center = tuple(
-                float(value) - ORIGIN for value in person.get("center", (np.nan, np.nan))
-            )
-            scale = float(person["scale"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{where}: needs 16 'joints' with 'joints_vis' and a number as 'scale': {error!r}"
-            ) from error
-        joints = _joints16(rows, where) - (ORIGIN, ORIGIN, 0)
-        head = HEAD_PER_SCALE * scale
-        result.append(MpiiPerson(str(person["image"]), scale, (center[0], center[1]), joints, head))
-    return result
+    return [_person(person, f"{path}: person {index}") for index, person in enumerate(people)]
+
+
+def _person(person: dict[str, Any], where: str) -> MpiiPerson:
+    image = person["image"]
+    name = str(image) if isinstance(image, int) else fields.name(image, f"{where}: 'image'")
+    scale = fields.number(person["scale"], f"{where}: 'scale'")
+    if not 0 < scale <= LARGEST_SCALE:
+        raise DataError(
+            f"{where}: 'scale' is {scale:g}; it must be above 0, in units of 200 pixels"
+        )
+    given = person.get("center")
+    x, y = (np.nan, np.nan) if given is None else fields.pixels(given, f"{where}: 'center'", 2)
+    if person.get("keypoints") is not None:
+        joints = person["keypoints"]
+    elif person.get("joints") is not None and person.get("joints_vis") is not None:
+        points = fields.items(person["joints"], f"{where}: 'joints'")
+        visible = fields.numbers(person["joints_vis"], f"{where}: 'joints_vis'", len(points))
+        joints = [
+            [*fields.pixels(point, f"{where}: 'joints'", 2).tolist(), flag]
+            for point, flag in zip(points, visible.tolist(), strict=True)
+        ]
+    else:
+        raise DataError(f"{where}: needs 16 'joints' with 'joints_vis'")
+    points = joints16(joints, f"{where}: joints") - (ORIGIN, ORIGIN, 0)
+    center = (float(x) - ORIGIN, float(y) - ORIGIN)
+    return MpiiPerson(name, scale, center, points, HEAD_PER_SCALE * scale)
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
     results = read_json(path)
     if not isinstance(results, list) or not all(
-        {"image_id", "keypoints"} <= set(result) for result in results
+        isinstance(result, dict) and {"image_id", "keypoints"} <= set(result) for result in results
     ):
         raise DataError(f"{path}: expected a list of detections with 'image_id' and 'keypoints'")
     return results
 
 
-def _joints16(rows: ArrayLike, where: str) -> Floats:
-    """Joints ``(16, 3)`` as x, y, score; NaN where the third number is not above 0."""
-    joints = np.array(rows, np.float64)
-    if joints.size != 48 or not np.isfinite(joints).all():
+def joints16(rows: Any, where: str) -> Floats:
+    """Joints ``(16, 3)`` as x, y, score; NaN where the third number is not above 0.
+
+    Raises:
+        DataError: If they are not 16 triples of finite numbers.
+    """
+    joints = fields.triples(rows, where)
+    if joints.size != 48:
         raise DataError(f"{where}: needs 16 joints of 3 finite numbers, got {joints.size} numbers")
-    joints = joints.reshape(16, 3)
     return np.where(joints[:, 2:] > 0, joints, np.nan)
 
 
