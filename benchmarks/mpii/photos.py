@@ -84,7 +84,7 @@ def multi_person(people, images, boxes, nets, threads):
                     first = first or joints
                     paired = compare(
                         lambda weights, joints=joints: mean_ap(joints, weights),
-                        lambda weights: mean_ap(first, weights),
+                        lambda weights, reference=first: mean_ap(reference, weights),
                         len(people),
                         SAMPLES,
                     )

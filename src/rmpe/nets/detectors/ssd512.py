@@ -9,7 +9,6 @@ Source: RMPE, section 4 (a VGG-based SSD-512); SSD: Liu et al., "SSD: Single Sho
     L2 norm).
 """
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch

@@ -46,10 +46,6 @@ class PhotoAugmentation:
     zoom_out: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.zoom_out <= 1:
-            raise ValueError(f"zoom_out = {self.zoom_out} must lie in [0, 1]")
-
-    def __post_init__(self) -> None:
         if not all(32 <= side <= LARGEST_INPUT for side in self.size):
             raise ValueError(
                 f"size = {list(self.size)}: sides must be 32 to {LARGEST_INPUT} pixels"
@@ -58,7 +54,7 @@ class PhotoAugmentation:
             raise ValueError(f"scale = {list(self.scale)} must be two rising factors up to 10")
         if not 1 <= self.aspect <= 10:
             raise ValueError(f"aspect = {self.aspect} must lie in [1, 10]")
-        for name in ("mosaic", "color"):
+        for name in ("mosaic", "color", "zoom_out"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
 
