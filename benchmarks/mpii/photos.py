@@ -8,9 +8,9 @@ of the detector are as `rmpe predict` takes them. Rows of the same photos are pa
 from collections import defaultdict
 from pathlib import Path
 
-import click
 import numpy as np
 
+from benchmarks.options import benchmark
 from benchmarks.record import show
 from rmpe.boxes import Boxes
 from rmpe.evaluation.figures.bootstrap import compare
@@ -29,8 +29,7 @@ COCO = load_skeleton("coco17")
 SHARED = [place for place, joint in enumerate(REPORTED) if MPII.joints[joint] in COCO.joints]
 SHARED16 = [REPORTED[place] for place in SHARED]
 STN = "stn-lite"
-COMMAND = "python -m benchmarks.mpii.photos --save"
-SAMPLES = 300
+SAMPLES = 200
 # The single-person file has MPII's scale times 1.25, and centres 15 pixels a unit lower.
 SINGLE_SCALE = 1.25
 LOWERED = 15.0
@@ -118,10 +117,7 @@ def single_person(people, images, nets, threads):
     return rows
 
 
-@click.command(help=__doc__)
-@click.option("--data", type=click.Path(exists=True, path_type=Path), envvar="RMPE_DATA")
-@click.option("--threads", default=1, show_default=True)
-@click.option("--save", is_flag=True, help="Record the tables in docs/results.")
+@benchmark("data", "threads", "save")
 def main(data: Path, threads: int, save: bool) -> None:
     """Measure and show both tables."""
     folder = data / "data" / "mpii-val"
@@ -151,7 +147,6 @@ def main(data: Path, threads: int, save: bool) -> None:
         rows=rows + multi_person(everybody, images, {"ours": ours}, nets, threads),
         notes="People are matched by PCKh at half a head size. The difference is to the first row"
         " of the same photos. The authors' boxes have no scores. Small sets: wide intervals.",
-        command=COMMAND,
         save=save,
     )
     show(
@@ -162,7 +157,6 @@ def main(data: Path, threads: int, save: bool) -> None:
         rows=single_person(singles, images, nets, threads),
         notes="Boxes are made from the annotated centre and scale, 200 px high a unit; the crop"
         " grows them as the model's card says.",
-        command=COMMAND,
         save=save,
     )
 
