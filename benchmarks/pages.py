@@ -249,6 +249,7 @@ SCRIPTS = (
 )
 OTHERS = {
     "boxes.sstn_train": "trains the runs that `boxes.sstn --runs` measures.",
+    "mpii.photos": "measures the models that ship on MPII's real photos; not recorded yet.",
     "models.ship": "exports the models that ship and writes their figures on their cards.",
     "video.ghosts": "shows what the lowest mean score of a flow takes away.",
     "serve.acceptance": "measures `rmpe serve` against the library, at load and under attack.",
