@@ -208,9 +208,9 @@ def _person(person: dict[str, Any], where: str) -> MpiiPerson:
         ]
     else:
         raise DataError(f"{where}: needs 16 'joints' with 'joints_vis'")
-    points = joints16(joints, f"{where}: joints") - (ORIGIN, ORIGIN, 0)
+    moved = joints16(joints, f"{where}: joints") - (ORIGIN, ORIGIN, 0)
     center = (float(x) - ORIGIN, float(y) - ORIGIN)
-    return MpiiPerson(name, scale, center, points, HEAD_PER_SCALE * scale)
+    return MpiiPerson(name, scale, center, moved, HEAD_PER_SCALE * scale)
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
