@@ -215,6 +215,7 @@ INT8 = Script(
     "-",
     "runs/lite_cpu_distill/model.safetensors",
 )
+MPII = Script("mpii.photos", "What do the models reach on the paper's own photos, MPII's?", "-")
 SSTN = Script("boxes.sstn", "Does the STN that ships mend loose boxes?", "3 min")
 PROOF = Script(
     "boxes.sstn", "Which training makes an STN that mends loose boxes?", "-", "--runs runs/proof"
@@ -241,7 +242,7 @@ HOSTILE = Script(
     "robustness.hostile_publisher", "Does a bad download ever install a wrong model?", "9 min"
 )
 SCRIPTS = (
-    *(DEFAULT, DETECTORS, INT8, HOSTILE),
+    *(DEFAULT, DETECTORS, INT8, MPII, HOSTILE),
     *(SSTN, PROOF, PGPG, ABLATION),
     POSE_NMS,
     *(INTERVAL, TRACKERS, PEDESTRIANS),
@@ -301,6 +302,13 @@ MODELS = Page(
             names=2,
             digits={"mean score": 2, "share that hits": 2},
         ),
+        Table(
+            "mpii-multi-person",
+            MPII,
+            names=5,
+            digits=dict.fromkeys(("mAP", "recall", "difference"), 1),
+        ),
+        Table("mpii-pckh", MPII, names=3, digits={"PCKh@0.5": 1}),
         Table("int8-ap", INT8, digits={"AP": 1, "mean OKS": 1, "CPU ms a person": 1}),
         Table(
             "photo_steps",

@@ -278,17 +278,13 @@ class Bench:
 def true_boxes(config: AblationConfig, images: list[tuple[str, Any]]) -> dict[str, Boxes]:
     """Annotated boxes of the people with labelled joints, by image.
 
-    MPII has no boxes; there the extent of the joints is grown by ``EXTENT_TO_BOX``.
+    MPII has no boxes; there it is `rmpe.evaluation.files.mpii.MpiiPerson.box`.
     """
     rows: dict[Any, list[list[float]]] = {image: [] for _, image in images}
     if config.data.protocol == "mpii":
         for person in mpii.read_mpii_people(config.data.annotations):
-            points = person.joints[np.isfinite(person.joints[:, 0]), :2]
-            if len(points) > 1:
-                extent = Boxes([[*points.min(axis=0), *points.max(axis=0)]]).grow(
-                    mpii.EXTENT_TO_BOX
-                )
-                rows[person.image].append(extent.xyxy[0].tolist())
+            if (box := person.box) is not None:
+                rows[person.image].append(box.xyxy[0].tolist())
     else:
         for record in read_people(config.data.annotations).annotations:
             if not record["iscrowd"] and record.get("num_keypoints", 0):

@@ -29,6 +29,7 @@ DESCRIPTIONS = {
     "crowdpose": "CrowdPose: AP on easy, medium and hard images.",
     "mpii": "MPII multi-person: AP per joint, people matched by PCKh.",
     "posetrack": "PoseTrack: AP, MOTA, MOTP, precision, recall, HOTA.",
+    "mot": "MOT Challenge: MOTA, IDF1, recall, precision of people's boxes; folders or files.",
     "pck": "PCKh of single people.",
 }
 
