@@ -51,6 +51,8 @@ class DataConfig:
         teacher: ONNX pose model whose answers stand in for missing labels.
         teacher_score: Its answers below this score are not used.
         teacher_sigma: Standard deviation of the Gaussians that it was taught, cells of its heatmaps; for ``distill``.
+        teacher_engine: What runs it: ``onnxruntime``, or ``openvino``, which uses bfloat16 where the CPU has it.
+        teacher_mirrored: Whether it also looks at the mirrored crop; the two answers are averaged.
         smallest_unlabelled: With a teacher, also people without any label whose box has a side of this many pixels;
             0 = labelled people only.
         labeller: ONNX detector that finds whom a set does not list, see `rmpe.datasets.unlisted`; they have no label.
@@ -66,6 +68,8 @@ class DataConfig:
     teacher: Path | None = None
     teacher_score: float = 0.4
     teacher_sigma: float = 2.0
+    teacher_engine: Literal["onnxruntime", "openvino"] = "onnxruntime"
+    teacher_mirrored: bool = False
     smallest_unlabelled: float = 0.0
     labeller: Path | None = None
 

@@ -1,6 +1,6 @@
 """Training a pose estimator, SSTN and pose estimator joined, or a localisation net alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +14,10 @@ from rmpe.errors import ModelError
 from rmpe.nets.checkpoint import build_net, load_checkpoint
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.training.augment import AugmentConfig, Augmenter, Batch
-from rmpe.training.distill import pseudo_labels, teacher_heatmaps
+from rmpe.training.distill import Asking, pseudo_labels, teacher_heatmaps
 from rmpe.training.loop import Log, RunConfig, Trainer, Validate
 from rmpe.training.objectives import Parts, SstnConfig, sppe_objective, sstn_objective, stn_objective
+from rmpe.training.onlooker import Onlooker
 from rmpe.training.validate import Validation
 from rmpe.training.worker import Worker
 
@@ -39,6 +40,8 @@ class TrainConfig(RunConfig):
         small_share: Share of the steps at ``small_size``.
         sigma: Standard deviation of the target Gaussians, heatmap cells.
         distill: Stage 1 with ``data.teacher``: weight of the teacher's heatmaps in the loss, for all joints.
+        teacher_view: What they are answers to: ``stored`` = the true box, asked once and moved along; ``view`` = the
+            very crop that the student sees, asked every time.
         augment: How people are changed.
         sstn: Stage 2 only.
     """
@@ -51,6 +54,7 @@ class TrainConfig(RunConfig):
     small_share: float = 0.0
     sigma: float = 1.5
     distill: float = 0.0
+    teacher_view: Literal["stored", "view"] = "stored"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     sstn: SstnConfig = field(default_factory=SstnConfig)
 
@@ -64,6 +68,8 @@ class TrainConfig(RunConfig):
             raise ValueError("validate measures poses; stage = 'stn' gives none")
         if self.distill and (self.stage != 1 or self.data.teacher is None):
             raise ValueError("distill needs data.teacher and stage 1")
+        if self.teacher_view != "stored" and not self.distill:
+            raise ValueError(f"teacher_view = {self.teacher_view!r} needs distill, the weight of what the teacher says")
 
     def open(self, worker: Worker, log: Log) -> "PoseTask":
         """Open data and nets on the worker's device."""
@@ -82,6 +88,7 @@ class PoseTask:
         self.packed = open_data(config.data, log)
         self.items = len(self.packed)
         self.augmenter = self._augmenter()
+        self.onlooker = self._onlooker()
         self.net: nn.Module
         self.net, self.parallel = self._nets()
         self.validation: Validate | None = self._validation()
@@ -89,6 +96,9 @@ class PoseTask:
     def batch(self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice) -> Batch:
         """Augmented people."""
         size = self.config.small_size if done < self.config.small_share else self.config.data.size
+        if self.onlooker is not None:  # it sees what the student sees, and small steps in full size
+            batch = self.augmenter(items, generator, self.config.data.size, share)
+            return replace(batch, teacher=self.onlooker(batch.images)).shrunk(size)
         composed = self.config.stage == 2 and self.config.sstn.sampling == "composed"
         return self.augmenter(items, generator, size, share, source=composed)
 
@@ -118,13 +128,21 @@ class PoseTask:
             self.log(f"teacher: person {done} of {total}")
 
         if data.teacher is not None:
-            pseudo = pseudo_labels(self.packed, data.teacher, progress)
-        if data.teacher is not None and self.config.distill:
-            heatmaps = teacher_heatmaps(self.packed, data.teacher, data.teacher_sigma, progress)
+            asking = Asking(data.teacher, data.teacher_engine, data.teacher_mirrored)
+            pseudo = pseudo_labels(self.packed, asking, progress)
+            if self.config.distill and self.config.teacher_view == "stored":
+                heatmaps = teacher_heatmaps(self.packed, asking, data.teacher_sigma, progress)
         device = self.worker.device
         return Augmenter(
             self.packed, self.config.augment, data.growth, pseudo, data.teacher_score, heatmaps, device=device
         )
+
+    def _onlooker(self) -> Onlooker | None:
+        config, data = self.config, self.config.data
+        if config.teacher_view == "stored" or data.teacher is None:
+            return None
+        skeleton = self.packed.people.skeleton
+        return Onlooker(data.teacher, skeleton, data.teacher_sigma, data.teacher_engine, data.teacher_mirrored)
 
     def _validation(self) -> Validation | None:
         config, data = self.config.validate, self.config.data

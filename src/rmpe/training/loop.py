@@ -1,9 +1,10 @@
 """The training loop, whatever learns: plain PyTorch, one process or several, resumable to the bit."""
 
 import json
+import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
 
 from rmpe.config import to_mapping
 from rmpe.errors import DataError, ModelError
@@ -30,6 +32,9 @@ from rmpe.training.optim import (
 )
 from rmpe.training.validate import ValidateConfig
 from rmpe.training.worker import Worker
+
+# How much lower the priority of processes that make batches ahead is: no step waits for the batch after the next.
+NICER = 5
 
 Log = Callable[[str], None]
 Validate = Callable[[nn.Module, str], dict[str, float]]
@@ -83,6 +88,8 @@ class RunConfig(ABC):
         device: ``cpu``, ``cuda``, or ``auto``.
         precision: ``bfloat16`` runs the nets in mixed precision; a CPU gains by it if it has AMX or AVX512-BF16.
         threads: CPU threads of a process; 0 = PyTorch's choice.
+        workers: Processes that make batches ahead, of lower priority; 0 = the process that trains makes them. They do
+            not change what is learnt. With ``device = "cpu"``, where processes can fork (Linux).
         seed: Of weights, order and augmentation.
         log_every: Seconds between log lines.
         save_every: Seconds between saved states.
@@ -99,6 +106,7 @@ class RunConfig(ABC):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int = 0
+    workers: int = 0
     seed: int = 0
     log_every: float = 20.0
     save_every: float = 180.0
@@ -107,10 +115,22 @@ class RunConfig(ABC):
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
             raise ValueError(f"steps = {self.steps} and batch = {self.batch} must be at least 1")
+        if self.workers and self.device != "cpu":
+            raise ValueError('workers need device = "cpu": a GPU makes its batches itself')
 
     @abstractmethod
     def open(self, worker: Worker, log: Log) -> Task:
         """Open data and nets on the worker's device."""
+
+
+class Batches(Dataset[Any]):
+    """Step -> its batch, for processes that make batches ahead."""
+
+    def __init__(self, batch: Callable[[int], Any]) -> None:
+        self.batch = batch
+
+    def __getitem__(self, step: int) -> Any:
+        return self.batch(step)
 
 
 class Trainer:
@@ -139,6 +159,7 @@ class Trainer:
         self.replica = DistributedDataParallel(self.net) if self.worker.count > 1 else self.net
         self.step = 0
         self._orders: dict[int, NDArray[np.int64]] = {}
+        self._ahead: Iterator[Any] | None = None
 
     def fit(self) -> Path:
         """Train from the current step to the last; returns the checkpoint.
@@ -186,7 +207,7 @@ class Trainer:
         self.replica.train()
         for module in self.frozen:
             module.eval()
-        batch = self.batch(self.step)
+        batch = self._next() if config.workers else self.batch(self.step)
         rate = learning_rate(config.optim, self.step, config.steps)
         set_learning_rate(self.optimizer, rate)
         parts = self.losses(batch)
@@ -216,6 +237,21 @@ class Trainer:
         items = np.array([self._order(place // count)[place % count] for place in places])
         generator = np.random.default_rng([config.seed, step])
         return self.task.batch(items, generator, step / config.steps, self.share)
+
+    def _next(self) -> Any:
+        """The batch of the current step, made ahead."""
+        if self._ahead is None:
+            steps = range(self.step, self.config.steps)
+            loader: DataLoader[Any] = DataLoader(
+                Batches(self.batch),
+                batch_size=None,
+                sampler=steps,
+                num_workers=self.config.workers,
+                multiprocessing_context="fork",
+                worker_init_fn=lambda _: os.nice(NICER),  # type: ignore[arg-type,return-value]
+            )
+            self._ahead = iter(loader)
+        return next(self._ahead)
 
     def save(self) -> None:
         """Write the state to resume from and the checkpoint, each atomically."""
