@@ -12,6 +12,9 @@ from rmpe.runtime import Session
 
 Engine: TypeAlias = Literal["onnxruntime", "openvino"]
 
+# Not pinned: it would choose the first core, where the process that trains may be.
+ONE_THREAD = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+
 # Crops in one call: more take longer a crop, because the features leave the processor's cache.
 CROPS = 2
 
@@ -61,7 +64,7 @@ class OpenVino(Session):
             if array.shape not in self._requests:
                 model = self._core.read_model(str(self.path))
                 model.reshape({next(iter(self.inputs)): list(array.shape)})
-                compiled = self._core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1})
+                compiled = self._core.compile_model(model, "CPU", ONE_THREAD)
                 self._requests[array.shape] = compiled.create_infer_request()
             outputs = self._requests[array.shape].infer({0: array})
         except RuntimeError as error:
