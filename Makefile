@@ -17,9 +17,9 @@ test: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# The contact sheet of the README and the table of results.
+# The picture at the top of the README, and the results.
 docs: $(VENV)/dev
-	$(BIN)/python benchmarks/contact_sheet.py examples docs/contact_sheet.jpg $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
+	$(BIN)/python -m benchmarks.front_door.hero $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
 	$(BIN)/python benchmarks/render_results.py
 
 $(VENV)/bin/python:

@@ -1,9 +1,12 @@
-"""The models that ship, in keypoint AP: by size and crowding, with and without STN, on several detectors' boxes.
+"""The models that ship, in keypoint AP: by size and crowding, with and without STN, on several
+detectors' boxes.
 
-    python benchmarks/default_models.py [--detector M] [--pose M] [--stn M] [--teachers FOLDER] [--save]
+    python benchmarks/default_models.py [--detector M] [--pose M] [--stn M] [--teachers FOLDER]
+    [--save]
 
-Without arguments the models that ship are measured on coco-val. The rivals of the table (yolox_nano, TinyPose) lie in
-FOLDER. Photos are crowded if two of their people's boxes overlap by an IoU of more than 0.1.
+Without arguments the models that ship are measured on coco-val. The rivals of the table
+(yolox_nano, TinyPose) lie in FOLDER. Photos are crowded if two of their people's boxes overlap by
+an IoU of more than 0.1.
 """
 
 import os
@@ -17,10 +20,10 @@ from rmpe.boxes import Boxes, iou
 from rmpe.detect import WholeImage, load_detector
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.stn import load_stn
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.coco import evaluate
-from rmpe.evaluation.disturb import disturbed_boxes
-from rmpe.evaluation.submissions import check_results, read_people
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.figures.disturb import disturbed_boxes
+from rmpe.evaluation.files.submissions import check_results, read_people
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.media.images import read_image
 from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator
@@ -47,7 +50,9 @@ def crowded(people):
     """Whether an image ``(images,)`` has two people who overlap."""
     found = []
     for image_id in people.image_ids:
-        boxes = xyxy([a for a in people.annotations if a["image_id"] == image_id and not a["iscrowd"]])
+        boxes = xyxy(
+            [a for a in people.annotations if a["image_id"] == image_id and not a["iscrowd"]]
+        )
         found.append(bool((np.triu(iou(boxes, boxes), 1) > CROWDED).any()))
     return np.array(found)
 
@@ -57,7 +62,7 @@ def run(people, images, boxes, pose, stn, nms):
     results = []
     for image_id, image, found in zip(people.image_ids, images, boxes, strict=True):
         results += estimator.estimate(image, found).to_coco(image_id)
-    return evaluate(people, check_results(results, people, "keypoints")[0])
+    return evaluate_coco(people, check_results(results, people, "keypoints")[0])
 
 
 def plus_minus(figure, images):
@@ -85,11 +90,18 @@ def default_models(detector, pose, stn, teachers, save):
         "default pose": load_pose_model(resolve_model(pose, "pose"), threads=threads),
         "TinyPose": load_pose_model(teachers / "tinypose_256x192.onnx", threads=threads),
     }
-    transformer = load_stn(resolve_model(stn, "stn"), threads=threads) if stn or default_model("stn") else None
+    transformer = (
+        load_stn(resolve_model(stn, "stn"), threads=threads)
+        if stn or default_model("stn")
+        else None
+    )
     true = [a for a in people.annotations if not a["iscrowd"] and a.get("num_keypoints", 0)]
     proposals = {name: [detect(image) for image in images] for name, detect in detectors.items()}
     proposals |= {"true boxes": given_boxes(people, true)}
-    proposals |= {f"boxes of IoU {loose}": given_boxes(people, disturbed_boxes(people, loose)) for loose in (0.7, 0.5)}
+    proposals |= {
+        f"boxes of IoU {loose}": given_boxes(people, disturbed_boxes(people, loose))
+        for loose in (0.7, 0.5)
+    }
     crowd = crowded(people).astype(np.float64)
     rows = []
     for boxes_name, boxes in proposals.items():
@@ -111,7 +123,12 @@ def default_models(detector, pose, stn, teachers, save):
                 row = [boxes_name, pose_name, way, 100 * figures["AP"], plus_minus(ap, len(images))]
                 row += [100 * figures[name] for name in ("AP50", "AP75", "AP_medium", "AP_large")]
                 rows.append([*row, *split, gain])
-                click.echo("  ".join(f"{cell:.1f}" if isinstance(cell, float) else f"{cell:>16}" for cell in rows[-1]))
+                click.echo(
+                    "  ".join(
+                        f"{cell:.1f}" if isinstance(cell, float) else f"{cell:>16}"
+                        for cell in rows[-1]
+                    )
+                )
     if save:
         columns = [
             "boxes",

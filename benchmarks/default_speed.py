@@ -2,8 +2,9 @@
 
     python benchmarks/default_speed.py [--threads 2] [--save]
 
-Every photo is detected, then exactly n people are estimated in it: its true boxes, again and again if there are fewer.
-Photos are in memory; nothing is drawn or written. The command's cold start is that of ``rmpe predict`` on one photo.
+Every photo is detected, then exactly n people are estimated in it: its true boxes, again and again
+if there are fewer. Photos are in memory; nothing is drawn or written. The command's cold start is
+that of ``rmpe predict`` on one photo.
 """
 
 import os
@@ -18,10 +19,10 @@ from default_models import VAL, given_boxes
 from record import DATA, ROOT, record
 
 from rmpe.boxes import Boxes
-from rmpe.evaluation.submissions import read_people
+from rmpe.evaluation.files.submissions import read_people
 from rmpe.media.images import read_image
 from rmpe.models import default_model
-from rmpe.pipeline import load
+from rmpe.options import load
 
 TEACHERS = DATA / "models"
 PEOPLE = (1, 3, 10)
@@ -41,9 +42,11 @@ def timed(function, *arguments):
 
 
 def stages(estimators, photos):
-    """Milliseconds (medians over photos): each one's detector, and for each number of people all that follows.
+    """Milliseconds (medians over photos): each one's detector, and for each number of people all
+    that follows.
 
-    Photo after photo, all estimators in turn: a machine that is slower for a while is so for all of them.
+    Photo after photo, all estimators in turn: a machine that is slower for a while is so for all of
+    them.
     """
     times = [[[] for _ in range(1 + len(PEOPLE))] for _ in estimators]
     for image, boxes in photos:
@@ -60,7 +63,17 @@ def cold_start(options):
     for _ in range(3):
         with tempfile.TemporaryDirectory() as out:
             started = time.perf_counter()
-            command = [sys.executable, "-m", "rmpe", "predict", str(PICTURE), "--out", out, "--quiet", *options]
+            command = [
+                sys.executable,
+                "-m",
+                "rmpe",
+                "predict",
+                str(PICTURE),
+                "--out",
+                out,
+                "--quiet",
+                *options,
+            ]
             process = subprocess.Popen(command)
             _, status, usage = os.wait4(process.pid, 0)
             if status:
@@ -80,22 +93,40 @@ def default_speed(threads, count, save):
         ways["the models that ship, with the STN"] = ((None, None), stn)
     starts = []  # before anything is loaded here: a child's peak memory counts its parent's at the fork
     for models, transformer in ways.values():
-        options = [f"--{kind}={file}" for kind, file in zip(("detector", "pose"), models, strict=True) if file]
+        options = [
+            f"--{kind}={file}"
+            for kind, file in zip(("detector", "pose"), models, strict=True)
+            if file
+        ]
         starts.append(cold_start([*options, *([f"--stn={transformer}"] if transformer else [])]))
     people = read_people(VAL / "annotations.json")
     names = {image["id"]: image["file_name"] for image in people.images}
     boxes = given_boxes(people, [a for a in people.annotations if not a["iscrowd"]])
     some = [(index, found) for index, found in enumerate(boxes) if len(found)][:count]
-    photos = [(read_image(VAL / "images" / names[people.image_ids[index]]), found) for index, found in some]
-    estimators = [load(*models, stn=stn, threads=threads, min_score=0) for models, stn in ways.values()]
+    photos = [
+        (read_image(VAL / "images" / names[people.image_ids[index]]), found)
+        for index, found in some
+    ]
+    estimators = [
+        load(*models, stn=stn, threads=threads, min_score=0) for models, stn in ways.values()
+    ]
     stages(estimators, photos[:3])
     rows = []
     for name, (detect, *after), start in zip(ways, stages(estimators, photos), starts, strict=True):
         a_person = (after[-1] - after[0]) / (PEOPLE[-1] - PEOPLE[0])
         rows.append([name, *(1000 / (detect + one) for one in after), detect, a_person, *start])
-        click.echo("  ".join(f"{cell:.2f}" if isinstance(cell, float) else f"{cell:<36}" for cell in rows[-1]))
+        click.echo(
+            "  ".join(
+                f"{cell:.2f}" if isinstance(cell, float) else f"{cell:<36}" for cell in rows[-1]
+            )
+        )
     if save:
-        columns = ["models", *(f"images/s, {n} people" for n in PEOPLE), "detector ms", "ms a further person"]
+        columns = [
+            "models",
+            *(f"images/s, {n} people" for n in PEOPLE),
+            "detector ms",
+            "ms a further person",
+        ]
         record(
             "default-speed",
             title="Speed of the models that ship",

@@ -1,8 +1,8 @@
 """How often must the detector run? Speed of the whole command and AP, on videos with known truth.
 
-Every video goes through what ``rmpe track`` does: decode, detect or carry boxes, estimate, track, draw, write. Between
-detections people are looked for in the boxes of their last poses: as they were (usual: times 1.25), moved by optical
-flow, and moved and then corrected by the spatial transformer.
+Every video goes through what ``rmpe track`` does: decode, detect or carry boxes, estimate, track,
+draw, write. Between detections people are looked for in the boxes of their last poses: as they were
+(usual: times 1.25), moved by optical flow, and moved and then corrected by the spatial transformer.
 """
 
 import argparse
@@ -18,15 +18,25 @@ from sequences import COCO, cutouts, empty_photos, sequence
 from tracking import frame as scored_frame
 
 from rmpe.draw import draw_poses
-from rmpe.evaluation import coco, identity
-from rmpe.evaluation.submissions import check_people, check_results
+from rmpe.evaluation.files.submissions import check_people, check_results
+from rmpe.evaluation.matching import identity
+from rmpe.evaluation.protocols import coco
 from rmpe.media.video import Video
 from rmpe.media.video_writer import VideoWriter
-from rmpe.pipeline import load
-from rmpe.track.interval import DetectionInterval, last_boxes, moved_boxes
-from rmpe.track.video import load_tracker, track
+from rmpe.options import load
+from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
+from rmpe.video import follow, load_tracker
 
-COLUMNS = ["people", "boxes between", "detect every", "frames/s", "frames detected, %", "AP", "AP50", "IDF1"]
+COLUMNS = [
+    "people",
+    "boxes between",
+    "detect every",
+    "frames/s",
+    "frames detected, %",
+    "AP",
+    "AP50",
+    "IDF1",
+]
 USUAL, FLOW, SSTN = "last pose times 1.25", "moved by flow", "moved by flow, SSTN"
 CARRY = {USUAL: lambda poses, *_: last_boxes(poses), FLOW: moved_boxes, SSTN: moved_boxes}
 COLORS = {USUAL: "#c62828", FLOW: "#ffb300", SSTN: "#2e7d32"}
@@ -51,7 +61,9 @@ def make_video(path, people, backgrounds, seed, actors, fps, seconds):
     """A clip on disk and the truth of its frames."""
     truth = []
     with VideoWriter(path, fps=fps, crf=14) as writer:
-        for index, item in enumerate(sequence(people, backgrounds, seed=seed, actors=actors, fps=fps, seconds=seconds)):
+        for index, item in enumerate(
+            sequence(people, backgrounds, seed=seed, actors=actors, fps=fps, seconds=seconds)
+        ):
             writer.write(item.image, index / fps)
             truth.append(item.truth)
     return truth
@@ -64,8 +76,13 @@ def run(estimator, videos, every, carry, folder):
         started = time.perf_counter()
         with Video(path) as video, VideoWriter(folder / "drawn.mp4", fps=video.fps) as writer:
             tracker = load_tracker("poseflow", video.fps)
-            for frame, poses in track(counted, video, tracker, interval=DetectionInterval(every, carry=carry)):
-                writer.write(draw_poses(frame.image, poses[poses.track_ids >= 0], show_ids=True), frame.seconds)
+            for frame, poses in follow(
+                counted, video, tracker, interval=DetectionInterval(every, carry=carry)
+            ):
+                writer.write(
+                    draw_poses(frame.image, poses[poses.track_ids >= 0], show_ids=True),
+                    frame.seconds,
+                )
                 found.append(poses)
         seconds += time.perf_counter() - started
     return found, len(found) / seconds, counted.calls / len(found)
@@ -80,13 +97,22 @@ def average_precision(truth, found):
             joints = np.reshape(row["keypoints"], (17, 3))
             joints[:, 2] = 2 * (joints[:, 2] > 0)
             area = 0.53 * (box[2] - box[0]) * (box[3] - box[1])
-            person = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0, "area": area}
-            person |= {"keypoints": joints.ravel().tolist(), "num_keypoints": int((joints[:, 2] > 0).sum())}
+            person = {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": area,
+            }
+            person |= {
+                "keypoints": joints.ravel().tolist(),
+                "num_keypoints": int((joints[:, 2] > 0).sum()),
+            }
             annotations.append(person | {"bbox": row["bbox"]})
     categories = [{"id": 1, "name": "person", "keypoints": list(COCO.joints)}]
     people = check_people({"images": images, "annotations": annotations, "categories": categories})
     results = [row for image_id, poses in enumerate(found) for row in poses.to_coco(image_id)]
-    return coco.evaluate(people, check_results(results, people, "keypoints")[0]).figures
+    return coco.evaluate_coco(people, check_results(results, people, "keypoints")[0]).figures
 
 
 def identities(videos, found):
@@ -94,7 +120,7 @@ def identities(videos, found):
     total, start = identity.PeopleCounts(), 0
     for _, truth in videos:
         pairs = zip(truth, found[start : start + len(truth)], strict=True)
-        total += identity.count([scored_frame(*pair) for pair in pairs], COCO.sigmas)
+        total += identity.count_identities([scored_frame(*pair) for pair in pairs], COCO.sigmas)
         start += len(truth)
     return total.figures()["IDF1"]
 
@@ -127,14 +153,33 @@ def rows_of(actors, videos, arguments, folder):
         for every in arguments.every:
             ways = [SSTN] if stn else [USUAL, FLOW]
             for number, way in enumerate(ways):
-                if every != "1" or number == 0:  # with a detection on every frame nothing is carried
+                if (
+                    every != "1" or number == 0
+                ):  # with a detection on every frame nothing is carried
                     found, speed, detected = run(
-                        estimator, videos, every if every == "auto" else int(every), CARRY[way], folder
+                        estimator,
+                        videos,
+                        every if every == "auto" else int(every),
+                        CARRY[way],
+                        folder,
                     )
                     figures = average_precision(truth, found)
                 same = identities(videos, found)
-                row = [actors, way, every, speed, 100 * detected, 100 * figures["AP"], 100 * figures["AP50"], same]
-                print(*(f"{cell:.1f}" if isinstance(cell, float) else cell for cell in row), sep="\t", flush=True)
+                row = [
+                    actors,
+                    way,
+                    every,
+                    speed,
+                    100 * detected,
+                    100 * figures["AP"],
+                    100 * figures["AP50"],
+                    same,
+                ]
+                print(
+                    *(f"{cell:.1f}" if isinstance(cell, float) else cell for cell in row),
+                    sep="\t",
+                    flush=True,
+                )
                 yield row
 
 
@@ -149,7 +194,9 @@ def main():
     parser.add_argument("--videos", type=int, default=4)
     parser.add_argument("--fps", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--save", action="store_true", help=f"record the table and draw {PLOT.relative_to(ROOT)}")
+    parser.add_argument(
+        "--save", action="store_true", help=f"record the table and draw {PLOT.relative_to(ROOT)}"
+    )
     arguments = parser.parse_args()
     rows = []
     people = cutouts(arguments.data / "coco-val", 180, 60, 0)
@@ -161,7 +208,9 @@ def main():
             videos = []
             for seed in range(200, 200 + arguments.videos):
                 path = folder / f"{actors}_{seed}.mp4"
-                truth = make_video(path, people, backgrounds, seed, actors, arguments.fps, arguments.seconds)
+                truth = make_video(
+                    path, people, backgrounds, seed, actors, arguments.fps, arguments.seconds
+                )
                 videos.append((path, truth))
             rows += rows_of(actors, videos, arguments, folder)
     if arguments.save:

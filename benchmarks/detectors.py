@@ -1,11 +1,12 @@
-"""Person detectors beside each other: box AP and recall, false persons, reliability of the scores, time.
+"""Person detectors beside each other: box AP and recall, false persons, reliability of the scores,
+time.
 
     python benchmarks/detectors.py MODEL.onnx ... [--data ../shared/data] [--threads 2] [--save]
 
-coco-val gives AP, recall and reliability; the photos of configs/empty_photos.txt (nobody in them, kept out of our
-training; published detectors have seen them) give the false persons. AP is measured from scores of 0.01 on; the counts
-of false persons at the scores of their columns. Reliability: of the boxes with scores in a bin, which share hits a
-person at IoU 0.5.
+coco-val gives AP, recall and reliability; the photos of configs/empty_photos.txt (nobody in them,
+kept out of our training; published detectors have seen them) give the false persons. AP is measured
+from scores of 0.01 on; the counts of false persons at the scores of their columns. Reliability: of
+the boxes with scores in a bin, which share hits a person at IoU 0.5.
 """
 
 import time
@@ -17,18 +18,28 @@ import click
 import numpy as np
 from record import show
 
-from rmpe.datasets.sets import read_names
 from rmpe.detect import load_detector
-from rmpe.evaluation.box_recall import box_recall
-from rmpe.evaluation.coco import evaluate
-from rmpe.evaluation.submissions import read_people
+from rmpe.evaluation.figures.box_recall import box_recall
+from rmpe.evaluation.files.submissions import read_people
+from rmpe.evaluation.protocols.coco import evaluate_coco
+from rmpe.files import read_names
 from rmpe.media.images import read_image
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST, OVERLAP, MOST = 0.01, 0.65, 100
 FALSE_AT = (0.05, 0.3, 0.5)
 BINS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-COLUMNS = ["detector", "input", "AP", "AP50", "AP75", "AP small", "AR", "recall50", "recall50 crowded"]
+COLUMNS = [
+    "detector",
+    "input",
+    "AP",
+    "AP50",
+    "AP75",
+    "AP small",
+    "AR",
+    "recall50",
+    "recall50 crowded",
+]
 COLUMNS += [*(f"false at {score}" for score in FALSE_AT), "ms"]
 
 
@@ -42,7 +53,12 @@ def boxes_of(detector, people, folder):
         times.append(time.perf_counter() - start)
         sides = np.concatenate([found.xyxy[:, :2], found.sides], axis=1)
         records += [
-            {"image_id": image["id"], "category_id": people.category_id, "bbox": box, "score": score}
+            {
+                "image_id": image["id"],
+                "category_id": people.category_id,
+                "bbox": box,
+                "score": score,
+            }
             for box, score in zip(sides.tolist(), found.scores.tolist(), strict=True)
         ]
     return records, 1000 * float(np.median(times))
@@ -61,13 +77,20 @@ def reliability(evaluation):
     gaps = np.array([abs(row[2] - row[3]) for row in rows])
     return [
         *rows,
-        ["expected calibration error", int(weights.sum()), None, float((weights * gaps).sum() / weights.sum())],
+        [
+            "expected calibration error",
+            int(weights.sum()),
+            None,
+            float((weights * gaps).sum() / weights.sum()),
+        ],
     ]
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--data", default=ROOT.parent / "shared" / "data", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--data", default=ROOT.parent / "shared" / "data", type=click.Path(exists=True, path_type=Path)
+)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--save", is_flag=True, help="Record the tables for docs/results.md.")
 def main(models, data, threads, save):
@@ -79,13 +102,23 @@ def main(models, data, threads, save):
         detector = load_detector(model, "cpu", threads)
         detector.card = replace(detector.card, score_threshold=LEAST, nms=OVERLAP)
         records, milliseconds = boxes_of(detector, people, data / "coco-val" / "images")
-        evaluation = evaluate(people, records, "bbox")
+        evaluation = evaluate_coco(people, records, "bbox")
         figures = evaluation.figures | box_recall(people, evaluation)
         names = ("AP", "AP50", "AP75", "AP_small", "AR_max100", "recall50", "recall50_crowded")
-        scores = [detector(read_image(data / "coco-train" / "images" / name)).scores for name in empty]
+        scores = [
+            detector(read_image(data / "coco-train" / "images" / name)).scores for name in empty
+        ]
         false = [float(np.mean([(found >= least).sum() for found in scores])) for least in FALSE_AT]
         name = detector.card.name + ", int8" * model.stem.endswith("_int8")
-        rows.append([name, "{}x{}".format(*detector.size), *(figures[key] for key in names), *false, milliseconds])
+        rows.append(
+            [
+                name,
+                "{}x{}".format(*detector.size),
+                *(figures[key] for key in names),
+                *false,
+                milliseconds,
+            ]
+        )
         bins += [[name, *row] for row in reliability(evaluation)]
     tables = {
         "detectors": ("Person detectors", COLUMNS, rows),
@@ -97,7 +130,16 @@ def main(models, data, threads, save):
     }
     command = f"python benchmarks/detectors.py {' '.join(model.name for model in models)} --threads {threads}"
     for name, (title, columns, table) in tables.items():
-        show(name, save=save, title=title, command=command, data="coco-val", columns=columns, rows=table, notes=notes)
+        show(
+            name,
+            save=save,
+            title=title,
+            command=command,
+            data="coco-val",
+            columns=columns,
+            rows=table,
+            notes=notes,
+        )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python benchmarks/evaluation.py [--data ../shared] [--copies 20] [--save]
 
-pycocotools is the reference of COCO and CrowdPose, py-motmetrics of CLEAR MOT, TrackEval of HOTA; where one is not
-installed (``pip install --no-deps trackeval motmetrics pandas xmltodict``), its cells stay empty. MPII multi-person and
-PCKh have none that can be installed.
-COCO's and CrowdPose's images are repeated ``--copies`` times, because the sets are small.
+pycocotools is the reference of COCO and CrowdPose, py-motmetrics of CLEAR MOT, TrackEval of HOTA;
+where one is not installed (``pip install --no-deps trackeval motmetrics pandas xmltodict``), its
+cells stay empty. MPII multi-person and PCKh have none that can be installed. COCO's and CrowdPose's
+images are repeated ``--copies`` times, because the sets are small.
 """
 
 import argparse
@@ -20,16 +20,25 @@ from typing import Any
 import numpy as np
 from record import show
 
-from rmpe.evaluation import clear_mot, coco, crowdpose, hota, mpii, pck, posetrack
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.frames import Footage, read_frames
-from rmpe.evaluation.oks import oks
-from rmpe.evaluation.pck_files import read_arrays
-from rmpe.evaluation.submissions import People, read_people, read_results
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.files.frames import Footage, read_frames
+from rmpe.evaluation.files.pck import read_arrays
+from rmpe.evaluation.files.submissions import People, read_people, read_results
+from rmpe.evaluation.matching import clear_mot, hota
+from rmpe.evaluation.matching.oks import oks
+from rmpe.evaluation.protocols import coco, crowdpose, mpii, pck, posetrack
 from rmpe.skeletons import load_skeleton
 
 Run = Callable[[People, list[Any]], dict[str, Any]]
-COLUMNS = ["what", "size", "reference", "ours [s]", "reference [s]", "times faster", "largest difference"]
+COLUMNS = [
+    "what",
+    "size",
+    "reference",
+    "ours [s]",
+    "reference [s]",
+    "times faster",
+    "largest difference",
+]
 REPEATS = 3
 
 
@@ -43,38 +52,58 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
     return min(seconds), answer
 
 
-def repeated(people: People, results: list[dict[str, Any]], copies: int) -> tuple[People, list[dict[str, Any]]]:
+def repeated(
+    people: People, results: list[dict[str, Any]], copies: int
+) -> tuple[People, list[dict[str, Any]]]:
     """The same images ``copies`` times under new ids."""
     step = max(image["id"] for image in people.images) + 1
-    images = [image | {"id": image["id"] + step * n} for n in range(copies) for image in people.images]
-    annotations = [a | {"image_id": a["image_id"] + step * n} for n in range(copies) for a in people.annotations]
+    images = [
+        image | {"id": image["id"] + step * n} for n in range(copies) for image in people.images
+    ]
+    annotations = [
+        a | {"image_id": a["image_id"] + step * n}
+        for n in range(copies)
+        for a in people.annotations
+    ]
     annotations = [annotation | {"id": number} for number, annotation in enumerate(annotations, 1)]
-    many = [result | {"image_id": result["image_id"] + step * n} for n in range(copies) for result in results]
+    many = [
+        result | {"image_id": result["image_id"] + step * n}
+        for n in range(copies)
+        for result in results
+    ]
     return replace(people, images=images, annotations=annotations), many
 
 
-def library_row(what: str, people: People, results: list[Any], run: Run, reference: Run) -> list[Any]:
+def library_row(
+    what: str, people: People, results: list[Any], run: Run, reference: Run
+) -> list[Any]:
     seconds, ours = timed(lambda: run(people, results))
     reference_seconds, theirs = timed(lambda: reference(people, results))
     size = f"{len(people.images)} images, {len(results)} detections"
     return row(what, size, "pycocotools", seconds, reference_seconds, difference(ours, theirs))
 
 
-def row(what: str, size: str, reference: str, ours: float, theirs: float | None, apart: float | None) -> list[Any]:
+def row(
+    what: str, size: str, reference: str, ours: float, theirs: float | None, apart: float | None
+) -> list[Any]:
     return [what, size, reference, ours, theirs, theirs / ours if theirs else None, apart]
 
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
-    return max(float(np.abs(np.array(ours[name]) - np.array(theirs[name])).max()) for name in theirs)
+    return max(
+        float(np.abs(np.array(ours[name]) - np.array(theirs[name])).max()) for name in theirs
+    )
 
 
 def figures(people: People, results: list[Any], **options: Any) -> dict[str, Any]:
-    return coco.evaluate(people, results, **options).figures
+    return coco.evaluate_coco(people, results, **options).figures
 
 
 def crowdpose_reference(people: People, results: list[Any]) -> dict[str, Any]:
     """Without the three levels: pycocotools would have to match everything once more for them."""
-    found = figures(people, results, sigmas=load_skeleton("crowdpose14").sigmas, engine="pycocotools")
+    found = figures(
+        people, results, sigmas=load_skeleton("crowdpose14").sigmas, engine="pycocotools"
+    )
     return {name: found[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
 
 
@@ -86,11 +115,20 @@ def coco_rows(folder: Path, copies: int) -> list[list[Any]]:
         runs = [partial(figures, kind=kind, engine=engine) for engine in ("hotcoco", "pycocotools")]
         rows.append(library_row(f"COCO {kind}", *many, *runs))
     people = crowdpose.with_box_areas(read_people(folder / "crowdpose_gt.json"))
-    many = repeated(people, read_results(folder / "crowdpose_dets.json", people, "keypoints")[0], copies)
-    rows.append(library_row("CrowdPose", *many, lambda *both: crowdpose.evaluate(*both)[0], crowdpose_reference))
+    many = repeated(
+        people, read_results(folder / "crowdpose_dets.json", people, "keypoints")[0], copies
+    )
+    rows.append(
+        library_row(
+            "CrowdPose",
+            *many,
+            lambda *both: crowdpose.evaluate_crowdpose(*both)[0],
+            crowdpose_reference,
+        )
+    )
     people = read_people(folder / "coco_gt.json")
     results, _ = read_results(folder / "coco_keypoint_dets.json", people, "keypoints")
-    ap = coco.evaluate(people, results).ranked["all"].coco_ap
+    ap = coco.evaluate_coco(people, results).ranked["all"].coco_ap
     seconds, _ = timed(lambda: compare(ap, ap, len(people.images)))
     size = f"{len(people.images)} images, 1000 samples"
     return [*rows, row("paired bootstrap of COCO AP", size, "none", seconds, None, None)]
@@ -100,7 +138,9 @@ def motmetrics_counts(footage: Footage) -> dict[str, list[float]]:
     """Misses, switches, false positives and objects a joint, by py-motmetrics (the library poseval uses)."""
     motmetrics = import_module("motmetrics")
     joints = range(len(footage.joint_names))
-    counts = {name: [0.0] * len(joints) for name in ("misses", "switches", "false_positives", "objects")}
+    counts = {
+        name: [0.0] * len(joints) for name in ("misses", "switches", "false_positives", "objects")
+    }
     for sequence in footage.sequences:
         frames = [frame for frame in sequence.frames if len(frame.truth)]
         for joint in joints:
@@ -112,7 +152,9 @@ def motmetrics_counts(footage: Footage) -> dict[str, list[float]]:
                 distances = np.where(distances <= clear_mot.THRESHOLD, distances, np.nan)
                 tracker.update(frame.truth_ids[people], frame.point_ids[found], distances)
             names = ["num_misses", "num_switches", "num_false_positives", "num_objects"]
-            found = motmetrics.metrics.create().compute(tracker, metrics=names, return_dataframe=False)
+            found = motmetrics.metrics.create().compute(
+                tracker, metrics=names, return_dataframe=False
+            )
             for ours, theirs in zip(counts, names, strict=True):
                 counts[ours][joint] += float(found[theirs])
     return counts
@@ -141,20 +183,25 @@ def trackeval_figures(footage: Footage) -> dict[str, float]:
 
 
 def our_hota(footage: Footage) -> dict[str, Any]:
-    counts = [hota.count(sequence.frames, posetrack.sigmas_of(footage)) for sequence in footage.sequences]
+    counts = [
+        hota.count_hota(sequence.frames, posetrack.sigmas_of(footage))
+        for sequence in footage.sequences
+    ]
     return sum(counts, hota.HotaCounts.zero()).figures()
 
 
 def our_counts(footage: Footage) -> dict[str, Any]:
     joints = len(footage.joint_names)
-    counts = [clear_mot.count(sequence.frames, joints) for sequence in footage.sequences]
+    counts = [clear_mot.count_mot(sequence.frames, joints) for sequence in footage.sequences]
     return {
         name: getattr(sum(counts, clear_mot.MotCounts.zero(joints)), name)
         for name in ("misses", "switches", "false_positives", "objects")
     }
 
 
-def optional(module: str, run: Callable[[], dict[str, Any]], ours: dict[str, Any]) -> tuple[float | None, float | None]:
+def optional(
+    module: str, run: Callable[[], dict[str, Any]], ours: dict[str, Any]
+) -> tuple[float | None, float | None]:
     """Seconds of a reference and its difference from ours; nothing where it is not installed."""
     try:
         import_module(module)
@@ -175,21 +222,27 @@ def tracking_rows(folder: Path) -> list[list[Any]]:
         seconds, ours = timed(lambda run=run: run(footage))
         theirs = optional(library, lambda reference=reference: reference(footage), ours)
         rows.append(row(what, size, library, seconds, *theirs))
-    seconds, _ = timed(lambda: posetrack.evaluate(footage))
+    seconds, _ = timed(lambda: posetrack.evaluate_posetrack(footage))
     rows.append(row("PoseTrack, everything", size, "none", seconds, None, None))
     photos = read_frames(folder / "mpii_multiperson_ap.json")
-    seconds, _ = timed(lambda: mpii.evaluate(photos))
-    rows.append(row("MPII multi-person", f"{len(photos.frames)} images", "none", seconds, None, None))
+    seconds, _ = timed(lambda: mpii.evaluate_mpii(photos))
+    rows.append(
+        row("MPII multi-person", f"{len(photos.frames)} images", "none", seconds, None, None)
+    )
     people = read_arrays(folder / "pckh_single.npz")
     arrays = (people.truth, people.points, people.head_sizes, people.annotated)
-    seconds, _ = timed(lambda: pck.evaluate(*arrays, load_skeleton("mpii16")))
+    seconds, _ = timed(lambda: pck.evaluate_pckh(*arrays, load_skeleton("mpii16")))
     rows.append(row("PCKh", f"{len(people.truth)} people", "none", seconds, None, None))
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared"), help="data folder (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared"), help="data folder (default: %(default)s)"
+    )
     parser.add_argument("--copies", type=int, default=20, help="of COCO's and CrowdPose's images")
     parser.add_argument("--save", action="store_true", help="record in docs/results")
     options = parser.parse_args()

@@ -1,9 +1,10 @@
-"""How often the failures that the paper shows happen on coco-val: rare pose, overlap, missed person, human-like object.
+"""How often the failures that the paper shows happen on coco-val: rare pose, overlap, missed
+person, human-like object.
 
     python benchmarks/failure_cases.py [--data ../shared] [--results FILE] [--save]
 
-Without --results, YOLOX-nano and TinyPose are run first (about a minute) and the results kept under runs/evaluation.
-The rules are written down in docs/evaluation.md.
+Without --results, YOLOX-nano and TinyPose are run first (about a minute) and the results kept under
+runs/evaluation. The rules are written down in docs/evaluation.md.
 """
 
 import argparse
@@ -17,14 +18,25 @@ from record import show
 
 from rmpe.boxes import iou
 from rmpe.cli.evaluate_images import predict_results
-from rmpe.evaluation.error_kinds import on_ignored
-from rmpe.evaluation.matching import SMALLEST_OKS, ImageMatch, joints_of, match_people
-from rmpe.evaluation.submissions import People, read_people, read_results
+from rmpe.evaluation.figures.error_kinds import on_ignored
+from rmpe.evaluation.files.submissions import People, read_people, read_results
+from rmpe.evaluation.matching.people import SMALLEST_OKS, ImageMatch, joints_of, match_people
 from rmpe.skeletons import load_skeleton
 
 SKELETON = load_skeleton("coco17")
-TORSO = [SKELETON.joints.index(f"{side}_{joint}") for joint in ("shoulder", "hip") for side in ("left", "right")]
-COLUMNS = ["case", "happens to", "fails", "share failing [%]", "others failing [%]", "worst ten image ids"]
+TORSO = [
+    SKELETON.joints.index(f"{side}_{joint}")
+    for joint in ("shoulder", "hip")
+    for side in ("left", "right")
+]
+COLUMNS = [
+    "case",
+    "happens to",
+    "fails",
+    "share failing [%]",
+    "others failing [%]",
+    "worst ten image ids",
+]
 
 SCORE = 0.2  # detections below are not looked at
 WRONG_OKS = 0.5  # a pose below is a failure
@@ -49,7 +61,14 @@ class Case:
         share = 100 * len(self.failures) / self.candidates if self.candidates else None
         ranked = sorted(self.failures, key=lambda failure: -failure[1])
         worst = list(dict.fromkeys(image for image, _ in ranked))[:10]
-        return [self.name, self.candidates, len(self.failures), share, self.others_failing, " ".join(map(str, worst))]
+        return [
+            self.name,
+            self.candidates,
+            len(self.failures),
+            share,
+            self.others_failing,
+            " ".join(map(str, worst)),
+        ]
 
 
 def aligned(joints: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,12 +83,16 @@ def aligned(joints: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def pose_distances(poses: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Root mean square distance ``(N, M)`` over the joints both have; infinite where they share too few."""
-    (a, a_there), (b, b_there) = ((np.nan_to_num(p), np.isfinite(p).all(axis=2).astype(float)) for p in (poses, others))
+    (a, a_there), (b, b_there) = (
+        (np.nan_to_num(p), np.isfinite(p).all(axis=2).astype(float)) for p in (poses, others)
+    )
     a, b = a * a_there[..., None], b * b_there[..., None]
     squares = (a**2).sum(axis=2) @ b_there.T + a_there @ (b**2).sum(axis=2).T
     squares -= 2 * a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
     shared = a_there @ b_there.T
-    return np.where(shared >= FEWEST_SHARED, np.sqrt(np.maximum(squares, 0) / np.maximum(shared, 1)), np.inf)
+    return np.where(
+        shared >= FEWEST_SHARED, np.sqrt(np.maximum(squares, 0) / np.maximum(shared, 1)), np.inf
+    )
 
 
 def training_poses(data: Path) -> NDArray[np.float64]:
@@ -77,7 +100,11 @@ def training_poses(data: Path) -> NDArray[np.float64]:
     poses = []
     for name in ("coco-train", "coco-more"):
         people = read_people(data / name / "annotations.json").annotations
-        poses.append(joints_of([a for a in people if a.get("num_keypoints", 0) >= FEWEST_JOINTS], len(SKELETON)))
+        poses.append(
+            joints_of(
+                [a for a in people if a.get("num_keypoints", 0) >= FEWEST_JOINTS], len(SKELETON)
+            )
+        )
     joints = np.concatenate(poses)
     usable = aligned(joints)
     usable = usable[np.isfinite(usable[:, TORSO[0], 0])]
@@ -85,11 +112,16 @@ def training_poses(data: Path) -> NDArray[np.float64]:
     return np.concatenate([usable, mirrored])
 
 
-def rarity(poses: NDArray[np.float64], training: NDArray[np.float64], skip: int = 0) -> NDArray[np.float64]:
+def rarity(
+    poses: NDArray[np.float64], training: NDArray[np.float64], skip: int = 0
+) -> NDArray[np.float64]:
     """Distance of every pose from its fifth nearest training pose, not counting the first ``skip``."""
     rank = NEIGHBOURS - 1 + skip
     return np.concatenate(
-        [np.partition(pose_distances(some, training), rank, axis=1)[:, rank] for some in np.array_split(poses, 50)]
+        [
+            np.partition(pose_distances(some, training), rank, axis=1)[:, rank]
+            for some in np.array_split(poses, 50)
+        ]
     )
 
 
@@ -98,26 +130,33 @@ def persons(matches: list[ImageMatch]) -> list[tuple[int, dict[str, Any], float]
     return [
         (match.image_id, annotation, match.similarity[row, index] if index >= 0 else 0.0)
         for match in matches
-        for row, (annotation, index) in enumerate(zip(match.truth, match.match, strict=True))
+        for row, (annotation, index) in enumerate(zip(match.truth, match.detection, strict=True))
     ]
 
 
 def split(
-    name: str, everybody: list[tuple[int, dict[str, Any], float]], amount: NDArray[np.float64], limit: float
+    name: str,
+    everybody: list[tuple[int, dict[str, Any], float]],
+    amount: NDArray[np.float64],
+    limit: float,
 ) -> Case:
     """A failure of those whose ``amount`` is at least ``limit``: their pose is wrong."""
     wrong = np.array([oks < WRONG_OKS for _, _, oks in everybody])
     chosen, known = amount >= limit, np.isfinite(amount)
     failures = [(everybody[i][0], float(amount[i])) for i in np.flatnonzero(chosen & wrong & known)]
     rest = wrong[known & ~chosen]
-    return Case(name, int((chosen & known).sum()), failures, 100 * float(rest.mean()) if len(rest) else None)
+    return Case(
+        name, int((chosen & known).sum()), failures, 100 * float(rest.mean()) if len(rest) else None
+    )
 
 
 def rare_pose(everybody: list[tuple[int, dict[str, Any], float]], data: Path) -> Case:
     training = training_poses(data)
     own = training[: len(training) // 2]
     sample = own[np.random.default_rng(0).choice(len(own), min(SAMPLE, len(own)), replace=False)]
-    limit = float(np.quantile(rarity(sample, training, skip=1), RARE_SHARE))  # its nearest is itself
+    limit = float(
+        np.quantile(rarity(sample, training, skip=1), RARE_SHARE)
+    )  # its nearest is itself
     joints = joints_of([annotation for _, annotation, _ in everybody], len(SKELETON))
     distance = rarity(aligned(joints), training)
     enough = np.isfinite(joints).all(axis=2).sum(axis=1) >= FEWEST_JOINTS
@@ -129,7 +168,9 @@ def overlap(everybody: list[tuple[int, dict[str, Any], float]], people: People) 
     boxes: dict[int, list[tuple[int, list[float]]]] = {}
     for annotation in people.annotations:
         if not annotation["iscrowd"]:
-            boxes.setdefault(annotation["image_id"], []).append((annotation["id"], annotation["bbox"]))
+            boxes.setdefault(annotation["image_id"], []).append(
+                (annotation["id"], annotation["bbox"])
+            )
     highest = []
     for image, annotation, _ in everybody:
         others = [box for identity, box in boxes[image] if identity != annotation["id"]]
@@ -141,7 +182,7 @@ def missed(matches: list[ImageMatch]) -> Case:
     lost = [
         (match.image_id, float(annotation["area"]))
         for match in matches
-        for annotation, index in zip(match.truth, match.match, strict=True)
+        for annotation, index in zip(match.truth, match.detection, strict=True)
         if index < 0
     ]
     return Case("missed person", sum(len(match.truth) for match in matches), lost, None)
@@ -184,8 +225,12 @@ def results_of(options: argparse.Namespace) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared"), help="data folder (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared"), help="data folder (default: %(default)s)"
+    )
     parser.add_argument("--results", type=Path, help="COCO results with boxes")
     parser.add_argument("--save", action="store_true", help="record in docs/results")
     options = parser.parse_args()
@@ -195,7 +240,12 @@ def main() -> None:
     results, _ = read_results(results_of(options), people, "keypoints")
     matches = match_people(people, results, SKELETON.sigmas, SCORE)
     everybody = persons(matches)
-    cases = [rare_pose(everybody, folder), overlap(everybody, people), missed(matches), human_like(matches)]
+    cases = [
+        rare_pose(everybody, folder),
+        overlap(everybody, people),
+        missed(matches),
+        human_like(matches),
+    ]
     show(
         "failure_cases",
         save=options.save,

@@ -16,12 +16,21 @@ from record import ROOT, show
 
 def run(*arguments, cwd):
     started = time.perf_counter()
-    subprocess.run([str(argument) for argument in arguments], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [str(argument) for argument in arguments], cwd=cwd, check=True, stdout=subprocess.DEVNULL
+    )
     return time.perf_counter() - started
 
 
 def megabytes(folder):
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6
+    return (
+        sum(
+            file.stat().st_size
+            for file in folder.rglob("*")
+            if file.is_file() and not file.is_symlink()
+        )
+        / 1e6
+    )
 
 
 @click.command()
@@ -29,7 +38,11 @@ def megabytes(folder):
 @click.option("--pose")
 @click.option("--save", is_flag=True)
 def install(detector, pose, save):
-    models = [f"--{kind}={Path(file).resolve()}" for kind, file in (("detector", detector), ("pose", pose)) if file]
+    models = [
+        f"--{kind}={Path(file).resolve()}"
+        for kind, file in (("detector", detector), ("pose", pose))
+        if file
+    ]
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
         run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, cwd=folder)
@@ -38,7 +51,9 @@ def install(detector, pose, save):
         python = folder / "clean" / "bin" / "python"
         site = next((folder / "clean" / "lib").glob("python*/site-packages"))
         before = megabytes(site)
-        seconds = run(python, "-m", "pip", "install", "--quiet", "--no-cache-dir", wheel, cwd=folder)
+        seconds = run(
+            python, "-m", "pip", "install", "--quiet", "--no-cache-dir", wheel, cwd=folder
+        )
         size = megabytes(site) - before
         command = [
             python,
@@ -59,7 +74,11 @@ def install(detector, pose, save):
             ["first rmpe predict, s", round(first, 2)],
             ["rmpe predict afterwards, s", round(again, 2)],
         ]
-    named = [f"--{kind} {Path(file).name}" for kind, file in (("detector", detector), ("pose", pose)) if file]
+    named = [
+        f"--{kind} {Path(file).name}"
+        for kind, file in (("detector", detector), ("pose", pose))
+        if file
+    ]
     show(
         "install",
         save=save,

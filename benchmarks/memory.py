@@ -40,7 +40,16 @@ def memory(folder, detector, pose, copies, save):
             for copy in range(count):
                 for photo in photos:
                     (many / f"{copy}_{photo.name}").symlink_to(photo.resolve())
-            command = [sys.executable, "-m", "rmpe", "predict", str(many), "--out", str(many / "out"), "--quiet"]
+            command = [
+                sys.executable,
+                "-m",
+                "rmpe",
+                "predict",
+                str(many),
+                "--out",
+                str(many / "out"),
+                "--quiet",
+            ]
             # Only likely people, so that 2,500 photos take minutes: memory hangs on the photos.
             command += ["--min-score", "0.3"]
             peak = peak_megabytes([*command, "--detector", detector, "--pose", pose, "--no-draw"])

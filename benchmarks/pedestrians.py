@@ -1,7 +1,8 @@
-"""Ids that a tracker gave in a real clip against people counted by eye (`pedestrians_hand_count.toml`).
+"""Ids that a tracker gave in a real clip against people counted by eye
+(`pedestrians_hand_count.toml`).
 
-rmpe track pedestrians.mp4 --out results --detector yolox_nano.onnx --pose tinypose_256x192.onnx --contact-sheet
-python benchmarks/pedestrians.py results/tracks.jsonl
+rmpe track pedestrians.mp4 --out results --detector yolox_nano.onnx --pose tinypose_256x192.onnx
+--contact-sheet python benchmarks/pedestrians.py results/tracks.jsonl
 """
 
 import argparse
@@ -32,7 +33,9 @@ def read_tracks(path):
 
 def id_at(boxes, ids, point):
     """The id of the box around a point whose centre is nearest; None if no box is."""
-    inside = np.flatnonzero((boxes[:, :2] <= point).all(axis=1) & (boxes[:, 2:] >= point).all(axis=1))
+    inside = np.flatnonzero(
+        (boxes[:, :2] <= point).all(axis=1) & (boxes[:, 2:] >= point).all(axis=1)
+    )
     if not len(inside):
         return None
     centers = (boxes[inside, :2] + boxes[inside, 2:]) / 2
@@ -61,8 +64,16 @@ def compare(people, frames):
     lengths = Counter(int(number) for _, ids in frames.values() for number in ids)
     lasting = [number for number, length in lengths.items() if length >= LASTING]
     nobody = sorted(number for number in lasting if number not in owners)
-    shared = [f"{number}: {', '.join(names)}" for number, names in sorted(owners.items()) if len(names) > 1]
-    whole = [person["name"] for person in people if not any(text.startswith(person["name"] + ":") for text in switches)]
+    shared = [
+        f"{number}: {', '.join(names)}"
+        for number, names in sorted(owners.items())
+        if len(names) > 1
+    ]
+    whole = [
+        person["name"]
+        for person in people
+        if not any(text.startswith(person["name"] + ":") for text in switches)
+    ]
     return [
         ["people, counted by eye", len(people), ""],
         ["ids", len(lengths), ""],
@@ -77,7 +88,9 @@ def compare(people, frames):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tracks", type=Path, help="tracks.jsonl of the clip")
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()

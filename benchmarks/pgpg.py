@@ -1,10 +1,12 @@
-"""PGPG's offsets: the authors' detector, the later release's Gaussians, YOLOX-nano, our detector; matching; sizes.
+"""PGPG's offsets: the authors' detector, the later release's Gaussians, YOLOX-nano, our detector;
+matching; sizes.
 
     python benchmarks/pgpg.py [--only shipped] [--save] [--detections runs/detections]
 
-Needs the data folder (RMPE_DATA, default ../shared). Box results of YOLOX-nano on coco-train and coco-val, and of the
-shipped detector on the photos of ``configs/dev.txt``, are made once and kept in the folder of detections; ``rmpe learn
-pgpg`` learnt ``configs/pgpg_yolox_nano.toml`` from those on coco-train.
+Needs the data folder (RMPE_DATA, default ../shared). Box results of YOLOX-nano on coco-train and
+coco-val, and of the shipped detector on the photos of ``configs/dev.txt``, are made once and kept
+in the folder of detections; ``rmpe learn pgpg`` learnt ``configs/pgpg_yolox_nano.toml`` from those
+on coco-train.
 """
 
 import argparse
@@ -16,20 +18,30 @@ import numpy as np
 from record import DATA, ROOT, show
 
 from rmpe.boxes import iou
-from rmpe.datasets.sets import read_names
 from rmpe.detect import load_detector
+from rmpe.files import read_names
+from rmpe.learn.detector_errors import Matches, best_detections, match_coco
+from rmpe.learn.pgpg import choose_sizes, learn_pgpg
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
+from rmpe.propose.offsets import relative_offsets
+from rmpe.propose.pgpg import Pgpg
 from rmpe.skeletons import load_skeleton
-from rmpe.training.detector_errors import Matches, best_detections, match_coco, relative_offsets
-from rmpe.training.learn_pgpg import choose_sizes, learn_pgpg
-from rmpe.training.pgpg import Pgpg
 
 YOLOX = DATA / "models" / "yolox_nano.onnx"
 EDGES = ("left", "top", "right", "bottom")
 # The later release's single Gaussian an edge, fitted by its authors on their own data: mean, sd.
-RELEASE_MEAN, RELEASE_SD = np.array([-0.0142, 0.0043, 0.0154, -0.0013]), np.array([0.1158, 0.068, 0.1337, 0.0711])
-COLUMNS = ["boxes", "IoU cut", "pairs", *(f"{edge} mean" for edge in EDGES), *(f"{edge} sd" for edge in EDGES)]
+RELEASE_MEAN, RELEASE_SD = (
+    np.array([-0.0142, 0.0043, 0.0154, -0.0013]),
+    np.array([0.1158, 0.068, 0.1337, 0.0711]),
+)
+COLUMNS = [
+    "boxes",
+    "IoU cut",
+    "pairs",
+    *(f"{edge} mean" for edge in EDGES),
+    *(f"{edge} sd" for edge in EDGES),
+]
 COMMAND = "python benchmarks/pgpg.py --save"
 ROBUST = [f"{edge} IQR/1.35" for edge in EDGES]
 
@@ -61,12 +73,19 @@ def authors_pairs() -> Matches:
         index, overlap = best_detections(detected, true)
         offsets.append(relative_offsets(detected, true[index]))
         ious.append(overlap)
-        keypoints.append(np.array([by_image[image][person]["keypoints"] for person in index], np.float64))
+        keypoints.append(
+            np.array([by_image[image][person]["keypoints"] for person in index], np.float64)
+        )
         images += [number] * len(detected)
     points = np.concatenate(keypoints)
     joints = tuple(load_skeleton("mpii16").joints)
     return Matches(
-        np.concatenate(offsets), np.concatenate(ious), points[..., :2], points[..., 2] > 0, np.array(images), joints
+        np.concatenate(offsets),
+        np.concatenate(ious),
+        points[..., :2],
+        points[..., 2] > 0,
+        np.array(images),
+        joints,
     )
 
 
@@ -122,7 +141,14 @@ def authors_fit(pairs: Matches, save: bool) -> None:
         title="PGPG: how well the authors' boxes are explained",
         command=COMMAND,
         data="mpii-rmpe, pairs at IoU >= .5",
-        columns=["model", "atoms", "parts", "parts shared", "log-likelihood a box", "gain over the release"],
+        columns=[
+            "model",
+            "atoms",
+            "parts",
+            "parts shared",
+            "log-likelihood a box",
+            "gain over the release",
+        ],
         rows=rows,
         notes="Natural logarithm; PGPG held out by 5-fold cross-validation over photos, the release's Gaussians as "
         "published. Nothing fitted to the authors' boxes is shipped.",
@@ -140,9 +166,18 @@ def detect(folder: Path, name: str, model: Path = YOLOX, only: set[str] | None =
             if only and image["file_name"] not in only:
                 continue
             found = detector(read_image(DATA / "data" / name / "images" / image["file_name"]))
-            for (x1, y1, x2, y2), score in zip(found.xyxy.tolist(), found.scores.tolist(), strict=True):
+            for (x1, y1, x2, y2), score in zip(
+                found.xyxy.tolist(), found.scores.tolist(), strict=True
+            ):
                 box = [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)]
-                results.append({"image_id": image["id"], "category_id": 1, "bbox": box, "score": round(score, 4)})
+                results.append(
+                    {
+                        "image_id": image["id"],
+                        "category_id": 1,
+                        "bbox": box,
+                        "score": round(score, 4),
+                    }
+                )
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(results))
     return path
@@ -157,17 +192,35 @@ def shipped_table(folder: Path, save: bool) -> None:
     for model in (YOLOX, resolve_model(None, "detector")):
         matches = match_coco(annotations, detect(folder, "coco-train", model, dev), joints)
         kept = matches[matches.ious >= 0.5]
-        theirs = trained_with.log_likelihood(kept.offsets, trained_with.atoms_of(kept.keypoints, kept.visible))
+        theirs = trained_with.log_likelihood(
+            kept.offsets, trained_with.atoms_of(kept.keypoints, kept.visible)
+        )
         own = choose_sizes(kept)[0]
         found = [100 * len(kept) / len(matches), float(np.median(kept.ious))]
         sizes = f"{own.sizes.atoms} x {own.sizes.parts}"
-        rows.append([*spread(model.stem, 0.5, kept.offsets), *found, theirs.mean(), own.log_likelihood, sizes])
+        rows.append(
+            [
+                *spread(model.stem, 0.5, kept.offsets),
+                *found,
+                theirs.mean(),
+                own.log_likelihood,
+                sizes,
+            ]
+        )
     show(
         "pgpg-shipped",
         title="PGPG: the shipped detector's errors",
         command="python benchmarks/pgpg.py --only shipped --save",
         data=f"the {len(dev)} photos of configs/dev.txt, which the shipped detector was not trained on",
-        columns=[*COLUMNS, *ROBUST, "% found", "median IoU", "by YOLOX-nano's PGPG", "by its own", "atoms x parts"],
+        columns=[
+            *COLUMNS,
+            *ROBUST,
+            "% found",
+            "median IoU",
+            "by YOLOX-nano's PGPG",
+            "by its own",
+            "atoms x parts",
+        ],
         rows=rows,
         notes="Each true box with its best detection. The last columns: log-likelihood a person of the offsets, by the "
         "PGPG that training used (configs/pgpg_yolox_nano.toml, learned on coco-train, these photos among them) and by "
@@ -207,7 +260,10 @@ def yolox_tables(folder: Path, save: bool) -> None:
     )
     train, val = (matches[matches.ious >= 0.5] for matches in sets.values())
     candidates = choose_sizes(train)
-    rows = [[c.sizes.atoms, c.sizes.parts, c.sizes.shared, c.log_likelihood, c.gain, c.gain_error] for c in candidates]
+    rows = [
+        [c.sizes.atoms, c.sizes.parts, c.sizes.shared, c.log_likelihood, c.gain, c.gain_error]
+        for c in candidates
+    ]
     fitted = learn_pgpg(train, candidates[0].sizes, 0.5)
     unseen = fitted.log_likelihood(val.offsets, fitted.atoms_of(val.keypoints, val.visible))
     show(
@@ -233,7 +289,9 @@ def yolox_tables(folder: Path, save: bool) -> None:
 
 
 def matching_table(folder: Path, save: bool) -> None:
-    annotations = json.loads((DATA / "data" / "coco-train" / "annotations.json").read_text())["annotations"]
+    annotations = json.loads((DATA / "data" / "coco-train" / "annotations.json").read_text())[
+        "annotations"
+    ]
     true, detected = defaultdict(list), defaultdict(list)
     for person in annotations:
         if person["num_keypoints"] > 0 and not person["iscrowd"]:
@@ -256,7 +314,9 @@ def matching_table(folder: Path, save: bool) -> None:
                 .reshape(-1, 2)[[k for k, (p, b) in enumerate(found) if overlap[p, b] >= 0.5]]
                 .T
             )
-            rules[rule].append(relative_offsets(boxes[b].astype(np.float64), people[p].astype(np.float64)))
+            rules[rule].append(
+                relative_offsets(boxes[b].astype(np.float64), people[p].astype(np.float64))
+            )
     rows = [spread(rule, 0.5, np.concatenate(offsets)) for rule, offsets in rules.items()]
     show(
         "pgpg-matching",
@@ -276,7 +336,9 @@ def corners(xywh: list) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--save", action="store_true", help="record the tables")
     parser.add_argument("--detections", type=Path, default=ROOT / "runs" / "detections")
     parser.add_argument("--only", choices=["shipped"], help="one table, for a new detector")

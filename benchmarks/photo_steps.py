@@ -2,8 +2,8 @@
 
     python benchmarks/photo_steps.py FOLDER --annotations FILE --detector M --pose M [--save]
 
-Every person is run once a decoder on the widest set of proposals; the rows are subsets of these and ways to score and
-suppress them, so that nothing but the step differs.
+Every person is run once a decoder on the widest set of proposals; the rows are subsets of these and
+ways to score and suppress them, so that nothing but the step differs.
 """
 
 import json
@@ -23,11 +23,11 @@ from rmpe.detect.yolox import Yolox
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import PoseModel
 from rmpe.estimate.score import pose_scores
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.protocols import PROTOCOLS
+from rmpe.evaluation.benchmarks import PROTOCOLS
+from rmpe.evaluation.figures.bootstrap import compare
 from rmpe.files import read_json
 from rmpe.poses import Poses
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 from rmpe.runtime import Session
 from rmpe.suppress import SUPPRESSORS
 
@@ -83,7 +83,10 @@ def results(step, looked, skeleton):
         kept = kept[boxes.scores[kept] >= step.threshold]
         points, joint_scores = (array[kept] for array in found[step.decoder])
         mean = joint_scores.mean(axis=1) if len(kept) else np.zeros(0)
-        rule = {"product": boxes.scores[kept] * mean, "geometric": pose_scores(boxes.scores[kept], joint_scores)}
+        rule = {
+            "product": boxes.scores[kept] * mean,
+            "geometric": pose_scores(boxes.scores[kept], joint_scores),
+        }
         poses = Poses(points, joint_scores, rule[step.score], boxes.xyxy[kept], skeleton)
         rows += SUPPRESSORS[step.suppress](poses).to_coco(image_id)
     return rows
@@ -118,7 +121,9 @@ def photo_steps(folder, annotations, detector, pose, save):
             figures = measured[step].figures
             row = [step.name, *(round(figures[name], 4) for name in ("AP", "AP50", "AP75"))]
             if base:
-                gain = compare(measured[step].headline, measured[base].headline, measured[step].units)
+                gain = compare(
+                    measured[step].headline, measured[base].headline, measured[step].units
+                )
                 row += [round(gain.difference, 4), f"{gain.low:+.4f} to {gain.high:+.4f}"]
             rows.append([*row, *[None] * (6 - len(row))])
             click.echo("  ".join([f"{row[0]:<66}", *(f"{cell!s:>8}" for cell in row[1:])]))

@@ -1,10 +1,12 @@
-"""Milliseconds a person of the exported pose graphs, by engine and precision, and the share of the machine's fp32 peak.
+"""Milliseconds a person of the exported pose graphs, by engine and precision, and the share of the
+machine's fp32 peak.
 
     python benchmarks/pose_engines.py [--save] [--rounds 3] [--only lite]
 
-Weights are random: they change no time. The peak is the best that a 2048 x 2048 fp32 matrix product reached in the
-same run, on the same threads. ``composed`` runs stn.onnx, cuts the centred crop out of a 1280 x 720 photo and runs
-sppe.onnx; ``in crop`` is the paper's way, everything in one graph. About four minutes on two idle cores.
+Weights are random: they change no time. The peak is the best that a 2048 x 2048 fp32 matrix product
+reached in the same run, on the same threads. ``composed`` runs stn.onnx, cuts the centred crop out
+of a 1280 x 720 photo and runs sppe.onnx; ``in crop`` is the paper's way, everything in one graph.
+About four minutes on two idle cores.
 """
 
 import argparse
@@ -36,20 +38,31 @@ HOURGLASS = {"name": "hourglass", "joints": 16, "stacks": 4}
 TINY = ({"name": "tiny_localisation", "size": (192, 144)}, (192, 144))
 BACKBONE = ({"name": "backbone_localisation", "size": (128, 96), "sppe": LITE}, (128, 96))
 RESNET = ({"name": "resnet18_localisation", "size": (256, 256)}, (256, 256))
-# Nets with their crop sizes: a pose estimator, STNs to stand before it (composed) or to be joined with it (one graph).
+# Nets with their crop sizes: a pose estimator, STNs to stand before it (composed) or to be joined
+# with it (one graph).
 ESTIMATORS = {
     "lite 256x192": ((LITE, (256, 192)), {"tiny": TINY, "backbone 128x96": BACKBONE}, {}),
     "lite 192x144": (
         (LITE, (192, 144)),
         {"tiny": TINY, "backbone 128x96": BACKBONE},
-        {"tiny": TINY, "backbone, shrunk": ({**BACKBONE[0], "size": (192, 144), "shrink": 2}, (192, 144))},
+        {
+            "tiny": TINY,
+            "backbone, shrunk": ({**BACKBONE[0], "size": (192, 144), "shrink": 2}, (192, 144)),
+        },
     ),
     "hourglass-4 256x256": ((HOURGLASS, (256, 256)), {"ResNet-18": RESNET}, {"ResNet-18": RESNET}),
 }
 BATCHES = (1, 8)
 # A call that takes longer than this, ms a person, is not repeated with more people.
 LONG = 60.0
-COLUMNS = ["estimator", "SSTN", "engine", "precision", "ms a person, batch 1", "ms a person, batch 8"]
+COLUMNS = [
+    "estimator",
+    "SSTN",
+    "engine",
+    "precision",
+    "ms a person, batch 1",
+    "ms a person, batch 8",
+]
 COLUMNS += ["GFLOP a person", "share of the fp32 peak, batch 1"]
 Run = Callable[[np.ndarray], object]
 
@@ -60,7 +73,11 @@ def onnx_runtime(path: Path, threads: int) -> Run:
 
 
 def open_vino(path: Path, threads: int) -> Run:
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     return openvino.Core().compile_model(path, "CPU", settings)
 
 
@@ -79,21 +96,30 @@ def composed(stn: Run, sppe: Run, size: tuple[int, int]) -> Run:
     return run
 
 
-def exported(model: dict, size: tuple[int, int], way: str, folder: Path) -> tuple[dict[str, Path], float]:
+def exported(
+    model: dict, size: tuple[int, int], way: str, folder: Path
+) -> tuple[dict[str, Path], float]:
     """The one ONNX file of a net by precision, and its GFLOP a person."""
     net = build_net(model).eval()
     skeleton = "mpii16" if "hourglass" in str(model) else "coco17"
     folder.mkdir()
-    save_checkpoint(folder / "net.safetensors", net, {"model": model, "skeleton": skeleton, "size": size})
+    save_checkpoint(
+        folder / "net.safetensors", net, {"model": model, "skeleton": skeleton, "size": size}
+    )
     (file,) = export_checkpoint(folder / "net.safetensors", folder, way)
     inputs = [np.random.default_rng(0).normal(size=(4, 3, *size)).astype(np.float32)]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(torch.zeros(1, 3, *size))
     print(f"exported {folder.name}", flush=True)
-    return {"fp32": file, "int8": quantise(file, inputs, folder / "int8.onnx")}, counter.get_total_flops() / 1e9
+    return {
+        "fp32": file,
+        "int8": quantise(file, inputs, folder / "int8.onnx"),
+    }, counter.get_total_flops() / 1e9
 
 
-def candidates(only: str, threads: int, folder: Path) -> dict[tuple[str, ...], tuple[Run, tuple[int, int], float]]:
+def candidates(
+    only: str, threads: int, folder: Path
+) -> dict[tuple[str, ...], tuple[Run, tuple[int, int], float]]:
     """(estimator, SSTN, engine, precision) to what runs it, the size of its input and GFLOP a person."""
     found = {}
     made = cache(lambda name, way: exported(*nets[name], way, folder / f"{name}, {way}"))
@@ -108,7 +134,10 @@ def candidates(only: str, threads: int, folder: Path) -> dict[tuple[str, ...], t
             ways[f"composed, {name}"] = [(name, "composed"), (estimator, "composed")]
         for name, (localisation, size) in joined.items():
             whole = f"{estimator} with {name}"
-            nets[whole] = ({"name": "sstn_sppe", "sppe": sppe[0], "localisation": localisation}, size)
+            nets[whole] = (
+                {"name": "sstn_sppe", "sppe": sppe[0], "localisation": localisation},
+                size,
+            )
             ways[f"in crop, {name}"] = [(whole, "crop")]
         for way, parts in ways.items():
             gflop = sum(made(*part)[1] for part in parts)
@@ -139,7 +168,9 @@ def peak_gflops(threads: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--save", action="store_true", help="keep the table in docs/results")
-    parser.add_argument("--rounds", type=int, default=3, help="all candidates are timed in turn, this many times")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="all candidates are timed in turn, this many times"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="only estimators with this in their name")
     options = parser.parse_args()
@@ -158,7 +189,10 @@ def main() -> None:
                     times.setdefault((*key, batch), []).append(taken)
     rows = []
     for key, (_, _, gflop) in runs.items():
-        one, eight = (statistics.median(times[(*key, batch)]) if (*key, batch) in times else "-" for batch in BATCHES)
+        one, eight = (
+            statistics.median(times[(*key, batch)]) if (*key, batch) in times else "-"
+            for batch in BATCHES
+        )
         rows.append([*key, one, eight, gflop, gflop / one * 1000 / peak])
     print(f"fp32 peak {peak:.0f} GFLOP/s on {options.threads} threads")
     show(

@@ -2,8 +2,9 @@
 
     python benchmarks/pose_nms_ap.py --data ../shared [--split coco-val] [--save]
 
-Boxes of YOLOX-nano, thinned out only at IoU 0.9, from score 0.02 on; poses of PP-TinyPose. The poses before NMS are
-kept in ``runs/pose_nms`` as COCO results, as ``rmpe learn nms`` takes them; ``--fresh`` makes them anew.
+Boxes of YOLOX-nano, thinned out only at IoU 0.9, from score 0.02 on; poses of PP-TinyPose. The
+poses before NMS are kept in ``runs/pose_nms`` as COCO results, as ``rmpe learn nms`` takes them;
+``--fresh`` makes them anew.
 """
 
 import argparse
@@ -17,15 +18,16 @@ from record import record
 from rmpe.boxes import Boxes, box_nms
 from rmpe.detect import load_detector
 from rmpe.estimate.pose_model import load_pose_model
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.coco import evaluate
-from rmpe.evaluation.flat_matching import Truths
-from rmpe.evaluation.learn_nms import learn_nms, read_candidates
-from rmpe.evaluation.ranked import Ranked
-from rmpe.evaluation.submissions import People, check_results, read_people
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.files.submissions import People, check_results, read_people
+from rmpe.evaluation.matching.ranked import Ranked
+from rmpe.evaluation.protocols.coco import evaluate_coco
+from rmpe.learn.flat_matching import Truths
+from rmpe.learn.nms import learn_nms, read_candidates
 from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
+from rmpe.streaming import stream
 from rmpe.suppress import SUPPRESSORS, PoseNmsParameters, parametric_nms
 
 RUNS = Path(__file__).resolve().parent.parent / "runs" / "pose_nms"
@@ -40,7 +42,7 @@ def make_candidates(root: Path, split: str, people: People, out: Path) -> None:
     estimator = Estimator(detector, pose, suppress=SUPPRESSORS["none"], limit=1000, workers=2)
     paths = [root / "data" / split / "images" / image["file_name"] for image in people.images]
     found = []
-    for image, result in zip(people.images, estimator.stream(paths), strict=True):
+    for image, result in zip(people.images, stream(estimator, paths), strict=True):
         if result.poses is None:
             raise SystemExit(f"{result.path}: {result.error}")
         found += result.poses.to_coco(image["id"])
@@ -52,7 +54,9 @@ def complete(people: People) -> People:
     """Only photos whose annotations are complete, where the file says which are."""
     images = [image for image in people.images if image.get("annotation", "official") == "official"]
     ids = {image["id"] for image in images}
-    return replace(people, images=images, annotations=[a for a in people.annotations if a["image_id"] in ids])
+    return replace(
+        people, images=images, annotations=[a for a in people.annotations if a["image_id"] in ids]
+    )
 
 
 def measure(people: People, per_photo: list[Poses]) -> Ranked:
@@ -61,7 +65,7 @@ def measure(people: People, per_photo: list[Poses]) -> Ranked:
         for image_id, poses in zip(people.image_ids, per_photo, strict=True)
         for person in poses.to_coco(image_id)
     ]
-    return evaluate(people, check_results(results, people, "keypoints")[0]).ranked["all"]
+    return evaluate_coco(people, check_results(results, people, "keypoints")[0]).ranked["all"]
 
 
 def only_boxes(poses: Poses) -> Poses:
@@ -69,7 +73,9 @@ def only_boxes(poses: Poses) -> Poses:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared"))
     parser.add_argument("--split", default="coco-val")
     parser.add_argument("--fresh", action="store_true", help="make the poses anew")
@@ -88,7 +94,9 @@ def main() -> None:
         }
         annotations.write_text(json.dumps(content), "utf-8")
     candidates = read_candidates(cache, people, SKELETON)
-    learned = learn_nms(candidates, Truths.from_coco(people.annotations, people.image_ids, SKELETON))
+    learned = learn_nms(
+        candidates, Truths.from_coco(people.annotations, people.image_ids, SKELETON)
+    )
     by_fold = [learned.folds[index] for index in learned.fold]
 
     methods: dict[str, Callable[[Poses], Poses]] = {
@@ -98,19 +106,33 @@ def main() -> None:
         "soft OKS-NMS": SUPPRESSORS["soft-oks"],
         "authors' release 2016": SUPPRESSORS["rmpe2016"],
         "authors' later release": SUPPRESSORS["alphapose"],
-        "parametric, without merging": lambda poses: parametric_nms(poses, PoseNmsParameters(merge=0.0)),
+        "parametric, without merging": lambda poses: parametric_nms(
+            poses, PoseNmsParameters(merge=0.0)
+        ),
         "parametric (ours)": parametric_nms,
     }
-    matches = {name: measure(people, [method(poses) for poses in candidates]) for name, method in methods.items()}
+    matches = {
+        name: measure(people, [method(poses) for poses in candidates])
+        for name, method in methods.items()
+    }
     pairs = zip(candidates, by_fold, strict=True)
-    matches["parametric, learned (5 folds)"] = measure(people, [parametric_nms(poses, found) for poses, found in pairs])
+    matches["parametric, learned (5 folds)"] = measure(
+        people, [parametric_nms(poses, found) for poses, found in pairs]
+    )
     ours = matches["parametric (ours)"]
     rows = []
     for name, ranked in matches.items():
         against = compare(ours.coco_ap, ranked.coco_ap, len(people.images))
-        interval = "" if ranked is ours else f"{100 * against.low:+.2f} .. {100 * against.high:+.2f}"
-        rows.append([name, round(100 * against.second, 2), round(100 * against.difference, 2), interval])
-        print(f"{name:32s} AP {rows[-1][1]:6.2f}   ours - this {rows[-1][2]:+6.2f}   {interval}", flush=True)
+        interval = (
+            "" if ranked is ours else f"{100 * against.low:+.2f} .. {100 * against.high:+.2f}"
+        )
+        rows.append(
+            [name, round(100 * against.second, 2), round(100 * against.difference, 2), interval]
+        )
+        print(
+            f"{name:32s} AP {rows[-1][1]:6.2f}   ours - this {rows[-1][2]:+6.2f}   {interval}",
+            flush=True,
+        )
     counts = f"{sum(map(len, candidates))} poses before NMS; learned on all photos: {asdict(learned.parameters)}"
     print(counts)
     if arguments.save:

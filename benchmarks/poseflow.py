@@ -13,9 +13,9 @@ from record import record
 from sequences import COCO
 
 from rmpe.poses import Poses
-from rmpe.track.features import follow, joint_features, limb_colors, matched_share, shrink
-from rmpe.track.oks_tracker import OksTracker
-from rmpe.track.poseflow import PoseFlow, PoseFlowParameters
+from rmpe.tracking.features import follow, joint_features, limb_colors, matched_share, shrink
+from rmpe.tracking.oks_tracker import OksTracker
+from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
 
 SIZE = (720, 1280)
 
@@ -23,7 +23,9 @@ SIZE = (720, 1280)
 def scene(people, frames, seed=0):
     """A picture that shifts by a few pixels a frame, and people who move with it."""
     rng = np.random.default_rng(seed)
-    wide = cv2.GaussianBlur(rng.integers(0, 255, (SIZE[0], SIZE[1] + 4 * frames, 3), np.uint8), (0, 0), 2)
+    wide = cv2.GaussianBlur(
+        rng.integers(0, 255, (SIZE[0], SIZE[1] + 4 * frames, 3), np.uint8), (0, 0), 2
+    )
     wide = cv2.normalize(wide, None, 0, 255, cv2.NORM_MINMAX)
     center = rng.uniform((100, 150), (SIZE[1] - 100, SIZE[0] - 150), (people, 1, 2))
     shape = rng.uniform(-0.5, 0.5, (people, 17, 2)) * (80, 220)

@@ -16,14 +16,19 @@ Every table names the command that prints it. Numbers are shown with four signif
 
 def render(folder: Path = RESULTS) -> str:
     """The document that belongs to the recorded tables in ``folder``, in the order of their names."""
-    tables = [table(path.stem, json.loads(path.read_text("utf-8"))) for path in sorted(folder.glob("*.json"))]
+    tables = [
+        table(path.stem, json.loads(path.read_text("utf-8")))
+        for path in sorted(folder.glob("*.json"))
+    ]
     return "\n".join([HEAD, *tables])
 
 
 def table(name: str, result: dict[str, Any]) -> str:
     """One recorded table as Markdown."""
     lines = [f"## {result['title']}", ""]
-    lines += [f"`{result['command']}` on {result['data']}; {result['date']}, commit {result['commit']}."]
+    lines += [
+        f"`{result['command']}` on {result['data']}; {result['date']}, commit {result['commit']}."
+    ]
     lines += [f"Machine: {result['machine']}. File: `docs/results/{name}.json`.", ""]
     lines += [row(result["columns"]), row(["---"] * len(result["columns"]))]
     lines += [row([cell(value) for value in values]) for values in result["rows"]]

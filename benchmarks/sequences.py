@@ -1,6 +1,8 @@
-"""Videos with known truth, made from photos: people cut out by their own joints walk over other photos.
+"""Videos with known truth, made from photos: people cut out by their own joints walk over other
+photos.
 
-They cross each other, pass behind pillars, leave and come back; the camera pans. Everything follows from a seed.
+They cross each other, pass behind pillars, leave and come back; the camera pans. Everything follows
+from a seed.
 """
 
 import json
@@ -69,10 +71,17 @@ def cutouts(folder: Path, smallest: int, limit: int, seed: int) -> list[Cutout]:
     for person in data["annotations"]:
         joints = np.array(person.get("keypoints", [0] * 51), np.float32).reshape(17, 3)
         whole = (joints[5:, 2] > 0).sum() >= 11 and (joints[:5, 2] > 0).sum() >= 2
-        if not person["iscrowd"] and whole and person["bbox"][3] >= smallest and _alone(person, data["annotations"]):
+        if (
+            not person["iscrowd"]
+            and whole
+            and person["bbox"][3] >= smallest
+            and _alone(person, data["annotations"])
+        ):
             found.append((files[person["image_id"]], person["bbox"], joints))
     order = np.random.default_rng(seed).permutation(len(found))[:limit]
-    return [_cut(read_image(folder / "images" / Path(found[i][0]).name), *found[i][1:]) for i in order]
+    return [
+        _cut(read_image(folder / "images" / Path(found[i][0]).name), *found[i][1:]) for i in order
+    ]
 
 
 def _alone(person: dict, everybody: list[dict]) -> bool:
@@ -80,7 +89,10 @@ def _alone(person: dict, everybody: list[dict]) -> bool:
     for other in everybody:
         if other["image_id"] == person["image_id"] and other is not person:
             a, b, c, d = other["bbox"]
-            if min(x + w, a + c) - max(x, a) > 0.25 * w and min(y + h, b + d) - max(y, b) > 0.25 * h:
+            if (
+                min(x + w, a + c) - max(x, a) > 0.25 * w
+                and min(y + h, b + d) - max(y, b) > 0.25 * h
+            ):
                 return False
     return True
 
@@ -99,7 +111,9 @@ def _cut(image: np.ndarray, bbox: list[float], joints: np.ndarray) -> Cutout:
     cv2.circle(mask, head.round().astype(int).tolist(), max(3, int(0.075 * size)), 255, -1)
     if labelled[list(SHOULDERS)].all():
         neck = points[list(SHOULDERS)].mean(axis=0).round().astype(int)
-        cv2.line(mask, head.round().astype(int).tolist(), neck.tolist(), 255, max(3, int(0.09 * size)))
+        cv2.line(
+            mask, head.round().astype(int).tolist(), neck.tolist(), 255, max(3, int(0.09 * size))
+        )
     soft = cv2.GaussianBlur(mask, (0, 0), max(0.8, 0.006 * size)).astype(np.float32) / 255
     ys, xs = np.nonzero(soft > 0.02)
     box = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
@@ -110,7 +124,11 @@ def empty_photos(folder: Path, limit: int) -> list[np.ndarray]:
     """Photos without anybody, as backgrounds."""
     data = json.loads((folder / "annotations.json").read_text())
     peopled = {person["image_id"] for person in data["annotations"]}
-    names = [image["file_name"] for image in data["images"] if image["id"] not in peopled and image["width"] >= 400]
+    names = [
+        image["file_name"]
+        for image in data["images"]
+        if image["id"] not in peopled and image["width"] >= 400
+    ]
     return [read_image(folder / "images" / Path(name).name) for name in names[:limit]]
 
 
@@ -133,7 +151,11 @@ def sequence(
     cast = [_actor(people[i], rng, size, seconds) for i in rng.permutation(len(people))[:actors]]
     cast.sort(key=lambda actor: actor.ground)
     pillars = [
-        (rng.uniform(0.1, 0.9) * width, rng.uniform(0.03, 0.07) * width, backgrounds[rng.integers(len(backgrounds))])
+        (
+            rng.uniform(0.1, 0.9) * width,
+            rng.uniform(0.03, 0.07) * width,
+            backgrounds[rng.integers(len(backgrounds))],
+        )
         for _ in range(2)
     ]
     for index in range(round(seconds * fps)):
@@ -148,31 +170,54 @@ def sequence(
         for x, thick, texture in pillars:
             left, right = np.clip([x - pan - thick / 2, x - pan + thick / 2], 0, width).astype(int)
             if right > left:
-                image[:, left:right] = cv2.resize(texture[:, :40], (int(thick) + 1, height))[:, : right - left]
+                image[:, left:right] = cv2.resize(texture[:, :40], (int(thick) + 1, height))[
+                    :, : right - left
+                ]
                 owner[:, left:right] = -2
         image += 2 * rng.standard_normal((height, width, 1), np.float32)
-        yield Frame(np.clip(image, 0, 255, out=image).astype(np.uint8), _truth(seen, owner, cast, size))
+        yield Frame(
+            np.clip(image, 0, 255, out=image).astype(np.uint8), _truth(seen, owner, cast, size)
+        )
 
 
-def _actor(cutout: Cutout, rng: np.random.Generator, size: tuple[int, int], seconds: float) -> Actor:
+def _actor(
+    cutout: Cutout, rng: np.random.Generator, size: tuple[int, int], seconds: float
+) -> Actor:
     height, width = size
     tall = float(rng.uniform(0.3, 0.55) * height)
     direction = rng.choice([-1, 1])
     speed = direction * tall * rng.uniform(0.3, 0.9)
-    begin = rng.uniform(-0.1, 1.0) * width if rng.random() < 0.7 else (-0.5 * tall if direction > 0 else width)
+    begin = (
+        rng.uniform(-0.1, 1.0) * width
+        if rng.random() < 0.7
+        else (-0.5 * tall if direction > 0 else width)
+    )
     turn = rng.uniform(0.3, 0.6) * seconds if rng.random() < 0.4 else np.inf
     ground = 0.55 * height + (tall / height - 0.3) / 0.25 * 0.4 * height
-    return Actor(cutout, tall, float(ground), float(begin), float(speed), float(turn), float(rng.uniform(0.8, 1.5)))
+    return Actor(
+        cutout,
+        tall,
+        float(ground),
+        float(begin),
+        float(speed),
+        float(turn),
+        float(rng.uniform(0.8, 1.5)),
+    )
 
 
-def _paint(image: np.ndarray, actor: Actor, image_to_canvas: np.ndarray) -> tuple[tuple, np.ndarray, np.ndarray]:
+def _paint(
+    image: np.ndarray, actor: Actor, image_to_canvas: np.ndarray
+) -> tuple[tuple, np.ndarray, np.ndarray]:
     """Paint the actor; the part of the canvas that was painted, the mask in it, the joints in the canvas."""
     height, width = image.shape[:2]
     tall, wide = actor.cutout.mask.shape
     corners = np.array([(0, 0, 1), (wide, 0, 1), (0, tall, 1), (wide, tall, 1)]) @ image_to_canvas.T
     x1, y1 = np.clip(np.floor(corners.min(axis=0)) - 1, 0, (width, height)).astype(int).tolist()
     x2, y2 = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, (width, height)).astype(int).tolist()
-    part, joints = np.s_[y1:y2, x1:x2], actor.cutout.joints @ image_to_canvas[:, :2].T + image_to_canvas[:, 2]
+    part, joints = (
+        np.s_[y1:y2, x1:x2],
+        actor.cutout.joints @ image_to_canvas[:, :2].T + image_to_canvas[:, 2],
+    )
     if x1 >= x2 or y1 >= y2:
         return part, np.zeros((y2 - y1, x2 - x1), np.float32), joints
     to_part, size = image_to_canvas - [[0, 0, x1], [0, 0, y1]], (x2 - x1, y2 - y1)
@@ -211,8 +256,12 @@ def disturb(truth: Poses, rng: np.random.Generator, size: tuple[int, int]) -> Po
     hidden = ~np.isfinite(kept.keypoints).all(axis=2)
     center = (kept.boxes[:, None, :2] + kept.boxes[:, None, 2:]) / 2
     guess = center + rng.normal(0, 0.2, kept.keypoints.shape) * side
-    points = np.where(hidden[..., None], guess, kept.keypoints + rng.normal(0, 0.015, kept.keypoints.shape) * side)
-    scores = np.where(hidden, rng.uniform(0.05, 0.3, hidden.shape), rng.uniform(0.6, 0.95, hidden.shape))
+    points = np.where(
+        hidden[..., None], guess, kept.keypoints + rng.normal(0, 0.015, kept.keypoints.shape) * side
+    )
+    scores = np.where(
+        hidden, rng.uniform(0.05, 0.3, hidden.shape), rng.uniform(0.6, 0.95, hidden.shape)
+    )
     jitter = rng.normal(0, 0.05, kept.boxes.shape) * side[..., 0]
     people = Poses(points, scores, scores.mean(axis=1), kept.boxes + jitter, kept.skeleton)
     if rng.random() < 0.85:
@@ -221,4 +270,6 @@ def disturb(truth: Poses, rng: np.random.Generator, size: tuple[int, int]) -> Po
     x, y, tall = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(100, 300)
     false = rng.normal(0, 0.2, (1, 17, 2)) * tall + (x, y)
     box = [[x - tall / 4, y - tall / 2, x + tall / 4, y + tall / 2]]
-    return Poses.merge([people, Poses(false, rng.uniform(0.1, 0.6, (1, 17)), [0.35], box, kept.skeleton)])
+    return Poses.merge(
+        [people, Poses(false, rng.uniform(0.1, 0.6, (1, 17)), [0.35], box, kept.skeleton)]
+    )

@@ -1,12 +1,13 @@
-"""Make the models that ship from trained checkpoints: export, add words and measured figures to the card, keep both.
+"""Make the models that ship from trained checkpoints: export, add words and measured figures to the
+card, keep both.
 
     python benchmarks/ship_models.py detector-person=runs/person_detector_fine/model.safetensors \\
         pose-lite=runs/lite_cpu_distill/model.safetensors stn-lite=runs/proof/stn/model.safetensors
 
-Writes ``src/rmpe/data/models/NAME.onnx`` with the card of ``configs/cards/NAME.toml`` inside, the checkpoint in half
-precision to ``models/NAME.safetensors``, to fine-tune from, and the run's log beside it. Figures come from
-``docs/results``: measure the models (``default_models.py``, ``default_speed.py``, ``detectors.py``), then call this
-again without arguments.
+Writes ``src/rmpe/data/models/NAME.onnx`` with the card of ``configs/cards/NAME.toml`` inside, the
+checkpoint in half precision to ``models/NAME.safetensors``, to fine-tune from, and the run's log
+beside it. Figures come from ``docs/results``: measure the models (``default_models.py``,
+``default_speed.py``, ``detectors.py``), then call this again without arguments.
 """
 
 import json
@@ -24,11 +25,11 @@ from rmpe.affine import apply, invert
 from rmpe.cards import METADATA_KEY, ModelCard, find_card
 from rmpe.datasets.coco import read_coco
 from rmpe.datasets.persons import VISIBLE
-from rmpe.datasets.sets import read_names
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
-from rmpe.evaluation.oks import keypoint_similarity
+from rmpe.evaluation.matching.oks import keypoint_similarity
 from rmpe.export import export_checkpoint, read_about
+from rmpe.files import read_names
 from rmpe.media.images import read_image
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
 from rmpe.runtime import Session
@@ -47,7 +48,9 @@ def export(name: str, checkpoint: Path) -> None:
         (SHIPPED / f"{name}.onnx").write_bytes(file.read_bytes())
     card = find_card(Session(SHIPPED / f"{name}.onnx"))
     if card.kind == "pose":
-        write_card(SHIPPED / f"{name}.onnx", replace(card, score_gain=score_gain(SHIPPED / f"{name}.onnx")))
+        write_card(
+            SHIPPED / f"{name}.onnx", replace(card, score_gain=score_gain(SHIPPED / f"{name}.onnx"))
+        )
     net, config = load_checkpoint(checkpoint)
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
@@ -79,7 +82,9 @@ def score_gain(file: Path) -> float:
         points, scores = model(cut(read_image(image), image_to_crop, model.size))
         area = 0.53 * np.prod(box[:, 2:] - box[:, :2], axis=1)
         in_image = apply(invert(image_to_crop), points)
-        similarity = keypoint_similarity(people.keypoints[index : index + 1], in_image, area, model.skeleton.sigmas)
+        similarity = keypoint_similarity(
+            people.keypoints[index : index + 1], in_image, area, model.skeleton.sigmas
+        )
         found += (similarity[0, 0] > 0.5)[seen].tolist()
         responses += scores[0][seen].tolist()
     return round(float(np.mean(found) / np.mean(responses)), 2)
@@ -103,7 +108,9 @@ def figures(kind: str) -> list[str]:
             )
     for row in rows("detectors"):
         if kind == "detector" and row["detector"].startswith("rmpe"):
-            lines.append(f"coco-val: box AP {100 * row['AP']:.1f}, AP50 {100 * row['AP50']:.1f}, {row['ms']:.0f} ms")
+            lines.append(
+                f"coco-val: box AP {100 * row['AP']:.1f}, AP50 {100 * row['AP50']:.1f}, {row['ms']:.0f} ms"
+            )
     return lines
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/ssd512_time.py [--threads 2] [--save]
 
-The weights are random: they do not change the time. The peak is what a product of two 2048 x 2048 float32 matrices
-reaches with as many threads.
+The weights are random: they do not change the time. The peak is what a product of two 2048 x 2048
+float32 matrices reaches with as many threads.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from torch import nn
 
 from rmpe.export import export_checkpoint
 from rmpe.nets.checkpoint import save_checkpoint
-from rmpe.nets.ssd512 import SIZE, Ssd512
+from rmpe.nets.detectors.ssd512 import SIZE, Ssd512
 from rmpe.runtime import Session
 
 COLUMNS = ["net", "input", "GFLOP", "ms", "GFLOP/s", "matrix product GFLOP/s", "share of it"]
@@ -32,7 +32,11 @@ def gflop(net, image):
         nonlocal total
         total += 2 * output[0].numel() * module.weight[0].numel()
 
-    hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, nn.Conv2d)]
+    hooks = [
+        module.register_forward_hook(count)
+        for module in net.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
     with torch.inference_mode():
         net(image)
     for hook in hooks:
@@ -42,7 +46,9 @@ def gflop(net, image):
 
 @click.command()
 @click.option("--threads", default=2, show_default=True)
-@click.option("--seconds", default=5.0, show_default=True, help="At least so long; the median pass counts.")
+@click.option(
+    "--seconds", default=5.0, show_default=True, help="At least so long; the median pass counts."
+)
 @click.option("--save", is_flag=True, help="Record the table for docs/results.md.")
 def main(threads, seconds, save):
     torch.set_num_threads(threads)
@@ -59,7 +65,15 @@ def main(threads, seconds, save):
     speed = work / taken * 1000
     row = ["SSD-512 (VGG-16)", f"{SIZE}x{SIZE}", work, taken, speed, peak, speed / peak]
     command = f"python benchmarks/ssd512_time.py --threads {threads}"
-    show("ssd512-time", save=save, title="Time of SSD-512", command=command, data="noise", columns=COLUMNS, rows=[row])
+    show(
+        "ssd512-time",
+        save=save,
+        title="Time of SSD-512",
+        command=command,
+        data="noise",
+        columns=COLUMNS,
+        rows=[row],
+    )
 
 
 if __name__ == "__main__":

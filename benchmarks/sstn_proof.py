@@ -2,10 +2,10 @@
 
     python benchmarks/sstn_proof.py [--folder runs/proof] [--save]
 
-Takes whatever runs ``benchmarks/sstn_proof_train.py`` has finished, exports them, estimates every person from every
-disturbed box (kept in ``FOLDER/boxes``, results in ``FOLDER/results``; both are made once) and prints the tables.
-In the crop: STN, SPPE and SDTN in one graph. Composed: theta composed with the crop's map, pixels sampled once. A run
-is judged the way it was trained.
+Takes whatever runs ``benchmarks/sstn_proof_train.py`` has finished, exports them, estimates every
+person from every disturbed box (kept in ``FOLDER/boxes``, results in ``FOLDER/results``; both are
+made once) and prints the tables. In the crop: STN, SPPE and SDTN in one graph. Composed: theta
+composed with the crop's map, pixels sampled once. A run is judged the way it was trained.
 """
 
 import argparse
@@ -27,22 +27,28 @@ from rmpe.detect import WholeImage
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
 from rmpe.estimate.stn import Stn, load_stn
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.coco import evaluate
-from rmpe.evaluation.disturb import IOUS, disturbed_boxes
-from rmpe.evaluation.oks import oks
-from rmpe.evaluation.submissions import People, check_results, read_people
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.figures.disturb import IOUS, disturbed_boxes
+from rmpe.evaluation.files.submissions import People, check_results, read_people
+from rmpe.evaluation.matching.oks import oks
+from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.media.images import read_image
 from rmpe.models import default_model, resolve_model
 from rmpe.pipeline import Estimator
-from rmpe.training.box_policies import RandomJitter, disturb
+from rmpe.propose.offsets import disturb
+from rmpe.propose.policies import RandomJitter
 
 VAL = DATA / "data" / "coco-val"
 # Pose models that are not trained here, or not for this proof.
 PUBLISHED = {"TinyPose": DATA / "models" / "tinypose_256x192.onnx"}
 if SHIPPED := default_model("pose"):
     PUBLISHED[SHIPPED] = resolve_model(SHIPPED, "pose")
-NAMES = {"sstn": "SSTN", "parallel": "SSTN + parallel SPPE", "theta": "SSTN + theta", "all": "SSTN + parallel + theta"}
+NAMES = {
+    "sstn": "SSTN",
+    "parallel": "SSTN + parallel SPPE",
+    "theta": "SSTN + theta",
+    "all": "SSTN + parallel + theta",
+}
 # How often an STN looks: again at the box it found.
 TIMES = {1: "", 2: ", twice"}
 # Training people whose first poses the rival learns from.
@@ -75,10 +81,14 @@ class TwoPass:
 
     def crop_maps(self, images: list, boxes: list[Boxes], pose: PoseModel) -> tuple[list, list]:  # noqa: ARG002 - its own
         maps = [self.pose.crop_maps(found.xyxy) for found in boxes]
-        crops = np.concatenate([cut(image, some, self.size) for image, some in zip(images, maps, strict=True)])
+        crops = np.concatenate(
+            [cut(image, some, self.size) for image, some in zip(images, maps, strict=True)]
+        )
         centred_to_crop = zoom_maps(self.model.predict(self._features(crops)), self.size)
         centred = affine.compose(affine.invert(centred_to_crop), np.concatenate(maps))
-        return np.split(centred, np.cumsum([len(found) for found in boxes])[:-1]), [found.xyxy for found in boxes]
+        return np.split(centred, np.cumsum([len(found) for found in boxes])[:-1]), [
+            found.xyxy for found in boxes
+        ]
 
     def _features(self, crops: np.ndarray) -> np.ndarray:
         points, scores = self.pose(crops)
@@ -94,19 +104,26 @@ class TwoPass:
 
         from rmpe.config import load_config
         from rmpe.datasets.sets import open_data
-        from rmpe.training.fit import TrainConfig
+        from rmpe.training.pose.fit import TrainConfig
 
-        packed = open_data(load_config(TrainConfig, ROOT / "configs" / "proof_stage2.toml").data, print)
+        packed = open_data(
+            load_config(TrainConfig, ROOT / "configs" / "proof_stage2.toml").data, print
+        )
         generator = np.random.default_rng(0)
         people = generator.permutation(len(packed))[:RIVAL_PEOPLE]
         offsets = RandomJitter().sample(np.zeros(len(people), np.int64), 1, generator)[:, 0]
         offsets[generator.random(len(people)) < 0.2] = 0
-        true, drawn = packed.boxes[people], disturb(packed.boxes[people], offsets).astype(np.float32)
+        true, drawn = (
+            packed.boxes[people],
+            disturb(packed.boxes[people], offsets).astype(np.float32),
+        )
         crops, parameters = [], []
         for person, box, proposal in zip(people, true, drawn, strict=True):
             maps = self.pose.crop_maps(np.stack([box, proposal]))
             crops.append(cut(packed.crops[person], maps[1:], self.size)[0])
-            parameters.append(zoom_parameters(affine.compose(maps[1], affine.invert(maps[0])), self.size))
+            parameters.append(
+                zoom_parameters(affine.compose(maps[1], affine.invert(maps[0])), self.size)
+            )
         model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
         return model.fit(self._features(np.stack(crops)), np.stack(parameters))
 
@@ -126,7 +143,8 @@ class Repeated:
 def zoom_parameters(centred_to_crop: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Log scale and normalised translation of a map between crops of one size."""
     theta = affine.compose(
-        affine.pixels_to_normalised(size), affine.compose(centred_to_crop, affine.normalised_to_pixels(size))
+        affine.pixels_to_normalised(size),
+        affine.compose(centred_to_crop, affine.normalised_to_pixels(size)),
     )
     return np.array([np.log(theta[0, 0]), theta[0, 2], theta[1, 2]])
 
@@ -134,7 +152,9 @@ def zoom_parameters(centred_to_crop: np.ndarray, size: tuple[int, int]) -> np.nd
 def zoom_maps(parameters: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The inverse of `zoom_parameters`: maps ``(N, 2, 3)``."""
     theta = affine.scale_translate(np.exp(parameters[:, :1]), parameters[:, 1:])
-    return affine.compose(affine.normalised_to_pixels(size), affine.compose(theta, affine.pixels_to_normalised(size)))
+    return affine.compose(
+        affine.normalised_to_pixels(size), affine.compose(theta, affine.pixels_to_normalised(size))
+    )
 
 
 def methods(folder: Path) -> list[Method]:
@@ -159,9 +179,17 @@ def methods(folder: Path) -> list[Method]:
         for variant, words in NAMES.items():
             name, run = f"{policy}: {words}", f"stage2-{policy}-{variant}"
             if files := exported(folder / run):
-                rows.append(Method(f"{name}, in the crop", lambda f=files: estimator(f / "sstn_sppe.onnx"), against))
+                rows.append(
+                    Method(
+                        f"{name}, in the crop",
+                        lambda f=files: estimator(f / "sstn_sppe.onnx"),
+                        against,
+                    )
+                )
             if files := exported(folder / f"{run}-composed"):
-                rows.append(Method(f"{name}, composed", lambda f=files: behind(f, f / "sppe.onnx"), against))
+                rows.append(
+                    Method(f"{name}, composed", lambda f=files: behind(f, f / "sppe.onnx"), against)
+                )
     for name, pose in PUBLISHED.items():
         rows.append(Method(name, lambda p=pose: estimator(p), None))
         for times, words in TIMES.items() if alone else ():
@@ -179,7 +207,9 @@ def exported(run: Path) -> Path | None:
         from rmpe.export import export_checkpoint
 
         training = header(checkpoint)["training"]
-        export_checkpoint(checkpoint, out, training["sstn"]["sampling"] if training["stage"] == 2 else "composed")
+        export_checkpoint(
+            checkpoint, out, training["sstn"]["sampling"] if training["stage"] == 2 else "composed"
+        )
     return out
 
 
@@ -190,7 +220,9 @@ def budget(folder: Path) -> str:
         if exported(run):
             saved = header(run / CHECKPOINT)
             height, width = saved["size"]
-            kind = f"{saved['steps']} steps of {saved['training']['batch']} people at {height}x{width}"
+            kind = (
+                f"{saved['steps']} steps of {saved['training']['batch']} people at {height}x{width}"
+            )
             kinds.setdefault(kind, []).append(run.name)
     trained = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
     return f"Trained on one core, one seed, {trained}. Rows that are missing were not trained. CPU time of one thread."
@@ -198,7 +230,9 @@ def budget(folder: Path) -> str:
 
 def estimator(pose: Path, stn: object = None) -> Estimator:
     """Single-person estimation without pose NMS: every box has its person."""
-    return Estimator(WholeImage(), load_pose_model(pose, threads=1), stn, lambda poses: poses, min_score=0.0)
+    return Estimator(
+        WholeImage(), load_pose_model(pose, threads=1), stn, lambda poses: poses, min_score=0.0
+    )
 
 
 def behind(stn: Path, pose: Path, times: int = 1) -> Estimator:
@@ -218,7 +252,9 @@ def box_file(people: People, target: float, folder: Path) -> Path:
     return path
 
 
-def estimate_all(estimator: Estimator, people: People, boxes: list[dict]) -> tuple[list[dict], float]:
+def estimate_all(
+    estimator: Estimator, people: People, boxes: list[dict]
+) -> tuple[list[dict], float]:
     """COCO results in the order of the boxes, and CPU milliseconds a person."""
     by_image: dict[int, list[int]] = {}
     for index, box in enumerate(boxes):
@@ -243,10 +279,12 @@ def estimate_all(estimator: Estimator, people: People, boxes: list[dict]) -> tup
 def score(people: People, results: list[dict]) -> Score:
     """AP by COCO's protocol, and the mean OKS of each person with the pose from its own box."""
     checked, _ = check_results(results, people, "keypoints")
-    ranked = evaluate(people, checked).ranked["all"]
+    ranked = evaluate_coco(people, checked).ranked["all"]
     targets = [a for a in people.annotations if not a["iscrowd"] and a.get("num_keypoints", 0)]
     truth = np.array([a["keypoints"] for a in targets], np.float64).reshape(len(targets), -1, 3)
-    points = np.array([r["keypoints"] for r in results], np.float64).reshape(len(results), -1, 3)[..., :2]
+    points = np.array([r["keypoints"] for r in results], np.float64).reshape(len(results), -1, 3)[
+        ..., :2
+    ]
     truth[truth[..., 2] == 0] = np.nan
     sigmas = estimator_sigmas()
     similarity = np.array(
@@ -256,7 +294,9 @@ def score(people: People, results: list[dict]) -> Score:
         ]
     )
     place = np.searchsorted(people.image_ids, [a["image_id"] for a in targets])
-    return Score(ranked.coco_ap, lambda weights: float(np.average(similarity, weights=weights[place])))
+    return Score(
+        ranked.coco_ap, lambda weights: float(np.average(similarity, weights=weights[place]))
+    )
 
 
 def estimator_sigmas() -> tuple[float, ...]:
@@ -266,10 +306,14 @@ def estimator_sigmas() -> tuple[float, ...]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "proof")
     parser.add_argument("--save", action="store_true", help="record the tables and the plot")
-    parser.add_argument("--boxes-only", action="store_true", help="write the files of boxes and stop")
+    parser.add_argument(
+        "--boxes-only", action="store_true", help="write the files of boxes and stop"
+    )
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--samples", type=int, default=1000, help="bootstrap draws")
     options = parser.parse_args()
@@ -296,10 +340,23 @@ def main() -> None:
             table[method.name][target] = score(people, kept["results"])
             costs[method.name].append(kept["cpu_ms"])
         print(f"{method.name}: done", flush=True)
-    report(rows, table, costs, len(people.images), options.samples, digest, budget(options.folder), options.save)
+    report(
+        rows,
+        table,
+        costs,
+        len(people.images),
+        options.samples,
+        digest,
+        budget(options.folder),
+        options.save,
+    )
     plot(rows, table, len(people.images), options.folder / "proof.png")
     if options.save:
-        story = [row for row in rows if {row.name, row.against} & set(PUBLISHED) and not row.name.endswith("twice")]
+        story = [
+            row
+            for row in rows
+            if {row.name, row.against} & set(PUBLISHED) and not row.name.endswith("twice")
+        ]
         plot(story, table, len(people.images), ROOT / "docs" / "sstn_proof.png")
 
 
@@ -319,12 +376,23 @@ def report(
     for figure, words in (("ap", "AP"), ("oks", "mean OKS")):
         columns = ["method", *(f"IoU {target}" for target in IOUS), "CPU ms a person"]
         lines = [
-            [m.name, *(100 * getattr(table[m.name][t], figure)(every) for t in IOUS), float(np.median(costs[m.name]))]
+            [
+                m.name,
+                *(100 * getattr(table[m.name][t], figure)(every) for t in IOUS),
+                float(np.median(costs[m.name])),
+            ]
             for m in rows
         ]
         title = f"SSTN: {words} on disturbed boxes"
         show(f"sstn-proof-{figure}", title=title, columns=columns, rows=lines, notes=budget, **kept)
-    columns = ["method", "against", "figure", *(f"IoU {target}" for target in IOUS), "loss at .6", "loss at .5"]
+    columns = [
+        "method",
+        "against",
+        "figure",
+        *(f"IoU {target}" for target in IOUS),
+        "loss at .6",
+        "loss at .5",
+    ]
     lines = []
     for method in rows:
         if method.against not in table:
@@ -355,8 +423,15 @@ def loss_share(own: dict, control: dict, target: float, images: int, samples: in
         return (top - of[target](weights)) / (top - control[target](weights))
 
     # Against the control's own share, which is 1 in every draw.
-    result = compare(lambda weights: share(weights, own), lambda weights: share(weights, control), images, samples)
-    return f"{100 * result.first:.0f} % [{100 + 100 * result.low:.0f}, {100 + 100 * result.high:.0f}]"
+    result = compare(
+        lambda weights: share(weights, own),
+        lambda weights: share(weights, control),
+        images,
+        samples,
+    )
+    return (
+        f"{100 * result.first:.0f} % [{100 + 100 * result.low:.0f}, {100 + 100 * result.high:.0f}]"
+    )
 
 
 def plot(rows: list[Method], table: dict[str, dict[float, Score]], images: int, path: Path) -> None:
@@ -373,8 +448,17 @@ def plot(rows: list[Method], table: dict[str, dict[float, Score]], images: int, 
             if base in (method.name, method.against):
                 values = [100 * table[method.name][target].ap(every) for target in IOUS]
                 own = method.name == base
-                style = {"color": "black", "linewidth": 2.5} if own else {"marker": "o", "markersize": 3}
-                axis.plot(IOUS, values, label=method.name if own else method.name.removeprefix(base), **style)
+                style = (
+                    {"color": "black", "linewidth": 2.5}
+                    if own
+                    else {"marker": "o", "markersize": 3}
+                )
+                axis.plot(
+                    IOUS,
+                    values,
+                    label=method.name if own else method.name.removeprefix(base),
+                    **style,
+                )
         axis.invert_xaxis()
         axis.set(xlabel="IoU of the box with the true one", ylabel="AP", ylim=(0, None))
         axis.grid(alpha=0.3)

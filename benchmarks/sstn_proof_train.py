@@ -1,9 +1,12 @@
-"""Train what the proof of SSTN compares (``benchmarks/sstn_proof.py``), one run after another; call again to go on.
+"""Train what the proof of SSTN compares (``benchmarks/sstn_proof.py``), one run after another; call
+again to go on.
 
-    python benchmarks/sstn_proof_train.py [--list] [--until 18:20] [--folder runs/proof] [--only RUN ...]
+    python benchmarks/sstn_proof_train.py [--list] [--until 18:20] [--folder runs/proof] [--only RUN
+    ...]
 
-One stage 1 pose estimator a box policy; from each, stage 2 runs of equal length. Every run is ``rmpe train`` with one
-of two configurations and the overrides that ``--list`` prints. A finished run is skipped, an interrupted one resumed.
+One stage 1 pose estimator a box policy; from each, stage 2 runs of equal length. Every run is
+``rmpe train`` with one of two configurations and the overrides that ``--list`` prints. A finished
+run is skipped, an interrupted one resumed.
 """
 
 import argparse
@@ -21,7 +24,9 @@ STAGE1, STAGE2 = "configs/proof_stage1.toml", "configs/proof_stage2.toml"
 POLICIES = {"pgpg": "configs/pgpg_yolox_nano.toml", "true": "'true'", "jitter": "jitter"}
 EARLY = [f"backbone.{part}" for part in ("stem", "blocks.0", "blocks.1", "blocks.2")]
 # The STN's copy of the backbone learns from stride 16 on.
-FINE = [f"features.backbone.{part}" for part in ("stem", *(f"blocks.{block}" for block in range(5)))]
+FINE = [
+    f"features.backbone.{part}" for part in ("stem", *(f"blocks.{block}" for block in range(5)))
+]
 # What teaches the STN in stage 2; the control is the same fine-tuning without SSTN.
 CONTROL = ["stage=1", "optim.lr=2e-4", f"freeze={EARLY}"]
 TEACHERS = {
@@ -30,9 +35,11 @@ TEACHERS = {
     "parallel": ["sstn.parallel=1.0", "sstn.theta=0.0"],
     "sstn": ["sstn.parallel=0.0", "sstn.theta=0.0"],
 }
-# What the pose estimator sees in stage 2: pixels of the crop (the paper), or of the image through the composed map.
+# What the pose estimator sees in stage 2: pixels of the crop (the paper), or of the image through
+# the composed map.
 SAMPLINGS = {"": "crop", "-composed": "composed"}
-# An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets more of them.
+# An STN alone, taught by the true transform: a step without a pose estimator is cheap, so it gets
+# more of them.
 ALONE = ["stage=stn", "steps=1200", f"freeze={FINE}", "optim.lr_scale={features=0.25}"]
 # glibc otherwise returns every tensor's memory to the system: up to twice as slow.
 TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
@@ -56,11 +63,20 @@ def runs(folder: Path) -> dict[str, tuple[str, list[str]]]:
 
 def command(name: str, config: str, overrides: list[str], folder: Path) -> list[str]:
     settings = [f"run={folder / name}", *overrides]
-    return [sys.executable, "-m", "rmpe", "train", config, *(part for value in settings for part in ("--set", value))]
+    return [
+        sys.executable,
+        "-m",
+        "rmpe",
+        "train",
+        config,
+        *(part for value in settings for part in ("--set", value)),
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
     parser.add_argument("--until", help="start no run after this time of day (HH:MM, UTC)")
     parser.add_argument("--folder", type=Path, default=Path("runs/proof"))

@@ -1,9 +1,12 @@
-"""Images a second of `Estimator.stream` against a plain loop over people: same models, same cores, same run.
+"""Images a second of `Estimator.stream` against a plain loop over people: same models, same cores,
+same run.
 
     python benchmarks/throughput.py FOLDER --detector M --pose M [--threads 2] [--save]
 
-The plain loop is what a user writes first: one image after the other, one person after the other, the engine's threads
-on all cores. The rows between show what gives the gain: batches of people, whole images side by side.
+The plain loop is what a user writes first: one image after the other, one person after the other,
+    the engine's threads
+on all cores. The rows between show what gives the gain: batches of people, whole images side by
+side.
 """
 
 import time
@@ -20,12 +23,15 @@ from rmpe.detect import load_detector
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.media.sources import find_images
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 
 
 def plain_loop(paths, detector, pose, threads):
     """Detector, then one call of the pose model a person, all threads inside the engine; no pose NMS."""
-    detect, estimate = load_detector(detector, threads=threads), load_pose_model(pose, threads=threads)
+    detect, estimate = (
+        load_detector(detector, threads=threads),
+        load_pose_model(pose, threads=threads),
+    )
     started, people = time.perf_counter(), 0
     for path in paths:
         image = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
@@ -40,7 +46,7 @@ def plain_loop(paths, detector, pose, threads):
 def streamed(paths, detector, pose, **options):
     estimator = rmpe.load(detector, pose, nms="none", min_score=0, **options)
     started, people = time.perf_counter(), 0
-    for result in estimator.stream(paths):
+    for result in rmpe.stream(estimator, paths):
         people += len(result.poses)
     return time.perf_counter() - started, people
 
@@ -61,7 +67,9 @@ def throughput(folder, detector, pose, threads, limit, repeat, save):
         "images side by side, one person a call": lambda: streamed(
             paths, detector, pose, threads=threads, workers=threads, batch=1
         ),
-        "both (rmpe predict)": lambda: streamed(paths, detector, pose, threads=threads, workers=threads),
+        "both (rmpe predict)": lambda: streamed(
+            paths, detector, pose, threads=threads, workers=threads
+        ),
     }
     best = dict.fromkeys(ways, (np.inf, 0))
     for _ in range(repeat):  # rounds, so that a disturbance does not hit one way only

@@ -1,7 +1,8 @@
 """Trackers on videos with known truth: MOTA, IDF1, HOTA, id switches, time a frame.
 
-The poses are the truth disturbed as an estimator might (6 % missed, jitter, false people), the same for every tracker.
-The videos are made from photos (`sequences.py`): people cross, pass behind pillars, leave, come back; the camera pans.
+The poses are the truth disturbed as an estimator might (6 % missed, jitter, false people), the same
+for every tracker. The videos are made from photos (`sequences.py`): people cross, pass behind
+pillars, leave, come back; the camera pans.
 """
 
 import argparse
@@ -15,12 +16,12 @@ from record import record
 from sequences import COCO, cutouts, disturb, empty_photos, sequence
 
 from rmpe.boxes import iou
-from rmpe.evaluation import hota, identity
-from rmpe.evaluation.frames import Frame
+from rmpe.evaluation.files.frames import Frame
+from rmpe.evaluation.matching import hota, identity
 from rmpe.poses import Poses
-from rmpe.track.assignment import match
-from rmpe.track.oks_tracker import OksTracker
-from rmpe.track.poseflow import PoseFlow, PoseFlowParameters
+from rmpe.tracking.assignment import max_weight_matching
+from rmpe.tracking.oks_tracker import OksTracker
+from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
 
 SECONDS = 6
 COLUMNS = [
@@ -48,7 +49,9 @@ class FrameByFrame:
 
     def update(self, _image, poses):
         ids = np.full(len(poses), -1)
-        for row, column in zip(*match(iou(self.last.boxes, poses.boxes) - 0.3), strict=True):
+        for row, column in zip(
+            *max_weight_matching(iou(self.last.boxes, poses.boxes) - 0.3), strict=True
+        ):
             ids[column] = self.last.track_ids[row]
         new = np.flatnonzero(ids < 0)
         ids[new] = self.next_id + np.arange(len(new))
@@ -67,13 +70,17 @@ def trackers(fps):
         "IoU, frame by frame": FrameByFrame,
         "oks": lambda: OksTracker(memory=memory),
         "poseflow, no latency": lambda: PoseFlow(PoseFlowParameters(lookahead=0, memory=memory)),
-        f"poseflow, {ahead} frames ahead": lambda: PoseFlow(PoseFlowParameters(lookahead=ahead, memory=memory)),
+        f"poseflow, {ahead} frames ahead": lambda: PoseFlow(
+            PoseFlowParameters(lookahead=ahead, memory=memory)
+        ),
     }
 
 
 def measure(arguments, fps):
     """A row a tracker: all see the same frames side by side, so that no video need be kept."""
-    people = cutouts(arguments.data / arguments.photos, 180 if arguments.photos == "coco-val" else 150, 60, 0)
+    people = cutouts(
+        arguments.data / arguments.photos, 180 if arguments.photos == "coco-val" else 150, 60, 0
+    )
     backgrounds = empty_photos(arguments.data / "coco-train", 30)
     makers = trackers(fps)
     counts = {name: identity.PeopleCounts() for name in makers}
@@ -81,20 +88,28 @@ def measure(arguments, fps):
     seconds, frames, actors = dict.fromkeys(makers, 0.0), 0, 0
     for seed in range(100, 100 + arguments.videos):
         rng = np.random.default_rng(seed + 1000)
-        running, done = {name: make() for name, make in makers.items()}, {name: [] for name in makers}
+        running, done = (
+            {name: make() for name, make in makers.items()},
+            {name: [] for name in makers},
+        )
         truth = []
-        for item in sequence(people, backgrounds, seed=seed, fps=fps, actors=4 + seed % 7, seconds=SECONDS):
+        for item in sequence(
+            people, backgrounds, seed=seed, fps=fps, actors=4 + seed % 7, seconds=SECONDS
+        ):
             truth.append(item.truth)
             poses = disturb(item.truth, rng, item.image.shape[:2])
             for name, tracker in running.items():
                 started = time.thread_time()
                 done[name] += tracker.update(item.image, poses)
                 seconds[name] += time.thread_time() - started
-        frames, actors = frames + len(truth), actors + len({i for poses in truth for i in poses.track_ids})
+        frames, actors = (
+            frames + len(truth),
+            actors + len({i for poses in truth for i in poses.track_ids}),
+        )
         for name, tracker in running.items():
             pairs = [frame(*pair) for pair in zip(truth, done[name] + tracker.flush(), strict=True)]
-            counts[name] += identity.count(pairs, COCO.sigmas)
-            wholes[name] += hota.count(pairs, COCO.sigmas)
+            counts[name] += identity.count_identities(pairs, COCO.sigmas)
+            wholes[name] += hota.count_hota(pairs, COCO.sigmas)
     names = ("MOTA", "IDF1", "HOTA", "switches", "tracks", "misses", "false_positives")
     for name in makers:
         figures = counts[name].figures() | wholes[name].figures()
@@ -112,7 +127,12 @@ def frame(truth, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--photos", choices=["coco-val", "coco-train"], default="coco-val", help="train is for tuning")
+    parser.add_argument(
+        "--photos",
+        choices=["coco-val", "coco-train"],
+        default="coco-val",
+        help="train is for tuning",
+    )
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--fps", type=int, nargs="+", default=[10, 30])
     parser.add_argument("--save", action="store_true")
@@ -122,7 +142,11 @@ def main():
     for fps in arguments.fps:
         for row in measure(arguments, fps):
             rows.append(row)
-            print(*(f"{cell:.1f}" if isinstance(cell, float) else cell for cell in row), sep="\t", flush=True)
+            print(
+                *(f"{cell:.1f}" if isinstance(cell, float) else cell for cell in row),
+                sep="\t",
+                flush=True,
+            )
     if arguments.save:
         record(
             "tracking",

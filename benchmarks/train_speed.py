@@ -1,11 +1,13 @@
-"""Training images a second on the CPU, what a step spends its time on, and the share of the machine's fp32 peak.
+"""Training images a second on the CPU, what a step spends its time on, and the share of the
+machine's fp32 peak.
 
     GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184 \\
         python benchmarks/train_speed.py [--save] [--threads 2] [--steps 5] [--only lite]
 
-People come from the packed crops of configs/proof_stage1.toml, photos from those of configs/person_detector.toml;
-weights are random but for ImageNet's. A detector's forward part holds the teacher's answer, its FLOP do not. The peak
-is that of benchmarks/pose_engines.py, in the same run on the same threads. About two minutes on two idle cores.
+People come from the packed crops of configs/proof_stage1.toml, photos from those of
+configs/person_detector.toml; weights are random but for ImageNet's. A detector's forward part holds
+the teacher's answer, its FLOP do not. The peak is that of benchmarks/pose_engines.py, in the same
+run on the same threads. About two minutes on two idle cores.
 """
 
 import argparse
@@ -25,11 +27,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rmpe.config import load_config
 from rmpe.nets.checkpoint import build_net, save_checkpoint
-from rmpe.training.fit import TrainConfig, Trainer
-from rmpe.training.fit_detector import DetectorConfig
+from rmpe.training.detector.fit import DetectorConfig
+from rmpe.training.pose.fit import TrainConfig, Trainer
 
 STAGE1, STAGE2 = (ROOT / "configs" / f"proof_stage{stage}.toml" for stage in (1, 2))
-DETECTOR, DETECTOR_FINE = (ROOT / "configs" / f"person_detector{suffix}.toml" for suffix in ("", "_fine"))
+DETECTOR, DETECTOR_FINE = (
+    ROOT / "configs" / f"person_detector{suffix}.toml" for suffix in ("", "_fine")
+)
 HOURGLASS = 'model={ name = "hourglass", stacks = 4 }'
 BFLOAT16 = "precision=bfloat16"
 MIDDLE = ["small_size=[192, 144]", "small_share=1.0"]
@@ -44,7 +48,10 @@ ROWS = {
     "lite 128x96, SSTN and parallel SPPE, in the crop": (STAGE2, ["sstn.sampling=crop"]),
     "lite 128x96, SSTN and parallel SPPE, composed": (STAGE2, ["sstn.sampling=composed"]),
     "small detector 320x320": (DETECTOR, ["batch=16"]),
-    "small detector 320x320, frozen and bfloat16": (DETECTOR_FINE, ["start=models/detector-person.safetensors"]),
+    "small detector 320x320, frozen and bfloat16": (
+        DETECTOR_FINE,
+        ["start=models/detector-person.safetensors"],
+    ),
     "hourglass-4 256x256": (STAGE1, [HOURGLASS, *SQUARE]),
     "hourglass-4 256x256, bfloat16": (STAGE1, [HOURGLASS, *SQUARE, BFLOAT16]),
 }
@@ -53,7 +60,9 @@ COLUMNS = ["net", "batch", "images a second", *(f"{part}, % of a step" for part 
 COLUMNS += ["GFLOP an image", "share of the fp32 peak"]
 
 
-def gradient_flop(gradient, _inputs, weight, _bias, _stride, _pad, _dilation, _t, _p, _groups, wanted, **_):
+def gradient_flop(
+    gradient, _inputs, weight, _bias, _stride, _pad, _dilation, _t, _p, _groups, wanted, **_
+):
     """Of one convolution's gradients: that of its input and that of its weights cost as much as its answer each."""
     return sum(wanted[:2]) * 2 * math.prod(gradient) * math.prod(weight[1:])
 
@@ -79,7 +88,9 @@ def step(trainer: Trainer, clock: Callable[[str], None]) -> None:
 
 def measure(trainer: Trainer, steps: int) -> tuple[dict[str, float], float]:
     """Median seconds of each part of a step, and GFLOP an image, forward and backward."""
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: gradient_flop}) as counter:
+    with FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution_backward: gradient_flop}
+    ) as counter:
         step(trainer, lambda part: None)  # noqa: ARG005 - a step to warm up
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     for _ in range(steps):
@@ -108,7 +119,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start.safetensors"
         model = {"name": "lite", "joints": 17, "pretrained": True}
-        save_checkpoint(start, build_net(model), {"model": model, "skeleton": "coco17", "size": [128, 96]})
+        save_checkpoint(
+            start, build_net(model), {"model": model, "skeleton": "coco17", "size": [128, 96]}
+        )
         for name, (file, overrides) in ROWS.items():
             if options.only not in name:
                 continue

@@ -1,7 +1,9 @@
-"""Does the memory of ``rmpe track`` stay flat? A long synthetic video through the whole command, tiny models.
+"""Does the memory of ``rmpe track`` stay flat? A long synthetic video through the whole command,
+tiny models.
 
-Then the same again, killed (SIGKILL) after a third and resumed: are the results those of the undisturbed run? The
-models are those of the tests, so this measures the machinery, not the networks.
+Then the same again, killed (SIGKILL) after a third and resumed: are the results those of the
+undisturbed run? The models are those of the tests, so this measures the machinery, not the
+networks.
 """
 
 import argparse
@@ -27,7 +29,10 @@ COLUMNS = ["run", "frames", "peak memory so far, MB", "same results"]
 
 def make_clip(path, frames, fps):
     with VideoWriter(path, fps=fps) as writer:
-        pictures = [spots((64, 64), [(x + 3 * np.sin(step / 5), y) for x, y in JOINTS], 3) for step in range(60)]
+        pictures = [
+            spots((64, 64), [(x + 3 * np.sin(step / 5), y) for x, y in JOINTS], 3)
+            for step in range(60)
+        ]
         for number in range(frames):
             writer.write(pictures[number % 60], number / fps)
 
@@ -65,13 +70,23 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_clip(folder / "clip.mp4", frames, arguments.fps)
-        models = ["--detector", yolox_model(folder, [(30, 36, 24, 48, 0.9, 0.9)]), "--pose", spot_pose_model(folder)]
+        models = [
+            "--detector",
+            yolox_model(folder, [(30, 36, 24, 48, 0.9, 0.9)]),
+            "--pose",
+            spot_pose_model(folder),
+        ]
         call = [folder / "clip.mp4", *models, "--detect-every", "10", "--smooth", "one-euro"]
         whole, again = folder / "whole", folder / "again"
         samples, summary = watch(call, whole)
         size = (whole / "tracks.jsonl").stat().st_size
         rows = [
-            ["undisturbed", round(share * frames), max(rss for at, rss in samples if at <= share * size), None]
+            [
+                "undisturbed",
+                round(share * frames),
+                max(rss for at, rss in samples if at <= share * size),
+                None,
+            ]
             for share in (0.1, 0.25, 0.5, 0.75, 1.0)
         ]
         _, unfinished = watch([*call, "--no-draw"], again, size / 3)
@@ -82,7 +97,9 @@ def main():
         same = all((whole / name).read_bytes() == (again / name).read_bytes() for name in names)
         peak = max(rss for _, rss in samples)
         rows.append([f"killed after {done} frames, resumed", resumed["frames"], peak, same])
-    print(f"{summary['frames'] / summary['seconds']:.0f} frames/s; all of it {time.perf_counter() - started:.0f} s")
+    print(
+        f"{summary['frames'] / summary['seconds']:.0f} frames/s; all of it {time.perf_counter() - started:.0f} s"
+    )
     show(
         "video-memory",
         save=arguments.save,

@@ -1,4 +1,4 @@
-"""Shared fixtures: where the data lies, and small things that many tests need."""
+"""Shared fixtures and helpers."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# The rooms of the package that need torch; everything else runs without it.
+TORCH_ROOMS = frozenset({"nets", "training", "export"})
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder with photos, published models and reference outputs; tests that need it skip without it."""
+    """The folder of photos, published models and reference outputs; without it tests skip."""
     root = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
     if not (root / "parity").is_dir():
         pytest.skip(f"no data folder at {root}: set RMPE_DATA")
@@ -23,6 +25,8 @@ def parity(data_root: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nobodys_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that the person at this machine added, or chose as defaults, play no part in the tests."""
+def nobodys_models(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Isolate the tests from models that are installed on this machine."""
     monkeypatch.setenv("RMPE_HOME", str(tmp_path_factory.getbasetemp() / "no_home"))

@@ -1,4 +1,4 @@
-"""Conventions of docs/conventions.md: every map has its inverse, every frame its place."""
+"""The conventions of docs/conventions.md: maps, inverses and frames."""
 
 import cv2
 import numpy as np
@@ -31,7 +31,10 @@ def test_the_centre_of_a_box_is_the_centre_of_its_crop(x, y, w, h, size, alignme
         "corner": (width / 2, height / 2),
         "udp": ((width - 1) / 2, (height - 1) / 2),
         # The box's frame has its origin at the outer edge of the first pixel.
-        "center": (width / 2 - 0.5 + 0.5 * image_to_crop[0, 0, 0], height / 2 - 0.5 + 0.5 * image_to_crop[0, 1, 1]),
+        "center": (
+            width / 2 - 0.5 + 0.5 * image_to_crop[0, 0, 0],
+            height / 2 - 0.5 + 0.5 * image_to_crop[0, 1, 1],
+        ),
     }[alignment]
     np.testing.assert_allclose(affine.apply(image_to_crop, center)[0, 0], expected, atol=1e-6)
 
@@ -42,7 +45,9 @@ def test_heatmap_and_back_is_the_identity(alignment, heatmap):
     crop_to_heatmap = affine.crop_to_heatmap((256, 192), heatmap, alignment)
     points = np.array([[0.0, 0.0], [191, 255], [17.5, 230.25]])
     np.testing.assert_allclose(
-        affine.apply(affine.invert(crop_to_heatmap), affine.apply(crop_to_heatmap, points)), points, atol=1e-12
+        affine.apply(affine.invert(crop_to_heatmap), affine.apply(crop_to_heatmap, points)),
+        points,
+        atol=1e-12,
     )
 
 
@@ -50,7 +55,9 @@ def test_heatmap_and_back_is_the_identity(alignment, heatmap):
 def test_normalised_edges_are_outer_pixel_edges(size):
     height, width = size
     corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])
-    np.testing.assert_allclose(affine.apply(affine.pixels_to_normalised(size), corners), [[-1, -1], [1, 1]], atol=1e-12)
+    np.testing.assert_allclose(
+        affine.apply(affine.pixels_to_normalised(size), corners), [[-1, -1], [1, 1]], atol=1e-12
+    )
     both = affine.compose(affine.normalised_to_pixels(size), affine.pixels_to_normalised(size))
     np.testing.assert_allclose(both, [[1, 0, 0], [0, 1, 0]], atol=1e-12)
 
@@ -60,7 +67,8 @@ def test_center_alignment_of_crop_and_heatmap_agree_in_normalised_coordinates():
     point = np.array([[13.0, 200.0]])
     in_crop = affine.apply(affine.pixels_to_normalised(crop), point)
     in_heatmap = affine.apply(
-        affine.pixels_to_normalised(heatmap), affine.apply(affine.crop_to_heatmap(crop, heatmap, "center"), point)
+        affine.pixels_to_normalised(heatmap),
+        affine.apply(affine.crop_to_heatmap(crop, heatmap, "center"), point),
     )
     np.testing.assert_allclose(in_crop, in_heatmap, atol=1e-12)
 
@@ -81,18 +89,23 @@ def test_compose_applies_the_second_argument_first():
     b_to_c = np.array([[0.0, -1.0, 5.0], [1.0, 0.0, 2.0]])
     point = np.array([[4.0, 7.0]])
     np.testing.assert_allclose(
-        affine.apply(affine.compose(b_to_c, a_to_b), point), affine.apply(b_to_c, affine.apply(a_to_b, point))
+        affine.apply(affine.compose(b_to_c, a_to_b), point),
+        affine.apply(b_to_c, affine.apply(a_to_b, point)),
     )
 
 
-@pytest.mark.parametrize("matrix", [np.zeros((2, 3)), [[1, 1, 0], [1, 1, 5]], [[np.nan, 0, 0], [0, 1, 0]]])
+@pytest.mark.parametrize(
+    "matrix", [np.zeros((2, 3)), [[1, 1, 0], [1, 1, 5]], [[np.nan, 0, 0], [0, 1, 0]]]
+)
 def test_singular_maps_are_refused(matrix):
     with pytest.raises(ValueError, match="cannot be inverted"):
         affine.invert(np.array(matrix, np.float64))
 
 
 @pytest.mark.parametrize(
-    "box", [[5, 5, 5, 5], [10, 0, 5, 20], [0, 0, np.nan, 5], [0, 0, np.inf, 5]], ids=["point", "turned", "nan", "inf"]
+    "box",
+    [[5, 5, 5, 5], [10, 0, 5, 20], [0, 0, np.nan, 5], [0, 0, np.inf, 5]],
+    ids=["point", "turned", "nan", "inf"],
 )
 def test_boxes_without_area_cannot_be_cropped(box):
     with pytest.raises(ValueError, match="empty box"):

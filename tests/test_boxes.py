@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmpe.boxes import Boxes, box_nms, greedy_nms, iou
-from rmpe.propose import grow_proposals, propose
+from rmpe.propose.regions import grow_proposals, propose
 
-box = st.tuples(st.integers(-50, 200), st.integers(-50, 200), st.integers(1, 90), st.integers(1, 90)).map(
-    lambda v: [v[0], v[1], v[0] + v[2], v[1] + v[3]]
-)
+box = st.tuples(
+    st.integers(-50, 200), st.integers(-50, 200), st.integers(1, 90), st.integers(1, 90)
+).map(lambda v: [v[0], v[1], v[0] + v[2], v[1] + v[3]])
 
 
 def test_no_boxes_are_boxes():
@@ -76,7 +76,9 @@ def test_greedy_nms_uses_the_row_of_the_kept_one():
 @given(st.lists(box, max_size=20), st.integers(1, 8))
 def test_proposals_lie_inside_and_come_best_first(rows, limit):
     scores = np.linspace(0.1, 0.9, len(rows))
-    found = propose(Boxes(np.reshape(np.array(rows, np.float32), (-1, 4)), scores), (100, 120), limit)
+    found = propose(
+        Boxes(np.reshape(np.array(rows, np.float32), (-1, 4)), scores), (100, 120), limit
+    )
     assert len(found) <= limit
     assert np.all(found.xyxy[:, :2] >= 0)
     assert np.all(found.xyxy[:, 2:] <= [120, 100])
@@ -85,4 +87,6 @@ def test_proposals_lie_inside_and_come_best_first(rows, limit):
 
 
 def test_growing_keeps_centres():
-    np.testing.assert_allclose(grow_proposals(np.array([[10, 10, 20, 30]], np.float32), 1.3), [[8.5, 7, 21.5, 33]])
+    np.testing.assert_allclose(
+        grow_proposals(np.array([[10, 10, 20, 30]], np.float32), 1.3), [[8.5, 7, 21.5, 33]]
+    )

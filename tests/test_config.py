@@ -1,12 +1,14 @@
-"""Configurations: TOML to dataclasses, and errors that help."""
+"""Configurations: TOML to dataclasses, and error messages."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from click.testing import CliRunner
 
-from rmpe.config import from_mapping, load_config, to_mapping
+from rmpe.cli import rmpe
+from rmpe.config import find_shipped, from_mapping, load_config, shipped_configs, to_mapping
 from rmpe.errors import DataError, UsageError
 
 
@@ -34,7 +36,8 @@ class Outer:
 
 def test_all_kinds_of_values_and_back():
     data = {
-        "name": "x", "kind": "b", "inner": {"rate": 1, "steps": [1, 2]}, "many": [{"rate": 0.5}], "size": [3, 4],
+        "name": "x", "kind": "b", "inner": {"rate": 1, "steps": [1, 2]},
+        "many": [{"rate": 0.5}], "size": [3, 4],
         "path": "a/b", "flag": True, "extra": {"name": "net", "deep": {"k": 1}},
     }  # fmt: skip
     config = from_mapping(Outer, data, "test")
@@ -72,7 +75,9 @@ def test_errors_name_the_key(data, message):
 def test_overrides(tmp_path):
     file = tmp_path / "c.toml"
     file.write_text('name = "x"\n[inner]\nrate = 0.5\n')
-    config = load_config(Outer, file, ["inner.rate=1e-3", "name=word", "size=[5, 6]", "extra.deep.key=true"])
+    config = load_config(
+        Outer, file, ["inner.rate=1e-3", "name=word", "size=[5, 6]", "extra.deep.key=true"]
+    )
     assert (config.inner.rate, config.name, config.size) == (1e-3, "word", (5, 6))
     assert config.extra == {"deep": {"key": True}}
     with pytest.raises(UsageError, match="key=value"):
@@ -89,3 +94,19 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "bad.toml").write_text("name = ")
     with pytest.raises(DataError, match="cannot read"):
         load_config(Outer, tmp_path / "bad.toml")
+
+
+def test_shipped_configurations_are_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = shipped_configs() / "lite_cpu.toml"
+    assert find_shipped("lite_cpu") == find_shipped("configs/lite_cpu.toml") == shipped
+    assert find_shipped("configs/dev.txt").is_file()
+    assert find_shipped("nothing") == Path("nothing")
+    (tmp_path / "lite_cpu").write_text("")  # a file here comes first
+    assert find_shipped("lite_cpu") == Path("lite_cpu")
+
+
+def test_train_lists_what_ships():
+    text = CliRunner().invoke(rmpe, ["train", "--list"]).output
+    assert "lite_cpu " in text
+    assert "ablation" not in text

@@ -1,10 +1,11 @@
-"""The code in README and docs runs, and the paper map points at things that exist."""
+"""The code in README and docs runs, links lead somewhere, and the paper map points at things that
+exist."""
 
 import re
 from importlib import import_module
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TORCH_ROOMS
 
 from rmpe.cards import ModelCard
 from rmpe.skeletons import Skeleton
@@ -28,7 +29,9 @@ def test_python_blocks_run(code, flags, data_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("yolox_nano.onnx", "tinypose_256x192.onnx"):
         (tmp_path / name).symlink_to(data_root / "models" / name)
-    (tmp_path / "photo.jpg").symlink_to(next(iter(sorted((data_root / "data/coco-val/images").iterdir()))))
+    (tmp_path / "photo.jpg").symlink_to(
+        next(iter(sorted((data_root / "data/coco-val/images").iterdir())))
+    )
     exec(compile(code, "block", "exec"), {})
 
 
@@ -43,8 +46,49 @@ def test_toml_blocks_are_what_they_seem(code, flags):
         Skeleton.from_dict(data, "document")
 
 
+def anchors(markdown):
+    """What a link may end with: the headings, as GitHub writes them."""
+    for heading in re.findall(r"^#+ (.+)$", markdown, re.MULTILINE):
+        yield re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_lead_somewhere(document):
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text("utf-8")), link
+
+
+REPORTS = ("results.md", "robustness.md")  # pages that nobody follows step by step
+
+
+@pytest.mark.parametrize(
+    "document",
+    [document for document in DOCUMENTS if document.name not in REPORTS],
+    ids=lambda document: document.name,
+)
+def test_a_page_begins_with_what_to_do(document):
+    """A command or code stands in the first lines, before any table."""
+    lines = document.read_text("utf-8").splitlines()
+    code = next(i for i, line in enumerate(lines) if line.startswith(("    ", "```")))
+    table = next((i for i, line in enumerate(lines) if line.startswith("|")), len(lines))
+    assert code < min(table, 30), document.name
+
+
+PAPER_MAP = (ROOT / "docs" / "paper_map.md").read_text("utf-8")
+
+
+def test_the_paper_map_follows_the_paper():
+    headings = re.findall(r"^## (\S+)", PAPER_MAP, re.MULTILINE)
+    assert headings == ["The", "3.1", "3.2", "3.3", "4", "Not", "What"]
+
+
 def rows():
-    table = (ROOT / "docs" / "paper_map.md").read_text("utf-8")
+    table = PAPER_MAP
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) >= 4 and "`" in cells[-2]:
@@ -56,7 +100,7 @@ def test_paper_map_points_at_things_that_exist(cells):
     targets = re.findall(r"`([\w.]+):([\w.]+)`", cells[-2])
     assert targets, cells
     for module, name in targets:
-        if module.split(".")[1] in ("nets", "training", "datasets"):
+        if module.split(".")[1] in TORCH_ROOMS:
             pytest.importorskip("torch")
         thing = import_module(module if module.startswith("rmpe") else f"rmpe.{module}")
         for part in name.split("."):

@@ -1,4 +1,4 @@
-"""The pipeline on tiny models whose right answer is known."""
+"""The pipeline on tiny models with known outputs."""
 
 import json
 from dataclasses import replace
@@ -19,9 +19,9 @@ from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
 from rmpe.estimate.score import box_scores, lowest_box_score, pose_scores
 from rmpe.media.images import save_image
-from rmpe.pipeline import CHUNK
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 from rmpe.runtime import Session, choose_providers
+from rmpe.streaming import CHUNK
 
 JOINTS = [(60.0, 50.0), (75.0, 90.0), (52.0, 110.0)]
 PERSON = Boxes([[40, 30, 90, 130]])
@@ -66,9 +66,15 @@ def test_boxes_outside_the_image_are_dropped(photo, spot_model):
 
 def test_many_images_equal_one_at_a_time(photo, spot_model):
     estimator = rmpe.load(found, spot_model, nms="none", batch=3)
-    boxes = [PERSON, Boxes.empty(), Boxes([[30, 20, 100, 140], [0, 0, 140, 160], [40, 30, 90, 130], [50, 30, 90, 99]])]
+    boxes = [
+        PERSON,
+        Boxes.empty(),
+        Boxes([[30, 20, 100, 140], [0, 0, 140, 160], [40, 30, 90, 130], [50, 30, 90, 99]]),
+    ]
     together = estimator.estimate_batch([photo, photo, photo], boxes)
-    for some, alone in zip(together, [estimator.estimate(photo, found) for found in boxes], strict=True):
+    for some, alone in zip(
+        together, [estimator.estimate(photo, found) for found in boxes], strict=True
+    ):
         np.testing.assert_array_equal(some.keypoints, alone.keypoints)
         np.testing.assert_array_equal(some.scores, alone.scores)
     assert estimator.estimate_batch([], []) == []
@@ -85,7 +91,7 @@ def test_a_stream_keeps_order_and_survives_bad_images(tmp_path, photo, spot_mode
         paths.append(path)
     seen = []
     estimator = rmpe.load(found, spot_model, workers=2)
-    results = list(estimator.stream(paths, each=lambda result: seen.append(result.path)))
+    results = list(rmpe.stream(estimator, paths, each=lambda result: seen.append(result.path)))
     assert [result.path for result in results] == paths
     assert sorted(seen) == sorted(paths)
     assert [int(result.path.stem) for result in results if result.error] == [3, 11]
@@ -100,9 +106,9 @@ def test_a_stream_looks_only_a_few_images_ahead(photo, spot_model):
         read.append(path)
         return photo
 
-    stream = rmpe.load(found, spot_model, workers=2).stream(
-        (Path(f"{number}") for number in range(10_000)), read=reader
-    )
+    estimator = rmpe.load(found, spot_model, workers=2)
+    paths = (Path(f"{number}") for number in range(10_000))
+    stream = rmpe.stream(estimator, paths, read=reader)
     next(stream)
     assert len(read) <= CHUNK * 4
     stream.close()
@@ -124,7 +130,7 @@ def test_an_image_that_breaks_the_model_fails_alone(tmp_path, photo, spot_model)
     estimator.estimate_batch = fragile
     black = tmp_path / "black.png"
     save_image(black, np.zeros_like(photo))
-    results = list(estimator.stream([good, black, good]))
+    results = list(rmpe.stream(estimator, [good, black, good]))
     assert [result.error for result in results] == ["", "output holds NaN", ""]
     assert calls == [3, 1, 1, 1]
 
@@ -137,7 +143,9 @@ def test_yolox_raw_and_decoded_heads(tmp_path, decoded):
     people = [(20, 12, 10, 20, 0.9, 0.9), (50, 40, 12, 24, 0.8, 0.5), (51, 41, 12, 24, 0.5, 0.5)]
     detector = load_detector(yolox_model(tmp_path, people[:2], decoded=decoded))
     assert detector.decoded == decoded
-    boxes = detector(np.zeros((32, 64, 3), np.uint8))  # input 64 x 64: scale 1, lower half is padding
+    boxes = detector(
+        np.zeros((32, 64, 3), np.uint8)
+    )  # input 64 x 64: scale 1, lower half is padding
     np.testing.assert_allclose(boxes.xyxy[0], [15, 2, 25, 22], atol=1e-4)
     np.testing.assert_allclose(boxes.scores, [0.81, 0.4], atol=1e-6)
     np.testing.assert_allclose(boxes.xyxy[1], [44, 28, 56, 32], atol=1e-4)  # clipped
@@ -147,10 +155,16 @@ def test_yolox_raw_and_decoded_heads(tmp_path, decoded):
 
 def test_simcc_models_run(tmp_path, photo):
     model = load_pose_model(simcc_model(tmp_path))
-    assert (model.card.name, model.size, model.card.decoder) == ("RTMPose family", (64, 48), "simcc")
+    assert (model.card.name, model.size, model.card.decoder) == (
+        "RTMPose family",
+        (64, 48),
+        "simcc",
+    )
     crops = np.stack([photo[30:94, 40:88], photo[40:104, 30:78]])
     points, _ = model(crops)
-    expected = np.array([[JOINTS[0][0] - 40, JOINTS[0][1] - 30], [JOINTS[0][0] - 30, JOINTS[0][1] - 40]])
+    expected = np.array(
+        [[JOINTS[0][0] - 40, JOINTS[0][1] - 30], [JOINTS[0][0] - 30, JOINTS[0][1] - 40]]
+    )
     np.testing.assert_allclose(points, np.repeat(expected[:, None], 17, 1), atol=2)
     flipped = load_pose_model(simcc_model(tmp_path), flip_test=True)
     np.testing.assert_allclose(flipped(crops)[0], points, atol=1)
@@ -170,7 +184,9 @@ def test_card_is_found_in_four_places(tmp_path, spot_model):
     session = Session(spot_model)
     assert find_card(session).name == "colour spots"
     other = tmp_path / "other.toml"
-    other.write_text(spot_model.with_suffix(".toml").read_text().replace("colour spots", "named by the user"))
+    other.write_text(
+        spot_model.with_suffix(".toml").read_text().replace("colour spots", "named by the user")
+    )
     assert find_card(session, other).name == "named by the user"
     assert find_card(Session(simcc_model(tmp_path))).name == "RTMPose family"
     assert find_card(Session(yolox_model(tmp_path, []))).name == "YOLOX family"
@@ -183,7 +199,9 @@ def test_published_files_are_known_by_their_hash(data_root):
 
 
 def test_no_card_says_how_to_write_one(tmp_path):
-    with pytest.raises(ModelError, match=r"no model card found: write lonely\.toml beside it or pass --card"):
+    with pytest.raises(
+        ModelError, match=r"no model card found: write lonely\.toml beside it or pass --card"
+    ):
         load_pose_model(spot_pose_model(tmp_path, with_card=False, name="lonely.onnx"))
 
 
@@ -197,13 +215,22 @@ def test_cards_survive_a_round_trip(card):
     [
         ("kind = ", "not valid TOML"),
         ('kind = "pose"\nname = "x"', "missing key 'decoder'"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nskeletn = "coco17"', "did you mean 'skeleton'"),
+        (
+            'kind = "pose"\nname = "x"\ndecoder = "dark"\nskeletn = "coco17"',
+            "did you mean 'skeleton'",
+        ),
         ('kind = "pose"\nname = "x"\ndecoder = "yolox"', "decoder 'yolox', known for a pose model"),
         ('kind = "nose"\nname = "x"\ndecoder = "dark"', "kind must be 'pose' or"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\ngrowth = "big"', "growth must be float, not 'big'"),
+        (
+            'kind = "pose"\nname = "x"\ndecoder = "dark"\ngrowth = "big"',
+            "growth must be float, not 'big'",
+        ),
         ('kind = "pose"\nname = "x"\ndecoder = "dark"\nsd = [1, 1]', "sd must be"),
         ('kind = "pose"\nname = "x"\ndecoder = "dark"\nblur = 4', "odd number"),
-        ('kind = "pose"\nname = "x"\ndecoder = "dark"\nalignment = "middle"', "alignment must be 'corner' or"),
+        (
+            'kind = "pose"\nname = "x"\ndecoder = "dark"\nalignment = "middle"',
+            "alignment must be 'corner' or",
+        ),
     ],
 )
 def test_wrong_cards_are_named(text, message):
@@ -225,7 +252,9 @@ def test_models_that_are_none(tmp_path):
 def test_a_model_with_other_outputs_than_its_card_says(tmp_path, spot_model):
     card = tmp_path / "seventeen.toml"
     card.write_text('kind = "pose"\nname = "wrong"\ndecoder = "dark"\n')
-    with pytest.raises(ModelError, match=r"heatmaps \(n, 17, h, w\), but it answers \(1, 3, 16, 12\)"):
+    with pytest.raises(
+        ModelError, match=r"heatmaps \(n, 17, h, w\), but it answers \(1, 3, 16, 12\)"
+    ):
         load_pose_model(spot_model, card=card)
     with pytest.raises(ModelError, match="pose model, not a detector"):
         load_detector(spot_model)
@@ -249,7 +278,9 @@ def test_providers(device, available, expected):
     assert choose_providers(device, available) == expected
 
 
-@pytest.mark.parametrize(("device", "message"), [("cuda", "onnxruntime-gpu"), ("tpu", "auto, cpu, cuda")])
+@pytest.mark.parametrize(
+    ("device", "message"), [("cuda", "onnxruntime-gpu"), ("tpu", "auto, cpu, cuda")]
+)
 def test_devices_that_are_not_there(device, message):
     with pytest.raises(ModelError, match=message):
         choose_providers(device, ["CPUExecutionProvider"])
@@ -260,7 +291,7 @@ def test_unknown_suppression_names_the_known(spot_model):
         rmpe.load(found, spot_model, nms="best")
 
 
-# --- recorded boxes ---
+# --- precomputed boxes ---
 
 ROWS = [
     {"image_id": 5, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.2},
@@ -338,7 +369,7 @@ def test_pose_scores_lie_between_nothing_and_the_root_of_the_box_score(box, join
 
 
 def shifting_stn(folder, shift):
-    """A spatial transformer that answers every crop with the same translation (normalised x, y)."""
+    """A spatial transformer with a constant translation (normalised x, y)."""
     theta = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
     path = constant_model(folder, "stn.onnx", {"image": ["n", 3, 64, 48]}, theta, ["n", 2, 3])
     path.with_suffix(".toml").write_text(
@@ -348,10 +379,14 @@ def shifting_stn(folder, shift):
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.25, -0.1)])
-def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(tmp_path, photo, spot_model, shift):
+def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(
+    tmp_path, photo, spot_model, shift
+):
     boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
     plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
-    moved = rmpe.load(found, spot_model, stn=shifting_stn(tmp_path, shift), nms="none").estimate(photo, boxes)
+    moved = rmpe.load(found, spot_model, stn=shifting_stn(tmp_path, shift), nms="none").estimate(
+        photo, boxes
+    )
     inside = np.minimum(plain.keypoint_scores, moved.keypoint_scores) > 0.5
     assert inside.sum() >= 3
     np.testing.assert_allclose(moved.keypoints[inside], plain.keypoints[inside], atol=0.5)

@@ -43,7 +43,10 @@ def test_nobody_is_fine():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keypoints": np.zeros((2, 16, 2))}, r"keypoints of 2 poses .* \(2, 17, 2\), got \(2, 16, 2\)"),
+        (
+            {"keypoints": np.zeros((2, 16, 2))},
+            r"keypoints of 2 poses .* \(2, 17, 2\), got \(2, 16, 2\)",
+        ),
         ({"keypoint_scores": np.zeros((1, 17))}, "keypoint_scores"),
         ({"scores": [0.5, 1.5]}, r"\[0, 1\]"),
         ({"scores": [0.5, np.nan]}, r"\[0, 1\]"),
@@ -116,7 +119,8 @@ def test_conversion_keeps_joints_of_the_same_name():
 def test_a_skeleton_of_ones_own(tmp_path):
     file = tmp_path / "arrow.toml"
     file.write_text(
-        'name = "arrow"\njoints = ["tip", "left_end"]\nlimbs = [["tip", "left_end"]]\nsigmas = [0.1, 0.2]\n'
+        'name = "arrow"\njoints = ["tip", "left_end"]\n'
+        'limbs = [["tip", "left_end"]]\nsigmas = [0.1, 0.2]\n'
     )
     skeleton = load_skeleton(str(file))
     assert (skeleton.limbs, skeleton.pairs) == (((0, 1),), ())

@@ -10,12 +10,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from record import RESULTS, record, show  # noqa: E402
-from render_results import DOCUMENT, render  # noqa: E402
+from record import RESULTS, record, show
+from render_results import DOCUMENT, render
 
 
 def save(folder, rows, columns=("what", "AP"), name="table"):
-    return record(name, title="T", command="c", data="d", columns=list(columns), rows=rows, notes="n", folder=folder)
+    return record(
+        name,
+        title="T",
+        command="c",
+        data="d",
+        columns=list(columns),
+        rows=rows,
+        notes="n",
+        folder=folder,
+    )
 
 
 def test_document_is_generated_from_the_files():
@@ -25,7 +34,10 @@ def test_document_is_generated_from_the_files():
 def test_every_record_is_whole():
     for path in RESULTS.glob("*.json"):
         result = json.loads(path.read_text("utf-8"))
-        assert all(result[key] for key in ("title", "command", "data", "date", "commit", "machine", "columns")), path
+        assert all(
+            result[key]
+            for key in ("title", "command", "data", "date", "commit", "machine", "columns")
+        ), path
         assert all(len(row) == len(result["columns"]) for row in result["rows"]), path
         script = next((word for word in result["command"].split() if word.endswith(".py")), None)
         assert script is None or (ROOT / script).is_file(), f"{path}: {script} does not exist"
@@ -33,7 +45,11 @@ def test_every_record_is_whole():
 
 def test_record_keeps_full_precision(tmp_path):
     path = save(tmp_path, [["a", np.float64(1 / 3)], ["b", None], ["c", 12345.678]])
-    assert json.loads(path.read_text("utf-8"))["rows"] == [["a", 1 / 3], ["b", None], ["c", 12345.678]]
+    assert json.loads(path.read_text("utf-8"))["rows"] == [
+        ["a", 1 / 3],
+        ["b", None],
+        ["c", 12345.678],
+    ]
     assert "| a | 0.3333 |\n| b | - |\n| c | 12346 |" in render(tmp_path)
 
 

@@ -1,10 +1,14 @@
-"""Tiny ONNX models whose right answer is known, so that the whole pipeline is tested without any published model."""
+"""Tiny ONNX models with known outputs, to test the whole pipeline without published models."""
 
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+# Spots of a person, and the box around them as `yolox_model` answers it.
+JOINTS = [(30.0, 22.0), (34.0, 40.0), (26.0, 50.0)]
+PEOPLE = [(30, 36, 24, 48, 0.9, 0.9)]
 
 RGB3 = """name = "rgb3"
 joints = ["left_red", "right_green", "blue"]
@@ -25,8 +29,14 @@ def save(path, nodes, inputs, outputs, initializers=(), metadata=None):
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in inputs.items()
+        ],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in outputs.items()
+        ],
         [numpy_helper.from_array(array, name) for name, array in initializers],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -38,11 +48,15 @@ def save(path, nodes, inputs, outputs, initializers=(), metadata=None):
     return Path(path)
 
 
-def spot_pose_model(folder, decoder="dark", joints=3, broken=False, with_card=True, name="spots.onnx"):
-    """Joint n of the person is where channel n is brightest: a heatmap model of stride 4, three joints."""
+def spot_pose_model(
+    folder, decoder="dark", joints=3, broken=False, with_card=True, name="spots.onnx"
+):
+    """A heatmap model of stride 4 with three joints: joint n is where channel n is brightest."""
     skeleton = Path(folder) / "rgb3.toml"
     skeleton.write_text(RGB3)
-    nodes = [helper.make_node("AveragePool", ["image"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4])]
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4])
+    ]
     initializers = []
     if broken:
         initializers.append(("nan", np.array(np.nan, np.float32)))
@@ -57,7 +71,9 @@ def spot_pose_model(folder, decoder="dark", joints=3, broken=False, with_card=Tr
         initializers,
     )
     if with_card:
-        path.with_suffix(".toml").write_text(CARD.format(decoder=decoder, skeleton=skeleton.as_posix()))
+        path.with_suffix(".toml").write_text(
+            CARD.format(decoder=decoder, skeleton=skeleton.as_posix())
+        )
     return path
 
 
@@ -75,15 +91,26 @@ def yolox_model(folder, people, size=(64, 64), decoded=False, classes=2, name="y
         people: Rows (cx, cy, w, h, objectness, person score) in input pixels.
     """
     cells = [
-        (x, y, stride) for stride in (8, 16, 32) for y in range(size[0] // stride) for x in range(size[1] // stride)
+        (x, y, stride)
+        for stride in (8, 16, 32)
+        for y in range(size[0] // stride)
+        for x in range(size[1] // stride)
     ]
     rows = np.zeros((len(cells), 5 + classes), np.float32)
     for index, (x, y, stride) in enumerate(cells):
         rows[index, :4] = (x * stride, y * stride, stride, stride) if decoded else (0, 0, 0, 0)
     for cx, cy, w, h, objectness, score in people:
-        index = next(i for i, (x, y, s) in enumerate(cells) if s == 8 and x == int(cx // 8) and y == int(cy // 8))
+        index = next(
+            i
+            for i, (x, y, s) in enumerate(cells)
+            if s == 8 and x == int(cx // 8) and y == int(cy // 8)
+        )
         x, y, stride = cells[index]
-        box = (cx, cy, w, h) if decoded else (cx / stride - x, cy / stride - y, np.log(w / stride), np.log(h / stride))
+        box = (
+            (cx, cy, w, h)
+            if decoded
+            else (cx / stride - x, cy / stride - y, np.log(w / stride), np.log(h / stride))
+        )
         rows[index] = (*box, objectness, score, *[0.01] * (classes - 1))
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
@@ -100,7 +127,7 @@ def yolox_model(folder, people, size=(64, 64), decoded=False, classes=2, name="y
 
 
 def simcc_model(folder, joints=17, size=(64, 48), split=2, name="rtm.onnx"):
-    """A SimCC export that answers every crop with the brightest column and row of its red channel, for all joints."""
+    """A SimCC export: all joints are at the brightest column and row of the red channel."""
     width, height = size[1] * split, size[0] * split
     nodes = [
         helper.make_node("Slice", ["image", "start", "end", "axis"], ["red"]),
@@ -118,7 +145,11 @@ def simcc_model(folder, joints=17, size=(64, 48), split=2, name="rtm.onnx"):
                 coordinate_transformation_mode="asymmetric",
                 nearest_mode="floor",
             ),
-            helper.make_node("Expand", [f"{axis}_2", f"{axis}_shape"], ["simcc_x" if axis == "columns" else "simcc_y"]),
+            helper.make_node(
+                "Expand",
+                [f"{axis}_2", f"{axis}_shape"],
+                ["simcc_x" if axis == "columns" else "simcc_y"],
+            ),
         ]
     one = np.array([1], np.int64)
     return save(
@@ -140,7 +171,7 @@ def simcc_model(folder, joints=17, size=(64, 48), split=2, name="rtm.onnx"):
 
 
 def constant_model(folder, name, inputs, answer, output_shape):
-    """A model that gives every item of a batch the same answer."""
+    """A model with the same output for every item of a batch."""
     nodes = [
         helper.make_node("ReduceMean", [next(iter(inputs))], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),

@@ -2,10 +2,10 @@
 
 Example:
     >>> import rmpe                                                          # doctest: +SKIP
-    >>> estimator = rmpe.load("yolox_nano.onnx", "tinypose_256x192.onnx")    # doctest: +SKIP
-    >>> image = rmpe.read_image("photo.jpg")                                 # doctest: +SKIP
-    >>> poses = estimator(image)                                             # doctest: +SKIP
-    >>> rmpe.save_image("drawn.jpg", rmpe.draw_poses(image, poses))                # doctest: +SKIP
+    >>> estimator = rmpe.load()                                      # doctest: +SKIP
+    >>> image = rmpe.read_image("photo.jpg")                         # doctest: +SKIP
+    >>> poses = estimator(image)                                     # doctest: +SKIP
+    >>> rmpe.save_image("drawn.jpg", rmpe.draw_poses(image, poses))  # doctest: +SKIP
 """
 
 from importlib import import_module
@@ -17,30 +17,40 @@ if TYPE_CHECKING:
     from rmpe.errors import RmpeError as RmpeError
     from rmpe.media.images import read_image as read_image
     from rmpe.media.images import save_image as save_image
+    from rmpe.options import PipelineOptions as PipelineOptions
+    from rmpe.options import load as load
     from rmpe.pipeline import Estimator as Estimator
-    from rmpe.pipeline import load as load
     from rmpe.poses import Poses as Poses
     from rmpe.skeletons import Skeleton as Skeleton
     from rmpe.skeletons import load_skeleton as load_skeleton
+    from rmpe.streaming import Result as Result
+    from rmpe.streaming import stream as stream
+    from rmpe.video import track as track
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Boxes": "rmpe.boxes",
     "Estimator": "rmpe.pipeline",
+    "PipelineOptions": "rmpe.options",
     "Poses": "rmpe.poses",
+    "Result": "rmpe.streaming",
     "RmpeError": "rmpe.errors",
     "Skeleton": "rmpe.skeletons",
     "draw_poses": "rmpe.draw",
-    "load": "rmpe.pipeline",
+    "load": "rmpe.options",
     "load_skeleton": "rmpe.skeletons",
     "read_image": "rmpe.media.images",
     "save_image": "rmpe.media.images",
+    "stream": "rmpe.streaming",
+    "track": "rmpe.video",
 }
 __all__ = [
     "Boxes",
     "Estimator",
+    "PipelineOptions",
     "Poses",
+    "Result",
     "RmpeError",
     "Skeleton",
     "__version__",
@@ -49,6 +59,8 @@ __all__ = [
     "load_skeleton",
     "read_image",
     "save_image",
+    "stream",
+    "track",
 ]
 
 

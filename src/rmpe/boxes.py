@@ -1,8 +1,8 @@
-"""Boxes: where people may be."""
+"""Bounding boxes of people, their IoU and greedy non-maximum suppression."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,13 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 Index: TypeAlias = int | slice | NDArray[np.bool_] | NDArray[np.integer] | Sequence[int]
 
 
+def size_of(image: NDArray[Any]) -> tuple[int, int]:
+    """(height, width) of an image ``(H, W, ...)``."""
+    return image.shape[0], image.shape[1]
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Boxes:
-    """Boxes of people in one image, with a score each.
+    """The boxes of one image, with one score per box.
 
     Attributes:
-        xyxy: ``(N, 4)`` float32, left, top, right, bottom in image pixels.
-        scores: ``(N,)`` float32 in [0, 1]; 1 where none is given.
+        xyxy: ``(N, 4)`` float32: left, top, right, bottom in image pixels.
+        scores: ``(N,)`` float32 in [0, 1]; 1 if no scores are given.
     """
 
     xyxy: NDArray[np.float32]
@@ -28,9 +33,13 @@ class Boxes:
             boxes = boxes.reshape(0, 4)
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"boxes must be (N, 4), got {boxes.shape}")
-        values = np.ones(len(boxes), np.float32) if scores is None else np.asarray(scores, np.float32)
+        values = (
+            np.ones(len(boxes), np.float32) if scores is None else np.asarray(scores, np.float32)
+        )
         if values.shape != (len(boxes),):
-            raise ValueError(f"{len(boxes)} boxes need scores of shape ({len(boxes)},), got {values.shape}")
+            raise ValueError(
+                f"{len(boxes)} boxes need scores of shape ({len(boxes)},), got {values.shape}"
+            )
         if not (np.isfinite(boxes).all() and np.all((values >= 0) & (values <= 1))):
             raise ValueError("boxes must be finite and their scores in [0, 1]")
         object.__setattr__(self, "xyxy", boxes)
@@ -38,8 +47,13 @@ class Boxes:
 
     @classmethod
     def empty(cls) -> "Boxes":
-        """No boxes."""
+        """Zero boxes."""
         return cls(np.zeros((0, 4), np.float32))
+
+    @classmethod
+    def from_xywh(cls, xywh: ArrayLike, scores: ArrayLike | None = None) -> "Boxes":
+        """Boxes from left, top, width, height ``(N, 4)``, as COCO writes them."""
+        return cls(to_xyxy(xywh), scores)
 
     @classmethod
     def whole(cls, size: tuple[int, int]) -> "Boxes":
@@ -51,7 +65,7 @@ class Boxes:
 
     def __getitem__(self, index: Index) -> "Boxes":
         if isinstance(index, int):
-            index = range(len(self))[index]  # the IndexError that ends a loop
+            index = range(len(self))[index]  # raises the IndexError that ends a for loop
             index = slice(index, index + 1)
         return Boxes(self.xyxy[index], self.scores[index])
 
@@ -60,8 +74,13 @@ class Boxes:
 
     @property
     def sides(self) -> NDArray[np.float32]:
-        """Width and height, ``(N, 2)``."""
+        """Width and height of each box, ``(N, 2)``."""
         return self.xyxy[:, 2:] - self.xyxy[:, :2]
+
+    @property
+    def xywh(self) -> NDArray[np.float32]:
+        """Left, top, width, height ``(N, 4)``, as COCO writes them."""
+        return np.concatenate([self.xyxy[:, :2], self.sides], axis=1)
 
     @property
     def areas(self) -> NDArray[np.float32]:
@@ -70,35 +89,54 @@ class Boxes:
         return areas
 
     def grow(self, factor: float) -> "Boxes":
-        """Boxes with both sides multiplied by ``factor`` around their centres."""
-        center, half = (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2, self.sides * (factor / 2)
+        """Scale both sides of each box by ``factor`` around its centre."""
+        center = (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2
+        half = self.sides * (factor / 2)
         return Boxes(np.concatenate([center - half, center + half], axis=1), self.scores)
 
     def clip(self, size: tuple[int, int]) -> "Boxes":
-        """Boxes cut at the border of an image of ``size`` (height, width)."""
+        """Clip the boxes to an image of ``size`` (height, width)."""
         height, width = size
-        return Boxes(np.clip(self.xyxy, 0, np.array([width, height, width, height], np.float32)), self.scores)
+        return Boxes(
+            np.clip(self.xyxy, 0, np.array([width, height, width, height], np.float32)), self.scores
+        )
 
 
-def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Intersection over union of every box of ``a`` ``(N, 4)`` with every box of ``b`` ``(M, 4)``: ``(N, M)``."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+def to_xyxy(xywh: ArrayLike) -> NDArray[np.float64]:
+    """Left, top, width, height ``(N, 4)`` to left, top, right, bottom, in double precision."""
+    boxes = np.asarray(xywh, np.float64).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """Intersection over union of boxes ``a`` ``(N, 4)`` and ``b`` ``(M, 4)``: ``(N, M)``."""
+    a = np.asarray(a, np.float64)
+    b = np.asarray(b, np.float64)
+    overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(
+        a[:, None, :2], b[None, :, :2]
+    )
     intersection = np.prod(np.maximum(overlap, 0), axis=2)
     area_a = np.prod(np.maximum(a[:, 2:] - a[:, :2], 0), axis=1)
     area_b = np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), axis=1)
     union = area_a[:, None] + area_b[None] - intersection
-    result: NDArray[np.float64] = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    result: NDArray[np.float64] = np.divide(
+        intersection, union, out=np.zeros_like(union), where=union > 0
+    )
     return result
 
 
-def greedy_nms(similarity: NDArray[np.float64], scores: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
-    """Keep the best, drop what is more similar to it than ``threshold``, repeat.
+def greedy_nms(
+    similarity: NDArray[np.float64], scores: NDArray[np.float32], threshold: float
+) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression on a similarity matrix.
+
+    The best remaining item is kept and everything more similar to it than ``threshold`` is removed,
+    until nothing remains.
 
     Args:
-        similarity: ``(N, N)``, row = the one kept, column = the one that may be dropped.
-        scores: ``(N,)``; equal scores are taken in the order of their indices.
-        threshold: Largest similarity at which both survive.
+        similarity: ``(N, N)``; the row is the kept item, the column the one that may be removed.
+        scores: ``(N,)``; ties are broken by index.
+        threshold: Largest similarity at which both items survive.
 
     Returns:
         Indices of the survivors, best first.
@@ -115,5 +153,5 @@ def greedy_nms(similarity: NDArray[np.float64], scores: NDArray[np.float32], thr
 
 
 def box_nms(boxes: Boxes, threshold: float) -> NDArray[np.int64]:
-    """Indices of the boxes that survive greedy suppression at IoU ``threshold``, best first."""
+    """Indices of the boxes that survive greedy NMS at IoU ``threshold``, best first."""
     return greedy_nms(iou(boxes.xyxy, boxes.xyxy), boxes.scores, threshold)

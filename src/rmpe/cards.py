@@ -1,8 +1,9 @@
 """Model cards: what a published model expects and answers, as data.
 
-A card is a small TOML file. `find_card` looks for it in four places: a file the user names, the ONNX file's own
-metadata (`METADATA_KEY`), a ``.toml`` beside the model, and the cards that ship with the package (by SHA-256 of the
-model, by the names of its outputs, or by a word in its file name).
+A card is a small TOML file. `find_card` looks for it in four places: a file the user names, the
+ONNX file's own metadata (`METADATA_KEY`), a ``.toml`` beside the model, and the cards that ship
+with the package (by SHA-256 of the model, by the names of its outputs, or by a word in its file
+name).
 """
 
 import tomllib
@@ -42,8 +43,9 @@ class ModelCard:
         alignment: Half-pixel rule of the crop (``docs/conventions.md``).
         blur: Odd width of the Gaussian that smooths heatmaps before sub-pixel decoding; 0 = none.
         split: SimCC bins per crop pixel.
-        score_gain: Factor of the joints' scores (clipped to 1), for a model whose responses are not on a scale of
-            likelihoods: the share of visible joints found divided by their mean response.
+        score_gain: Factor of the joints' scores (clipped to 1), for a model whose responses are not
+            on a scale of likelihoods: the share of visible joints found divided by their mean
+            response.
         score_threshold: Boxes below it are noise (detectors).
         nms: IoU above which the worse of two boxes is dropped (detectors).
         license: Licence of the weights.
@@ -79,7 +81,9 @@ class ModelCard:
     def __post_init__(self) -> None:
         decoders = DECODERS[self.kind]
         if self.decoder not in decoders:
-            raise ValueError(f"decoder {self.decoder!r}, known for a {self.kind} model: {', '.join(decoders)}")
+            raise ValueError(
+                f"decoder {self.decoder!r}, known for a {self.kind} model: {', '.join(decoders)}"
+            )
         if min(self.size) < 0 or min(*self.sd, self.growth, self.score_gain) <= 0:
             raise ValueError(
                 f"size {self.size} must not be negative, sd {self.sd}, growth {self.growth} and score_gain"
@@ -130,8 +134,7 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
         return read_card(card)
     if text := session.metadata.get(METADATA_KEY):
         return ModelCard.from_toml(text, f"{session.path} (metadata {METADATA_KEY!r})")
-    beside = session.path.with_suffix(".toml")
-    if beside.is_file():
+    if beside := card_beside(session.path):
         return read_card(beside)
     cards = shipped_cards()
     digest = sha256_of(session.path) if any(known.sha256 for known in cards) else ""
@@ -145,8 +148,14 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
         if any(word in session.path.name.lower() for word in known.family):
             return known
     raise ModelError(
-        f"{session.path}: no model card found: write {beside.name} beside it or pass --card FILE (docs/model_cards.md)"
+        f"{session.path}: no model card found: write {session.path.with_suffix('.toml').name} beside it or pass --card FILE (docs/model_cards.md)"
     )
+
+
+def card_beside(model: Path) -> Path | None:
+    """The card file that lies beside a model file, if there is one."""
+    beside = model.with_suffix(".toml")
+    return beside if beside.is_file() else None
 
 
 def read_card(path: Path) -> ModelCard:
@@ -166,7 +175,10 @@ def read_card(path: Path) -> ModelCard:
 def shipped_cards() -> tuple[ModelCard, ...]:
     """The cards that ship with the package, sorted by file name."""
     folder = resources.files("rmpe") / "data" / "cards"
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+    files = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".toml")),
+        key=lambda file: file.name,
+    )
     return tuple(ModelCard.from_toml(file.read_text("utf-8"), file.name) for file in files)
 
 
@@ -174,6 +186,11 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(entry) for entry in value) + "]"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+        escaped = (
+            value.replace("\\", "\\\\")
+            .replace('"', '\\"')
+            .replace("\n", "\\n")
+            .replace("\t", "\\t")
+        )
         return f'"{escaped}"'
     return repr(value)

@@ -5,12 +5,39 @@ import tomllib
 import types
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rmpe.errors import DataError, UsageError
 
 T = TypeVar("T")
+
+CONFIGS = "configs"
+
+
+def shipped_configs() -> Path:
+    """The folder of configurations that ship: inside the package, or beside it in a checkout."""
+    packaged = Path(str(resources.files("rmpe") / "data" / CONFIGS))
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / CONFIGS
+
+
+def find_shipped(path: str | Path) -> Path:
+    """A file as named, or the one that ships, where there is none of that name here.
+
+    Args:
+        path: A path, one that begins with ``configs/``, or the bare name of a configuration.
+    """
+    path = Path(path)
+    if path.exists():
+        return path
+    if path.parts[:1] == (CONFIGS,):
+        candidate = shipped_configs().joinpath(*path.parts[1:])
+    elif len(path.parts) == 1:
+        candidate = shipped_configs() / f"{path.name.removesuffix('.toml')}.toml"
+    else:
+        return path
+    return candidate if candidate.is_file() else path
 
 
 def load_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
@@ -19,10 +46,12 @@ def load_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     Args:
         kind: A dataclass; its fields may be dataclasses, tuples of them, or plain values.
         path: TOML file.
-        overrides: ``key=value`` with dots for tables, as in ``optim.lr=1e-3``; values are TOML, bare words are strings.
+        overrides: ``key=value`` with dots for tables, as in ``optim.lr=1e-3``; values are TOML,
+            bare words are strings.
 
     Raises:
-        DataError: If the file cannot be read, or a key or value in it is wrong; the message names the key.
+        DataError: If the file cannot be read, or a key or value in it is wrong; the message names
+            the key.
         UsageError: If an override has no ``=``.
     """
     data = read_toml(path)
@@ -50,8 +79,8 @@ def from_mapping(kind: type[T], data: Mapping[str, Any], source: str) -> T:
     """Build a dataclass from nested mappings; ``source`` begins the error messages.
 
     Raises:
-        DataError: If a key is unknown (the nearest one is named), missing, or its value is of the wrong type, or the
-            dataclass itself refuses the values.
+        DataError: If a key is unknown (the nearest one is named), missing, or its value is of the
+            wrong type, or the dataclass itself refuses the values.
     """
     result: T = _build(kind, data, source, "")
     return result
@@ -60,7 +89,10 @@ def from_mapping(kind: type[T], data: Mapping[str, Any], source: str) -> T:
 def to_mapping(config: Any) -> Any:
     """The inverse of `from_mapping`: nested dictionaries and lists, ready for JSON."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {field.name: to_mapping(getattr(config, field.name)) for field in dataclasses.fields(config)}
+        return {
+            field.name: to_mapping(getattr(config, field.name))
+            for field in dataclasses.fields(config)
+        }
     if isinstance(config, tuple | list):
         return [to_mapping(item) for item in config]
     if isinstance(config, Mapping):
@@ -79,10 +111,14 @@ def _build(kind: Any, data: Any, source: str, where: str) -> Any:
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise DataError(f"{source}: unknown key {_join(where, key)!r}; {hint}")
     for name, field in known.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
         if required and name not in data:
             raise DataError(f"{source}: missing key {_join(where, name)!r}")
-    values = {key: _convert(hints[key], value, source, _join(where, key)) for key, value in data.items()}
+    values = {
+        key: _convert(hints[key], value, source, _join(where, key)) for key, value in data.items()
+    }
     try:
         return kind(**values)
     except ValueError as error:
@@ -91,7 +127,8 @@ def _build(kind: Any, data: Any, source: str, where: str) -> Any:
 
 def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
     """``value`` as TOML gave it, as the type ``hint`` wants it."""
-    origin, arguments = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    arguments = get_args(hint)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, source, where)
     if origin is Literal and value in arguments:
@@ -102,16 +139,22 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
     if origin is tuple and isinstance(value, list):
         items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(items) == len(value):
-            return tuple(_convert(item, one, source, where) for item, one in zip(items, value, strict=True))
+            return tuple(
+                _convert(item, one, source, where) for item, one in zip(items, value, strict=True)
+            )
     if origin is dict and isinstance(value, Mapping):
         return dict(value)
     if hint is Path and isinstance(value, str):
-        return Path(value)
+        return find_shipped(value) if value.startswith(f"{CONFIGS}/") else Path(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         return value
-    wanted = " or ".join(map(repr, arguments)) if origin is Literal else getattr(hint, "__name__", str(hint))
+    wanted = (
+        " or ".join(map(repr, arguments))
+        if origin is Literal
+        else getattr(hint, "__name__", str(hint))
+    )
     raise DataError(f"{source}: {where} must be {wanted}, not {value!r}")
 
 

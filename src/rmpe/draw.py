@@ -9,8 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from rmpe.poses import Poses
 from rmpe.skeletons import MIDDLE, Color, Skeleton
 
-BOX, OTHER_BOX, EDGE = (240, 240, 240), (255, 60, 220), (20, 20, 20)  # RGB
-FAINT, CLEAR = 0.1, 0.5  # joint scores at which a joint begins to be seen, and is seen in full
+BOX = (240, 240, 240)
+OTHER_BOX = (255, 60, 220)
+EDGE = (20, 20, 20)  # RGB
+FAINT = 0.1
+CLEAR = 0.5  # joint scores at which a joint begins to be seen, and is seen in full
 LIMB_WIDTH = 0.012  # as a share of the person's longer side
 WIDEST = 500  # pixels; a box may be absurdly large, OpenCV's lines may not
 EDGED_WIDTH = 3  # pixels; thinner limbs have a fainter dark edge, or small people would be all edge
@@ -29,9 +32,9 @@ def draw_poses(
 ) -> NDArray[np.uint8]:
     """Draw people on a copy of an image.
 
-    Left limbs are green, right ones orange, others blue (`Skeleton.colors`). A joint, and a limb by the weaker of its
-    joints, fades out below a score of 0.5 and is gone at 0.1; missing joints are left out. More certain people are
-    drawn over less certain ones.
+    Left limbs are green, right ones orange, others blue (`Skeleton.colors`). A joint, and a limb by
+    the weaker of its joints, fades out below a score of 0.5 and is gone at 0.1; missing joints are
+    left out. More certain people are drawn over less certain ones.
 
     Args:
         image: RGB uint8 ``(H, W, 3)``; not changed.
@@ -39,7 +42,8 @@ def draw_poses(
         min_score: People with a lower score are left out.
         show_boxes: Draw the box of each person, white or in the colour of its track.
         show_ids: Write the track id of each person who has one.
-        other_boxes: ``(M, 4)`` xyxy, drawn in magenta, e.g. boxes from another stage than those of ``poses``.
+        other_boxes: ``(M, 4)`` xyxy, drawn in magenta, e.g. boxes from another stage than those of
+            ``poses``.
 
     Returns:
         A new RGB uint8 image ``(H, W, 3)``.
@@ -83,11 +87,14 @@ def limb_colors(skeleton: Skeleton) -> tuple[Color, ...]:
 def _draw_person(canvas: NDArray[np.uint8], person: Poses) -> None:
     """Draw on a transparent layer just as large as the person, then blend it in.
 
-    The layer is RGBA with colours multiplied by alpha: smooth edges and faint joints blend alike, and where limbs cross
-    the later one replaces the earlier instead of both adding up.
+    The layer is RGBA with colours multiplied by alpha: smooth edges and faint joints blend alike,
+    and where limbs cross the later one replaces the earlier instead of both adding up.
     """
-    points, skeleton = person.keypoints[0].astype(np.float64), person.skeleton
-    opacity = np.clip((person.keypoint_scores[0].astype(np.float64) - FAINT) / (CLEAR - FAINT), 0, 1)
+    points = person.keypoints[0].astype(np.float64)
+    skeleton = person.skeleton
+    opacity = np.clip(
+        (person.keypoint_scores[0].astype(np.float64) - FAINT) / (CLEAR - FAINT), 0, 1
+    )
     opacity[~np.isfinite(points).all(axis=1)] = 0
     seen = np.flatnonzero(opacity)
     width = _line_width(person.boxes[0])
@@ -109,10 +116,15 @@ def _draw_person(canvas: NDArray[np.uint8], person: Poses) -> None:
         cv2.line(layer, start, end, paint, round(width), cv2.LINE_AA, FRACTION_BITS)
     for joint, center in at.items():
         radius = width * (0.6 + 0.6 * opacity[joint])
-        disks = (EDGE, edge * opacity[joint], 1.3 * radius + 0.3), (skeleton.colors[joint], opacity[joint], radius)
+        disks = (
+            (EDGE, edge * opacity[joint], 1.3 * radius + 0.3),
+            (skeleton.colors[joint], opacity[joint], radius),
+        )
         for color, solid, extent in disks:
             size = round(extent * 2**FRACTION_BITS)
-            cv2.circle(layer, center, size, _paint(color, solid), cv2.FILLED, cv2.LINE_AA, FRACTION_BITS)
+            cv2.circle(
+                layer, center, size, _paint(color, solid), cv2.FILLED, cv2.LINE_AA, FRACTION_BITS
+            )
     _blend(canvas[window], layer)
 
 
@@ -124,7 +136,9 @@ def _draw_box(canvas: NDArray[np.uint8], box: NDArray[np.floating], color: Color
     cv2.rectangle(canvas, *corners, color, width, cv2.LINE_AA, FRACTION_BITS)
 
 
-def _draw_label(canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str, color: Color) -> None:
+def _draw_label(
+    canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str, color: Color
+) -> None:
     """Text in a filled rectangle above the box's top-left corner, moved into the image where it would leave it."""
     scale = max(0.4, 0.23 * _line_width(box))  # the font is 22 pixels high at scale 1
     thickness = max(1, round(1.6 * scale))
@@ -154,7 +168,9 @@ def _fixed(point: NDArray[np.floating]) -> tuple[int, int]:
     return x, y
 
 
-def _window(points: NDArray[np.float64], margin: float, canvas: NDArray[np.uint8]) -> tuple[slice, slice]:
+def _window(
+    points: NDArray[np.float64], margin: float, canvas: NDArray[np.uint8]
+) -> tuple[slice, slice]:
     """Rows and columns of the canvas that the points and a margin around them need; empty if they lie outside."""
     if not len(points):
         return slice(0, 0), slice(0, 0)

@@ -1,16 +1,17 @@
-"""Errors that a user can mend.
+"""Errors that the user can fix.
 
-Everything the user may have got wrong raises a subclass of `RmpeError` whose message is one line: what was wrong, with
-which file, and what to do. The command line prints that line and exits; any other exception is a fault of ours.
+Invalid input raises a subclass of `RmpeError`. Its message is one line: what is wrong, in which
+file, and what to do. The command line prints that line and exits; any other exception is a bug in
+this package.
 """
 
 
 class RmpeError(Exception):
-    """Base of all errors that the user can mend."""
+    """Base class of all errors that the user can fix."""
 
 
 class UsageError(RmpeError):
-    """Options that contradict each other or name something that does not exist."""
+    """Options that contradict each other or name something unknown."""
 
 
 class ImageError(RmpeError):
@@ -18,11 +19,11 @@ class ImageError(RmpeError):
 
 
 class ModelError(RmpeError):
-    """A model file, or its card, that cannot be used."""
+    """A model file or model card that cannot be used."""
 
 
 class DataError(RmpeError):
-    """An annotation, result, configuration or other data file that is not what it should be."""
+    """An invalid annotation, result, configuration or other data file."""
 
 
 class OutputError(RmpeError):

@@ -1,4 +1,4 @@
-"""From a checkpoint to ONNX files that `rmpe predict` and any ONNX engine can run, with their cards inside."""
+"""Export of checkpoints to ONNX files with embedded model cards, for `rmpe predict` or others."""
 
 import logging
 import tomllib
@@ -23,24 +23,24 @@ from rmpe.media.images import read_image
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.nets.decoding import decode_heatmaps
+from rmpe.nets.detectors.person_detector import PersonDetector
+from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.localisation import Localisation
 from rmpe.nets.parallel_sppe import SstnSppe
-from rmpe.nets.person_detector import PersonDetector
-from rmpe.nets.ssd512 import Ssd512
 from rmpe.nets.sstn import sdtn, sdtn_points, stn
-from rmpe.propose import grow_proposals
+from rmpe.propose.regions import grow_proposals
 from rmpe.skeletons import load_skeleton
 
 Way: TypeAlias = Literal["composed", "crop"]
 WAYS: tuple[str, ...] = get_args(Way)
 Kind: TypeAlias = Literal["pose", "detector", "stn"]
-# What a card says in words; the rest of it follows from the net.
+# Descriptive entries of a card; the others follow from the net.
 ABOUT = ("name", "license", "source", "notes")
-OPSET = 18  # the first whose GridSample both ONNX Runtime and OpenVINO run
+OPSET = 18  # the first opset whose GridSample runs in both ONNX Runtime and OpenVINO
 
 
 class LastHeatmaps(nn.Module):
-    """A pose estimator's prediction: the heatmaps of its last stack."""
+    """The heatmaps of a pose estimator's last stack."""
 
     def __init__(self, sppe: nn.Module) -> None:
         super().__init__()
@@ -53,14 +53,17 @@ class LastHeatmaps(nn.Module):
 
 
 class BoxesAndScores(nn.Module):
-    """A detector with its decoding: ``(B, 3, H, W)`` to boxes ``(B, A, 4)`` xyxy input pixels and scores ``(B, A)``."""
+    """A detector with its decoding.
+
+    Maps images ``(B, 3, H, W)`` to boxes ``(B, A, 4)`` xyxy in input pixels and scores ``(B, A)``.
+    """
 
     def __init__(self, net: PersonDetector | Ssd512) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes and scores of every cell or default box; suppression is left to the caller."""
+        """Boxes and scores of every cell or default box, before NMS."""
         found = self.net.detect(images)
         return found.boxes, found.logits.sigmoid()
 
@@ -68,20 +71,21 @@ class BoxesAndScores(nn.Module):
 class InCrop(nn.Module):
     """STN, SPPE, decoding and SDTN in one graph, on the proposal's crop.
 
-    Images ``(B, 3, H, W)`` to points ``(B, K, 2)`` in pixels of that crop and scores ``(B, K)``; with ``extra`` also to
-    the heatmaps ``(B, K, h, w)`` after the SDTN and theta ``(B, 2, 3)``.
-
-    Joints are decoded in the centred crop and moved back by theta, which is the SDTN without resampling.
+    Maps images ``(B, 3, H, W)`` to points ``(B, K, 2)`` in pixels of that crop and scores
+    ``(B, K)``; with ``extra`` also to the heatmaps ``(B, K, h, w)`` after the SDTN and theta
+    ``(B, 2, 3)``. Joints are decoded in the centred crop and mapped back by theta, which is the
+    SDTN without resampling.
 
     Source: RMPE, Figure 3.
     """
 
     def __init__(self, net: SstnSppe, extra: bool = False) -> None:
         super().__init__()
-        self.net, self.extra = net, extra
+        self.net = net
+        self.extra = extra
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Points and scores, and the extra outputs if asked for."""
+        """Points and scores, and the extra outputs if requested."""
         height, width = images.shape[-2:]
         theta = self.net.localisation(images)
         heatmaps = self.net.sppe(stn(images, theta, (height, width)))[-1]
@@ -100,41 +104,51 @@ def export_checkpoint(
 ) -> list[Path]:
     """Write the ONNX files of a checkpoint.
 
-    - A pose estimator becomes ``sppe.onnx``, a localisation net ``stn.onnx``, a person detector ``detector.onnx``.
-    - A joined net becomes both of these (``composed``: theta is composed with the crop's own map and pixels are
-      sampled once, from the image) or ``sstn_sppe.onnx``, everything in one graph (``crop``: the paper's way).
+    - A pose estimator becomes ``sppe.onnx``, a localisation net ``stn.onnx``, a person detector
+      ``detector.onnx``.
+    - A joined net becomes both ``sppe.onnx`` and ``stn.onnx`` (``composed``: theta is composed with
+      the crop's own map, and pixels are sampled once, from the image), or a single graph
+      ``sstn_sppe.onnx`` (``crop``: as in the paper).
 
     Args:
-        checkpoint: A file of `rmpe.nets.checkpoint.save_checkpoint`. Beside ``model`` its configuration needs
-            ``skeleton`` and ``size``; ``name``, ``growth``, ``license``, ``source`` and ``notes`` go into the card.
-        out: Folder to write to; made if it is not there.
-        way: How a joined net is to run.
-        extra: Give the one graph its heatmaps and theta as further outputs.
-        about: Entries of `ABOUT` for the card, instead of the checkpoint's.
+        checkpoint: A file written by `rmpe.nets.checkpoint.save_checkpoint`. In addition to
+            ``model`` its configuration needs ``skeleton`` and ``size``; ``name``, ``growth``,
+            ``license``, ``source`` and ``notes`` go into the card.
+        out: Folder to write to; it is created if necessary.
+        way: How a joined net will run.
+        extra: Add heatmaps and theta to the outputs of the single graph.
+        about: Entries of `ABOUT` for the card, in place of the checkpoint's.
 
     Returns:
         The files written.
 
     Raises:
         ModelError: If the checkpoint cannot be used.
-        UsageError: If way or extra make no sense for it, or the folder cannot be written to.
+        UsageError: If ``way`` or ``extra`` does not apply to it, or the folder cannot be written
+            to.
     """
     if way not in WAYS:
         raise UsageError(f"unknown way {way!r}; known: {', '.join(WAYS)}")
     net, config = load_checkpoint(checkpoint)
     config |= about or {}
     if isinstance(net, PersonDetector | Ssd512):
-        config = {"skeleton": "coco17", **config}  # a card names one always; a detector has no use for it
+        # Every card names a skeleton; a detector does not use it.
+        config = {"skeleton": "coco17", **config}
     if missing := {"skeleton", "size"} - config.keys():
         raise ModelError(f"{checkpoint}: its configuration has no {sorted(missing)[0]!r}")
     if way == "crop" and not isinstance(net, SstnSppe):
-        raise UsageError(f"{checkpoint}: a {config['model']['name']} net has no STN and SPPE to join in one graph")
+        raise UsageError(
+            f"{checkpoint}: a {config['model']['name']} net has no STN and SPPE"
+            " to export in one graph"
+        )
     if extra and way != "crop":
-        raise UsageError("heatmaps and theta are further outputs of the one graph: ask for the way 'crop'")
+        raise UsageError(
+            "heatmaps and theta are extra outputs of the single graph: choose the way 'crop'"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{out}: cannot make the folder: {error.strerror}") from error
+        raise UsageError(f"{out}: cannot create the folder: {error.strerror}") from error
     if isinstance(net, SstnSppe) and way == "crop":
         outputs = ["keypoints", "scores", *(["heatmaps", "theta"] if extra else [])]
         card = model_card(config, "pose", "keypoints")
@@ -145,18 +159,20 @@ def export_checkpoint(
 
 
 def read_about(path: Path) -> dict[str, str]:
-    """What a card says in words, from a TOML file with entries of `ABOUT`.
+    """Descriptive entries of a card (see `ABOUT`) from a TOML file.
 
     Raises:
-        DataError: If it cannot be read or has other entries.
+        DataError: If the file cannot be read or has other entries.
     """
     try:
         entries = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: cannot read the card's entries: {error}") from error
-    wrong = [key for key, value in entries.items() if key not in ABOUT or not isinstance(value, str)]
+    wrong = [
+        key for key, value in entries.items() if key not in ABOUT or not isinstance(value, str)
+    ]
     if wrong:
-        raise DataError(f"{path}: {wrong[0]} is not one of {', '.join(ABOUT)}, or no text")
+        raise DataError(f"{path}: {wrong[0]} is not one of {', '.join(ABOUT)}, or is not a string")
     return entries
 
 
@@ -166,12 +182,18 @@ def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
         return export_onnx(BoxesAndScores(net), ["boxes", "scores"], card, out / "detector.onnx")
     if isinstance(net, Localisation):
         return export_onnx(net, ["theta"], model_card(config, "stn", "theta"), out / "stn.onnx")
-    return export_onnx(LastHeatmaps(net), ["heatmaps"], model_card(config, "pose", "dark"), out / "sppe.onnx")
+    return export_onnx(
+        LastHeatmaps(net), ["heatmaps"], model_card(config, "pose", "dark"), out / "sppe.onnx"
+    )
 
 
 def model_card(config: dict[str, Any], kind: Kind, decoder: str) -> ModelCard:
-    """The card of one part of a checkpoint, from the checkpoint's configuration."""
-    known = {key: config[key] for key in ("growth", "score_threshold", "nms", *ABOUT[1:]) if key in config}
+    """The card of one part of a checkpoint."""
+    known = {
+        key: config[key]
+        for key in ("growth", "score_threshold", "nms", *ABOUT[1:])
+        if key in config
+    }
     return ModelCard(
         kind=kind,
         name=config.get("name", config["model"]["name"]),
@@ -190,14 +212,15 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
     """Write one net as ONNX with a free batch axis and its card in the metadata.
 
     Args:
-        net: Images ``(B, 3, height, width)`` to one tensor or a tuple.
+        net: Maps images ``(B, 3, height, width)`` to one tensor or a tuple.
         outputs: Names of the outputs.
-        card: Stored as TOML under ``rmpe_card``; its ``size`` is that of the images.
+        card: Stored as TOML under ``rmpe_card``; its ``size`` is the size of the images.
         path: File to write.
     """
     import onnx
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports its progress as warnings
+    # The exporter reports progress as warnings.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -224,56 +247,64 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
 def calibration_batches(
     annotations: Path, images: Path, card: ModelCard, people: int = 256, batch: int = 16
 ) -> Iterator[NDArray[np.float32]]:
-    """Inputs of a pose model or STN for `rmpe.quantise.quantise`: crops of people, spread evenly over a data set.
+    """Calibration inputs of a pose model or STN: crops of people, evenly spread over a data set.
 
     Args:
         annotations: COCO keypoints JSON with the joints of the card's skeleton.
         images: Folder of its images.
-        card: Of the model.
-        people: How many at most.
-        batch: People in one array.
+        card: Card of the model.
+        people: Largest number of people.
+        batch: People per batch.
 
     Raises:
-        DataError: If the annotations cannot be used or list nobody.
+        DataError: If the annotations cannot be used or contain no people.
         ImageError: If an image cannot be read.
     """
     persons = read_coco(annotations, images, load_skeleton(card.skeleton))
     if not len(persons):
-        raise DataError(f"{annotations}: lists nobody to calibrate with")
+        raise DataError(f"{annotations}: contains no people to calibrate with")
     chosen = _spread(len(persons), people)
-    maps = boxes_to_crops(grow_proposals(persons.boxes[chosen], card.growth), card.size, card.alignment)
+    maps = boxes_to_crops(
+        grow_proposals(persons.boxes[chosen], card.growth), card.size, card.alignment
+    )
     photos = (read_image(persons.images[index]) for index in persons.image_index[chosen])
-    return _batches((cut(photo, one[None], card.size)[0] for photo, one in zip(photos, maps, strict=True)), batch, card)
+    return _batches(
+        (cut(photo, one[None], card.size)[0] for photo, one in zip(photos, maps, strict=True)),
+        batch,
+        card,
+    )
 
 
 def photo_batches(
     annotations: Path, images: Path, card: ModelCard, photos: int = 128, batch: int = 8
 ) -> Iterator[NDArray[np.float32]]:
-    """The same for a person detector: whole photos, letterboxed.
+    """Calibration inputs of a person detector: letterboxed photos.
 
     Args:
         annotations: COCO JSON.
         images: Folder of its images.
-        card: Of the model.
-        photos: How many at most.
-        batch: Photos in one array.
+        card: Card of the model.
+        photos: Largest number of photos.
+        batch: Photos per batch.
 
     Raises:
-        DataError: If the annotations cannot be used or list no photo.
+        DataError: If the annotations cannot be used or contain no photos.
         ImageError: If an image cannot be read.
     """
     names = read_coco(annotations, images, load_skeleton(card.skeleton)).images
     if not names:
-        raise DataError(f"{annotations}: lists no photo to calibrate with")
+        raise DataError(f"{annotations}: contains no photos to calibrate with")
     chosen = (read_image(names[index]) for index in _spread(len(names), photos))
     return _batches((letterbox(photo, card.size)[0] for photo in chosen), batch, card)
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
-    """At most ``most`` of ``count`` indices, evenly."""
+    """At most ``most`` of ``count`` indices, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
 
 
-def _batches(images: Iterator[NDArray[np.uint8]], batch: int, card: ModelCard) -> Iterator[NDArray[np.float32]]:
+def _batches(
+    images: Iterator[NDArray[np.uint8]], batch: int, card: ModelCard
+) -> Iterator[NDArray[np.float32]]:
     while some := list(islice(images, batch)):
         yield network_input(np.stack(some), card)

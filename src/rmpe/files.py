@@ -19,3 +19,16 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not JSON: {error}") from error
+
+
+def read_names(path: Path) -> set[str]:
+    """The lines of a text file that are neither empty nor comments.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the list of images: {error}") from error
+    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}

@@ -1,7 +1,8 @@
 """Which model is meant: a file, one that ships with the package, or one that the user added.
 
-Added models live in ``$RMPE_HOME/models`` (default ``~/.rmpe/models``) as ``NAME.onnx`` with their card ``NAME.toml``
-beside them; ``$RMPE_HOME/defaults.toml`` says which model is the default of its kind.
+Added models live in ``$RMPE_HOME/models`` (default ``~/.rmpe/models``) as ``NAME.onnx`` with their
+card ``NAME.toml`` beside them; ``$RMPE_HOME/defaults.toml`` says which model is the default of its
+kind.
 """
 
 import os
@@ -27,7 +28,8 @@ def resolve_model(name_or_path: str | Path | None, kind: str) -> Path:
     """The file of a model.
 
     Args:
-        name_or_path: An ONNX file, the name of an installed model, or ``None`` for the default of its kind.
+        name_or_path: An ONNX file, the name of an installed model, or ``None`` for the default of
+            its kind.
         kind: ``detector``, ``pose`` or ``stn``.
 
     Raises:
@@ -37,7 +39,9 @@ def resolve_model(name_or_path: str | Path | None, kind: str) -> Path:
     if name_or_path is None:
         name_or_path = default_model(kind)
         if name_or_path is None:
-            raise ModelError(f"no default {kind} model is installed: name an ONNX file with --{kind} FILE")
+            raise ModelError(
+                f"no default {kind} model is installed: name an ONNX file with --{kind} FILE"
+            )
     if str(name_or_path) in installed:
         return installed[str(name_or_path)]
     path = Path(name_or_path)
@@ -62,11 +66,15 @@ def default_model(kind: str) -> str | None:
     """Name of the default model of a kind: the user's choice, else the first that ships; ``None`` = there is none."""
     name = _choices().get(kind)
     if name is not None and name not in installed_models():
-        raise ModelError(f"{_defaults()}: the default {kind} {name!r} is not installed: rmpe models use ANOTHER")
+        raise ModelError(
+            f"{_defaults()}: the default {kind} {name!r} is not installed: rmpe models use ANOTHER"
+        )
     return name or next((shipped for shipped in shipped_models() if shipped.startswith(kind)), None)
 
 
-def add_model(name: str, source: str, sha256: str | None = None, card: Path | None = None) -> ModelCard:
+def add_model(
+    name: str, source: str, sha256: str | None = None, card: Path | None = None
+) -> ModelCard:
     """Install a model under a name.
 
     Args:
@@ -90,12 +98,15 @@ def add_model(name: str, source: str, sha256: str | None = None, card: Path | No
         raise ModelError(f"{source}: a download needs --sha256, the hash that its publisher gives")
     _models().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_models().parent) as folder:
-        # The file keeps its own name until its card is found: some cards know their models by a word in it.
+        # The file keeps its own name until its card is found: some cards know their models by a
+        # word in it.
         file = Path(folder) / (Path(source.partition("?")[0]).name or "model.onnx")
         _fetch(source, file) if address else _copy(Path(source), file)
         found = sha256_of(file)
         if sha256 is not None and found != sha256.lower():
-            raise ModelError(f"{source}: its SHA-256 is {found}, not {sha256}: not the file that was meant")
+            raise ModelError(
+                f"{source}: its SHA-256 is {found}, not {sha256}: not the file that was meant"
+            )
         file = _unzip(file)
         if card is None and not address and (beside := Path(source).with_suffix(".toml")).is_file():
             card = beside
@@ -154,13 +165,17 @@ def _choices() -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ModelError(f"{_defaults()}: cannot read the default models: {error}; delete it to start anew") from error
+        raise ModelError(
+            f"{_defaults()}: cannot read the default models: {error}; delete it to start anew"
+        ) from error
     return {kind: str(choices[kind]) for kind in KINDS if kind in choices}
 
 
 def _choose(choices: dict[str, str]) -> None:
     _home().mkdir(parents=True, exist_ok=True)
-    _defaults().write_text("".join(f'{kind} = "{name}"\n' for kind, name in choices.items()), "utf-8")
+    _defaults().write_text(
+        "".join(f'{kind} = "{name}"\n' for kind, name in choices.items()), "utf-8"
+    )
 
 
 def _fetch(address: str, file: Path) -> None:
@@ -185,7 +200,9 @@ def _unzip(file: Path) -> Path:
     with zipfile.ZipFile(file) as archive:
         inside = [name for name in archive.namelist() if name.endswith(".onnx")]
         if len(inside) != 1:
-            raise ModelError(f"{file.name}: holds {len(inside)} ONNX models, not one: unpack it and add the right one")
+            raise ModelError(
+                f"{file.name}: holds {len(inside)} ONNX models, not one: unpack it and add the right one"
+            )
         model = file.with_suffix(".onnx")
         with archive.open(inside[0]) as packed, model.open("wb") as out:
             shutil.copyfileobj(packed, out)

@@ -1,4 +1,4 @@
-"""Poses: the people of one image."""
+"""`Poses`: the people of one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rmpe.boxes import Index
+from rmpe.boxes import Boxes, Index
 from rmpe.skeletons import Skeleton
 
-# All that a pose has one entry of a person for.
+# Array fields, one row per person.
 ARRAYS = ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids", "stn_boxes")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Poses:
-    """The poses of the people in one image; zero people are legal.
+    """The poses of the people in one image; there may be none.
 
     Attributes:
         keypoints: ``(N, K, 2)`` float32, (x, y) in image pixels; NaN where a joint is missing.
         keypoint_scores: ``(N, K)`` float32 in [0, 1]; 0 where a joint is missing.
-        scores: ``(N,)`` float32 in [0, 1], of the whole pose.
+        scores: ``(N,)`` float32 in [0, 1], one per pose.
         boxes: ``(N, 4)`` float32 xyxy, the box each person was found in.
-        track_ids: ``(N,)`` int64, -1 = none.
-        skeleton: What the K joints are.
-        stn_boxes: ``(N, 4)`` float32 xyxy, where a spatial transformer found the person (of its crop's
-            aspect); ``boxes`` without one.
+        track_ids: ``(N,)`` int64; -1 means no track.
+        skeleton: Names and connections of the K joints.
+        stn_boxes: ``(N, 4)`` float32 xyxy, the region the spatial transformer cut out, with the
+            aspect ratio of the crop; equal to ``boxes`` without a transformer.
     """
 
     keypoints: NDArray[np.float32]
@@ -48,7 +48,8 @@ class Poses:
         stn_boxes: ArrayLike | None = None,
     ) -> None:
         points = np.asarray(keypoints, np.float32)
-        count, joints = len(points), len(skeleton)
+        count = len(points)
+        joints = len(skeleton)
         ids = np.full(count, -1, np.int64) if track_ids is None else np.asarray(track_ids, np.int64)
         arrays: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
             "keypoints": (points, (count, joints, 2)),
@@ -56,14 +57,21 @@ class Poses:
             "scores": (np.asarray(scores, np.float32), (count,)),
             "boxes": (np.asarray(boxes, np.float32), (count, 4)),
             "track_ids": (ids, (count,)),
-            "stn_boxes": (np.asarray(boxes if stn_boxes is None else stn_boxes, np.float32), (count, 4)),
+            "stn_boxes": (
+                np.asarray(boxes if stn_boxes is None else stn_boxes, np.float32),
+                (count, 4),
+            ),
         }
         for name, (array, shape) in arrays.items():
             if array.shape != shape:
-                raise ValueError(f"{name} of {count} poses with {skeleton} must be {shape}, got {array.shape}")
+                raise ValueError(
+                    f"{name} of {count} poses with {skeleton} must be {shape}, got {array.shape}"
+                )
             object.__setattr__(self, name, array)
         object.__setattr__(self, "skeleton", skeleton)
-        if not all(np.all((values >= 0) & (values <= 1)) for values in (self.keypoint_scores, self.scores)):
+        if not all(
+            np.all((values >= 0) & (values <= 1)) for values in (self.keypoint_scores, self.scores)
+        ):
             raise ValueError("scores of poses and joints must lie in [0, 1]")
         if not (np.isfinite(self.boxes).all() and np.isfinite(self.stn_boxes).all()):
             raise ValueError("boxes of poses must be finite")
@@ -72,9 +80,11 @@ class Poses:
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> "Poses":
-        """Nobody."""
+        """Zero people."""
         joints = len(skeleton)
-        return cls(np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), np.zeros((0, 4)), skeleton)
+        return cls(
+            np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), np.zeros((0, 4)), skeleton
+        )
 
     @classmethod
     def merge(cls, many: Sequence["Poses"]) -> "Poses":
@@ -86,18 +96,26 @@ class Poses:
         if not many:
             raise ValueError("nothing to merge: pass at least one Poses, empty ones are fine")
         if any(poses.skeleton != many[0].skeleton for poses in many):
-            raise ValueError(f"cannot merge poses of different skeletons: {sorted({p.skeleton.name for p in many})}")
+            names = sorted({poses.skeleton.name for poses in many})
+            raise ValueError(f"cannot merge poses of different skeletons: {names}")
         joined = {name: np.concatenate([getattr(poses, name) for poses in many]) for name in ARRAYS}
         return cls(**joined, skeleton=many[0].skeleton)
+
+    @property
+    def sizes(self) -> NDArray[np.float32]:
+        """Longer side of each person's box in pixels, ``(N,)``, at least 1."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return np.maximum(sides.max(axis=1, initial=1), 1)
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
     def __getitem__(self, index: Index) -> "Poses":
         if isinstance(index, int):
-            index = range(len(self))[index]  # the IndexError that ends a loop
+            index = range(len(self))[index]  # raises the IndexError that ends a for loop
             index = slice(index, index + 1)
-        some = object.__new__(Poses)  # a part of checked poses needs no check: suppression slices a lot
+        # NMS slices often; a subset of valid poses is valid, so skip the checks of __init__.
+        some = object.__new__(Poses)
         for name in ARRAYS:
             object.__setattr__(some, name, getattr(self, name)[index])
         object.__setattr__(some, "skeleton", self.skeleton)
@@ -108,24 +126,32 @@ class Poses:
         return f"Poses({len(self)} x {self.skeleton.name}{tracked})"
 
     def replace(self, **changes: Any) -> "Poses":
-        """The same poses with other arrays, e.g. ``poses.replace(track_ids=ids)``."""
+        """A copy with some arrays replaced, e.g. ``poses.replace(track_ids=ids)``."""
         return Poses(**{name: getattr(self, name) for name in (*ARRAYS, "skeleton")} | changes)
 
     def to_skeleton(self, target: Skeleton) -> "Poses":
-        """The same people with the joints of ``target``: joints of the same name carry over, others are missing."""
+        """The same people with the joints of ``target``.
+
+        Joints with the same name carry over; the others are missing.
+        """
         source = self.skeleton.correspondence(target)
         missing = source < 0
-        points, scores = self.keypoints[:, source], self.keypoint_scores[:, source]
-        points[:, missing], scores[:, missing] = np.nan, 0
+        points = self.keypoints[:, source]
+        scores = self.keypoint_scores[:, source]
+        points[:, missing] = np.nan
+        scores[:, missing] = 0
         return self.replace(keypoints=points, keypoint_scores=scores, skeleton=target)
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
-        """COCO results: one dict a person, the third number of each keypoint is its score, ``bbox`` is xywh.
+        """COCO results, one dictionary per person.
 
-        A missing joint becomes ``0, 0, 0``, as COCO writes it. Two extra keys where there is something to say:
-        ``track_id``, and ``stn_bbox``, the box that a spatial transformer found.
+        The third number of each keypoint is its score; ``bbox`` is xywh. A missing joint becomes
+        ``0, 0, 0``, the COCO convention. Two extra keys are written where they apply:
+        ``track_id``, and ``stn_bbox``, the region found by the spatial transformer.
         """
-        rows = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2).astype(np.float64)
+        rows = np.concatenate([self.keypoints, self.keypoint_scores[..., None]], axis=2).astype(
+            np.float64
+        )
         rows = np.where(np.isfinite(rows).all(axis=2, keepdims=True), rows, 0).round(3)
         found = _xywh(self.stn_boxes)
         people = []
@@ -145,7 +171,7 @@ class Poses:
         return people
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, ready for JSON (a missing joint is ``null``); `from_dict` reads them back without loss."""
+        """Plain lists for JSON; a missing joint is ``null``. `from_dict` restores them exactly."""
         points = self.keypoints.astype(object)
         points[~np.isfinite(self.keypoints)] = None
         return {
@@ -163,11 +189,14 @@ class Poses:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: If the lists do not fit together or were written with another skeleton.
+            ValueError: If the lists have inconsistent shapes or belong to another skeleton.
         """
         if data["skeleton"] != skeleton.name:
-            raise ValueError(f"poses were written with skeleton {data['skeleton']!r}, not {skeleton.name!r}")
-        count, joints = len(data["scores"]), len(skeleton)
+            raise ValueError(
+                f"poses were written with skeleton {data['skeleton']!r}, not {skeleton.name!r}"
+            )
+        count = len(data["scores"])
+        joints = len(skeleton)
         return cls(
             np.array(data["keypoints"], np.float32).reshape(count, joints, 2),
             np.array(data["keypoint_scores"], np.float32).reshape(count, joints),
@@ -180,5 +209,4 @@ class Poses:
 
 
 def _xywh(boxes: NDArray[np.float32]) -> list[list[float]]:
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return np.concatenate([boxes[:, :2], sides], axis=1).astype(np.float64).round(3).tolist()
+    return Boxes(boxes).xywh.astype(np.float64).round(3).tolist()

@@ -1,4 +1,4 @@
-"""Static int8 quantisation of a pose model, or of any other convolution net in ONNX."""
+"""Static int8 quantisation of convolutional ONNX models."""
 
 import tempfile
 from collections.abc import Iterable
@@ -8,26 +8,32 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-# Operators that pass features on; quantised with the convolutions around them, else each one costs two conversions.
+# Operators that pass features on. They are quantised with the adjacent convolutions; otherwise each
+# would cost two conversions.
 PASSING: Final = ("Add", "Clip", "Relu", "Resize", "MaxPool", "AveragePool")
 
 
 def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> Path:
-    """Quantise a model to int8: a scale for each channel of a convolution's weights, one for each layer's answer.
+    """Quantise a model to int8, with weight scales per channel and activation scales per tensor.
 
-    The convolutions that give the model's answer, and all that is no convolution net (sampling, decoding), stay float.
-    The metadata, and so the card, goes with it.
+    The output convolutions and everything else outside the convolutional part (sampling, decoding)
+    stay in float. The metadata, which includes the card, is copied.
 
     Args:
         path: ONNX file with one input.
-        batches: Inputs ``(n, 3, H, W)`` like those it will see; a few hundred crops in all are enough.
+        batches: Representative inputs ``(n, 3, H, W)``; a few hundred crops in total suffice.
         out: File to write.
 
     Raises:
         ValueError: If there are no batches.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -39,9 +45,9 @@ def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> P
 
     inputs = list(batches)
     if not inputs:
-        raise ValueError("quantisation needs inputs to see the ranges of")
+        raise ValueError("quantisation needs inputs to calibrate with")
     with tempfile.TemporaryDirectory() as folder:
-        fused = Path(folder) / "fused.onnx"  # batch norms folded into convolutions, shapes known
+        fused = Path(folder) / "fused.onnx"  # with folded batch norms and inferred shapes
         quant_pre_process(path, fused, skip_symbolic_shape=True)
         graph = onnx.load(fused).graph
         reader = Reader([{graph.input[0].name: batch} for batch in inputs])
@@ -64,16 +70,17 @@ def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> P
 
 
 def float_nodes(graph: Any) -> list[str]:
-    """Names of the nodes that must stay float: the last convolutions, and what does not pass features on.
+    """Names of the nodes that stay in float: output convolutions and nodes outside the features.
 
-    A node passes features on if all its inputs are features or constants; a convolution's answer is features, unless
-    an output of the graph is reached from it without passing another convolution.
+    A node passes features on if its operator does and all its inputs are features or constants. The
+    output of a convolution is a feature, unless an output of the graph can be reached from it
+    without another convolution.
     """
     answering = _answering_convolutions(graph)
     features: set[str] = set()
     constants = {tensor.name for tensor in graph.initializer} | {""}
     stay = []
-    for node in graph.node:  # in the order of computation
+    for node in graph.node:  # in topological order
         inputs = set(node.input) - constants
         passing = node.op_type in PASSING and bool(inputs) and inputs <= features
         if (node.op_type == "Conv" and node.name not in answering) or passing:
@@ -85,7 +92,8 @@ def float_nodes(graph: Any) -> list[str]:
 
 def _answering_convolutions(graph: Any) -> set[str]:
     made_by = {name: node for node in graph.node for name in node.output}
-    convolutions, seen = set(), set()
+    convolutions = set()
+    seen = set()
     waiting = [output.name for output in graph.output]
     while waiting:
         name = waiting.pop()

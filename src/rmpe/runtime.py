@@ -49,7 +49,9 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                str(self.path), options, providers=choose_providers(device, onnxruntime.get_available_providers())
+                str(self.path),
+                options,
+                providers=choose_providers(device, onnxruntime.get_available_providers()),
             )
         except Exception as error:  # the engine raises a private class for each kind of fault
             reason = str(error).strip().splitlines()[0][:200]
@@ -66,13 +68,19 @@ class Session:
             ModelError: If the engine refuses the input, or an output holds NaN or infinity.
         """
         try:
-            outputs: list[NDArray[np.float32]] = self._session.run(None, {next(iter(self.inputs)): array})
+            outputs: list[NDArray[np.float32]] = self._session.run(
+                None, {next(iter(self.inputs)): array}
+            )
         except Exception as error:
             reason = str(error).strip().splitlines()[0][:200]
-            raise ModelError(f"{self.path}: the model refused an input of shape {array.shape}: {reason}") from error
+            raise ModelError(
+                f"{self.path}: the model refused an input of shape {array.shape}: {reason}"
+            ) from error
         for name, output in zip(self.outputs, outputs, strict=True):
             if not np.isfinite(output).all():
-                raise ModelError(f"{self.path}: output {name!r} holds NaN or infinity; the model is broken")
+                raise ModelError(
+                    f"{self.path}: output {name!r} holds NaN or infinity; the model is broken"
+                )
         return outputs
 
     def __repr__(self) -> str:
@@ -83,7 +91,8 @@ def choose_providers(device: Device, available: list[str]) -> list[str]:
     """The engine's providers for a device, best first.
 
     Raises:
-        ModelError: If CUDA is asked for and the installed engine cannot use it, or the device is unknown.
+        ModelError: If CUDA is asked for and the installed engine cannot use it, or the device is
+            unknown.
     """
     if device not in DEVICES:
         raise ModelError(f"unknown device {device!r}; known: {', '.join(DEVICES)}")
@@ -93,7 +102,11 @@ def choose_providers(device: Device, available: list[str]) -> list[str]:
             "no CUDA in the installed ONNX Runtime: pip uninstall onnxruntime, then pip install onnxruntime-gpu "
             "(the two overwrite each other; docs/install.md)"
         )
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda and device != "cpu" else ["CPUExecutionProvider"]
+    return (
+        ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        if cuda and device != "cpu"
+        else ["CPUExecutionProvider"]
+    )
 
 
 def sha256_of(path: Path) -> str:

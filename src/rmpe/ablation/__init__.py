@@ -1,6 +1,7 @@
-"""Ablations: many rows, each a variant of the first, measured on the same photos beside published figures.
+"""Ablation studies: variants of a first row, measured on the same photos, with published figures.
 
-`plan` reads what is asked for, `runs` trains or finds the nets, `measure` makes every row, `report` writes the table.
+`plan` holds the configuration, `runs` trains or finds the nets, `measure` measures each row, and
+`report` writes the table.
 
 Source: RMPE, section 5.3, Table 3.
 """

@@ -1,4 +1,4 @@
-"""The whole of an ablation: every row made, compared with the first, and written down."""
+"""Run an ablation: measure every row, compare it with the first, and write the report."""
 
 import time
 from collections.abc import Callable
@@ -9,25 +9,26 @@ from rmpe.ablation.measure import Bench
 from rmpe.ablation.plan import AblationConfig, Setting, settings
 from rmpe.ablation.report import Line, write_report
 from rmpe.errors import UsageError
-from rmpe.evaluation.bootstrap import compare
+from rmpe.evaluation.figures.bootstrap import compare
 
-# Figures in percent: MPII's protocol already has them so.
+# Factor from the protocol's figure to percent.
 SCALE = {"coco": 100.0, "crowdpose": 100.0, "mpii": 1.0}
 
 
 def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = True) -> list[Path]:
-    """Make every row and write table and plots.
+    """Measure every row and write the table and the plots.
 
     Args:
-        config: What to do.
-        log: Takes one line of progress.
-        train: Train the runs that rows need; else rows whose runs are not finished are left out.
+        config: The ablation.
+        log: Receives lines of progress.
+        train: Train the runs that rows need; otherwise rows with unfinished runs are left out.
 
     Returns:
         The files written.
 
     Raises:
-        RmpeError: If a file is missing or cannot be used; said before anything is made, as far as can be seen.
+        RmpeError: If a file is missing or invalid; as far as possible this is checked before the
+            first measurement.
     """
     bench = Bench(config, log)
     rows = settings(config)
@@ -35,7 +36,8 @@ def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = 
         rows = _finished(rows, bench, log)
     for row in rows:
         bench.check(row)
-    scale, begun = SCALE[config.data.protocol], time.monotonic()
+    scale = SCALE[config.data.protocol]
+    begun = time.monotonic()
     first = bench.measure(rows[0])
     lines: list[Line] = []
     for number, row in enumerate(rows):
@@ -45,8 +47,9 @@ def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = 
         lines.append(line)
         left = (time.monotonic() - begun) / (number + 1) * (len(rows) - number - 1)
         log(
-            f"row {number + 1} of {len(rows)}: {row.title}: {line.figure:.1f} ({line.difference:+.1f}, "
-            f"{line.low:+.1f} .. {line.high:+.1f}); about {left / 60:.0f} min left"
+            f"row {number + 1} of {len(rows)}: {row.title}: {line.figure:.1f}"
+            f" ({line.difference:+.1f}, {line.low:+.1f} .. {line.high:+.1f});"
+            f" about {left / 60:.0f} min left"
         )
     costs = module_costs(bench, rows[0], config.cost) if config.cost else {}
     return write_report(config, lines, first.headline_name, first.units, costs)
@@ -61,5 +64,7 @@ def _finished(rows: list[Setting], bench: Bench, log: Callable[[str], None]) -> 
         else:
             kept.append(row)
     if not kept or kept[0] is not rows[0]:
-        raise UsageError(f"the first row, {rows[0].title!r}, which all are compared with, is not trained yet")
+        raise UsageError(
+            f"the first row, {rows[0].title!r}, is not trained yet; all rows are compared with it"
+        )
     return kept

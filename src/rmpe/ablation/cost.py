@@ -1,4 +1,4 @@
-"""What each module of a row costs."""
+"""Time per module of a row."""
 
 import time
 from collections import defaultdict
@@ -9,36 +9,39 @@ from statistics import median
 
 from rmpe.ablation.measure import Bench, Known
 from rmpe.ablation.plan import Setting
-from rmpe.boxes import box_nms
+from rmpe.boxes import box_nms, size_of
 from rmpe.estimate.crops import cut
 from rmpe.media.images import read_image
-from rmpe.propose import propose
+from rmpe.propose.regions import propose
 
 
 def module_costs(bench: Bench, setting: Setting, photos: int) -> dict[str, float]:
-    """Milliseconds of each module of a row on its first photos: medians over them, one photo at a time.
+    """Median milliseconds of each module of a row over its first photos, one photo at a time.
 
     Args:
-        bench: Of the ablation.
+        bench: The ablation's bench.
         setting: The row.
-        photos: How many photos.
+        photos: Number of photos.
 
     Returns:
-        By name, with its unit: an image or a person.
+        Milliseconds by module; the name says whether they are per image or per person.
     """
-    estimator, clock = bench.estimator(setting, Known({})), _Clock()
-    pose, stn = estimator.pose, estimator.stn
+    estimator = bench.estimator(setting, Known({}))
+    clock = _Clock()
+    pose = estimator.pose
+    stn = estimator.stn
     detector = None if setting.boxes == "true" else bench.detector(bench.detector_file(setting))
     suppress = bench.suppressor(setting)
     _, known = bench.boxes(setting)
     for name in list(bench.images)[:photos]:
-        image, found = read_image(Path(name)), known[name]
+        image = read_image(Path(name))
+        found = known[name]
         if detector is not None:
             with clock("detector, an image"):
                 detected = detector(image, name)
             with clock("box NMS, an image"):
                 found = detected[box_nms(detected, setting.box_nms)]
-        people = propose(found, (image.shape[0], image.shape[1]), estimator.limit)
+        people = propose(found, size_of(image), estimator.limit)
         if not len(people):
             continue
         if stn:

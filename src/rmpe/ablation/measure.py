@@ -1,7 +1,8 @@
-"""Every row measured. Boxes and poses before pose NMS are kept on disk under a hash of all that made them.
+"""Measurement of the rows of an ablation.
 
-So rows share what they have in common, a call after an interruption goes on where the last one stopped, and another
-pose NMS costs no new estimation.
+Boxes and poses before pose NMS are cached on disk under a hash of everything they depend on. Rows
+share cached results, an interrupted ablation continues where it stopped, and another pose NMS needs
+no new pose estimation.
 """
 
 import hashlib
@@ -20,22 +21,23 @@ from numpy.typing import NDArray
 from rmpe import __version__
 from rmpe.ablation.plan import AblationConfig, Setting
 from rmpe.ablation.runs import Log, Nets, Runs
-from rmpe.boxes import Boxes, box_nms
+from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.config import from_mapping
 from rmpe.detect import DecodedDetector, Detector, RecordedBoxes, Yolox, load_detector
 from rmpe.errors import DataError, ImageError, UsageError
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.stn import load_stn
-from rmpe.evaluation import mpii
-from rmpe.evaluation.photos import SKELETONS, benchmark_images, to_results
-from rmpe.evaluation.protocols import PROTOCOLS, Measured
-from rmpe.evaluation.submissions import read_people
+from rmpe.evaluation.benchmarks import PROTOCOLS, Measured
+from rmpe.evaluation.files import mpii
+from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, to_results
+from rmpe.evaluation.files.submissions import read_people
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
 from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.runtime import sha256_of
 from rmpe.skeletons import load_skeleton
+from rmpe.streaming import stream
 from rmpe.suppress import PoseNmsParameters, Suppressor, parametric_nms, suppressor
 from rmpe.write.atomic import atomic
 from rmpe.write.journal import Journal, Record
@@ -45,43 +47,47 @@ LOG_EVERY = 20.0
 
 
 class Known:
-    """Boxes that were found before, by the name of the image; a `Detector`."""
+    """A `Detector` that returns precomputed boxes by the name of the image."""
 
     def __init__(self, boxes: dict[str, Boxes]) -> None:
         self.boxes = boxes
 
     def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
-        """The boxes of the image called ``name``."""
+        """The boxes of the image ``name``."""
         return self.boxes[name]
 
 
 class Bench:
-    """Makes the rows of an ablation.
+    """Measures the rows of an ablation.
 
     Args:
         config: The ablation.
-        log: Takes one line of progress.
+        log: Receives lines of progress.
 
     Raises:
         RmpeError: If the data cannot be read.
     """
 
     def __init__(self, config: AblationConfig, log: Log) -> None:
-        self.config, self.log, self.runs = config, log, Runs(config, log)
+        self.config = config
+        self.log = log
+        self.runs = Runs(config, log)
         data = config.data
         self.skeleton = load_skeleton(SKELETONS[data.protocol])
         self.images = {
             path.as_posix(): image
-            for path, image in benchmark_images(data.protocol, data.annotations, data.images).items()
+            for path, image in benchmark_images(
+                data.protocol, data.annotations, data.images
+            ).items()
         }
         self.cores = config.threads or os.cpu_count() or 1
         self._raw: tuple[str, list[Poses]] = ("", [])
 
     def check(self, setting: Setting) -> None:
-        """That a row can be made, as far as can be seen without making it.
+        """Check, as far as possible in advance, that a row can be measured.
 
         Raises:
-            RmpeError: If not.
+            RmpeError: If it cannot.
         """
         self.runs.check(setting)
         if setting.boxes != "true":
@@ -90,15 +96,17 @@ class Bench:
             suppressor(setting.nms)
 
     def measure(self, setting: Setting) -> Measured:
-        """One row.
+        """Measure one row.
 
         Raises:
             RmpeError: If a model or an image cannot be used.
         """
-        return PROTOCOLS[self.config.data.protocol](self.config.data.annotations, self._results(setting))
+        return PROTOCOLS[self.config.data.protocol](
+            self.config.data.annotations, self._results(setting)
+        )
 
     def boxes(self, setting: Setting) -> tuple[str, dict[str, Boxes]]:
-        """The proposals of every image, before they are grown, and the name they are kept under."""
+        """The cache key and the proposals of every image, before they are grown."""
         if setting.boxes == "true":
             return self._data_key("true boxes"), true_boxes(self.config, list(self.images.items()))
         file = self.detector_file(setting)
@@ -107,11 +115,13 @@ class Bench:
         return _key(key, setting.box_nms), thinned
 
     def raw(self, setting: Setting) -> tuple[str, list[Poses]]:
-        """Poses before pose NMS, an entry an image, and the name they are kept under."""
+        """The cache key and the poses before pose NMS, one entry per image."""
         nets = self.runs.nets(setting)
         boxes_key, boxes = self.boxes(setting)
-        key = _key("poses", __version__, boxes_key, nets.identity, setting.growth, self.config.limit)
-        if self._raw[0] != key:  # rows that share poses mostly follow each other
+        key = _key(
+            "poses", __version__, boxes_key, nets.identity, setting.growth, self.config.limit
+        )
+        if self._raw[0] != key:  # rows that share poses are usually consecutive
             self._raw = (key, self._estimated(setting, nets, boxes, key))
         return self._raw
 
@@ -123,11 +133,11 @@ class Bench:
         return suppressor(setting.nms)
 
     def estimator(self, setting: Setting, detector: Detector) -> Estimator:
-        """The row's pipeline, without pose NMS."""
+        """The row's pipeline without pose NMS."""
         return self._estimator(setting, self.runs.nets(setting), detector)
 
     def detector(self, file: Path) -> Detector:
-        """A detector, without its own box NMS and with the configuration's score threshold."""
+        """A detector without its own box NMS and with the ablation's score threshold."""
         if file.suffix == ".json":
             coco = self.config.data.protocol != "mpii"
             return RecordedBoxes(file, self.config.data.annotations if coco else None)
@@ -137,23 +147,29 @@ class Bench:
         return detector
 
     def detector_file(self, setting: Setting) -> Path:
-        """The ONNX or JSON file that a row's boxes come from.
+        """The ONNX or JSON file with a row's detector or precomputed boxes.
 
         Raises:
-            RmpeError: If none is named or it is not there.
+            RmpeError: If no file is named or it does not exist.
         """
-        named = {"detector": self.config.detector, "another": self.config.another}.get(setting.boxes, setting.boxes)
+        named = {"detector": self.config.detector, "another": self.config.another}.get(
+            setting.boxes, setting.boxes
+        )
         if named is None:
-            raise UsageError(f"row {setting.title!r} takes another detector: name it, another = FILE")
+            raise UsageError(
+                f"row {setting.title!r} uses another detector: name it with another = FILE"
+            )
         if named.endswith(".json"):
             if not Path(named).is_file():
-                raise DataError(f"{named}: no such file of boxes")
+                raise DataError(f"{named}: no such file of precomputed boxes")
             return Path(named)
         return resolve_model(named, "detector")
 
     def _found(self, file: Path) -> tuple[str, dict[str, Boxes]]:
-        """All boxes of a detector above the score, before any NMS."""
-        key = _key("boxes", __version__, self._data_key("found"), sha256_of(file), self.config.score)
+        """All boxes of a detector with at least the configured score, before NMS."""
+        key = _key(
+            "boxes", __version__, self._data_key("found"), sha256_of(file), self.config.score
+        )
         path = self.config.out / "boxes" / f"{key}.jsonl"
         found = dict(_read_boxes(path))
         if todo := [name for name in self.images if name not in found]:
@@ -161,27 +177,39 @@ class Bench:
             detector = self.detector(file)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as kept:
-                kept.write("\n" * bool(found))  # ends a line that an interruption cut off
+                kept.write("\n" * bool(found))  # ends a line that an interruption left incomplete
                 for name in self._progress(todo, "detecting"):
                     boxes = detector(read_image(Path(name)), name)
                     boxes = boxes[boxes.scores >= self.config.score]
                     found[name] = boxes
-                    kept.write(json.dumps([name, boxes.xyxy.tolist(), boxes.scores.tolist()]) + "\n")
+                    kept.write(
+                        json.dumps([name, boxes.xyxy.tolist(), boxes.scores.tolist()]) + "\n"
+                    )
                     kept.flush()
         return key, found
 
-    def _estimated(self, setting: Setting, nets: Nets, boxes: dict[str, Boxes], key: str) -> list[Poses]:
+    def _estimated(
+        self, setting: Setting, nets: Nets, boxes: dict[str, Boxes], key: str
+    ) -> list[Poses]:
         names = dict(enumerate(self.images))
-        with Journal(self.config.out / "poses" / f"{key}.jsonl", {"poses": key}, resume=True) as journal:
+        with Journal(
+            self.config.out / "poses" / f"{key}.jsonl", {"poses": key}, resume=True
+        ) as journal:
             if todo := journal.remaining(names):
                 numbers = {names[number]: number for number in todo}
                 count = sum(len(boxes[name]) for name in numbers)
-                self.log(f"estimating {setting.title!r}: {count} proposals in {len(todo)} of {len(names)} images")
-                stream = self._estimator(setting, nets, Known(boxes)).stream(Path(name) for name in numbers)
-                for result, name in zip(stream, self._progress(list(numbers), "estimating"), strict=True):
+                self.log(
+                    f"estimating {setting.title!r}: {count} proposals in {len(todo)}"
+                    f" of {len(names)} images"
+                )
+                estimator = self._estimator(setting, nets, Known(boxes))
+                results = stream(estimator, (Path(name) for name in numbers))
+                for result, name in zip(
+                    results, self._progress(list(numbers), "estimating"), strict=True
+                ):
                     if result.poses is None or result.image is None:
                         raise ImageError(result.error)
-                    size = (result.image.shape[0], result.image.shape[1])
+                    size = size_of(result.image)
                     journal.append([Record(numbers[name], name, name, name, size, result.poses)])
             skeleton = load_skeleton(load_pose_model(nets.pose, self.config.device).card.skeleton)
             return [record.poses for record in journal.records(skeleton)]
@@ -190,20 +218,33 @@ class Bench:
         pose = load_pose_model(nets.pose, self.config.device, 1, batch=self.config.batch)
         if setting.growth is not None:
             if nets.stn:
-                raise UsageError(f"row {setting.title!r}: growth is for rows with stn = 'none': an STN learnt only one")
+                raise UsageError(
+                    f"row {setting.title!r}: growth needs stn = 'none',"
+                    " because an STN is trained for one growth"
+                )
             pose.card = replace(pose.card, growth=setting.growth)
         stn = load_stn(nets.stn, self.config.device, 1) if nets.stn else None
-        return Estimator(detector, pose, stn, suppressor("none"), limit=self.config.limit, workers=self.cores)
+        return Estimator(
+            detector, pose, stn, suppressor("none"), limit=self.config.limit, workers=self.cores
+        )
 
     def _results(self, setting: Setting) -> Path:
-        """A row's results in the benchmark's layout."""
+        """The file of a row's results in the benchmark's layout."""
         key, raw = self.raw(setting)
-        learned = sha256_of(Path(setting.nms)) if setting.nms.endswith(".toml") else setting.nms_parameters
+        learned = (
+            sha256_of(Path(setting.nms))
+            if setting.nms.endswith(".toml")
+            else setting.nms_parameters
+        )
         path = self.config.out / "results" / f"{_key('results', key, setting.nms, learned)}.json"
         if not path.is_file():
             suppress = self.suppressor(setting)
             found = zip(raw, self.images.values(), strict=True)
-            results = [one for poses, image in found for one in to_results(suppress(poses), self.skeleton, image)]
+            results = [
+                one
+                for poses, image in found
+                for one in to_results(suppress(poses), self.skeleton, image)
+            ]
             with atomic(path) as file:
                 file.write(json.dumps(results).encode())
         return path
@@ -213,7 +254,7 @@ class Bench:
         return _key(what, data.protocol, sha256_of(data.annotations), data.images.as_posix())
 
     def _progress(self, names: list[str], what: str) -> Iterator[str]:
-        """The names, with a line of progress and the time left now and then."""
+        """Yield the names and log progress and remaining time at intervals."""
         start = said = time.monotonic()
         for done, name in enumerate(names):
             now = time.monotonic()
@@ -225,13 +266,18 @@ class Bench:
 
 
 def true_boxes(config: AblationConfig, images: list[tuple[str, Any]]) -> dict[str, Boxes]:
-    """Annotated boxes of the people with labelled joints; MPII has none: the grown extent of their joints."""
+    """Annotated boxes of the people with labelled joints, by image.
+
+    MPII has no boxes; there the extent of the joints is grown by ``EXTENT_TO_BOX``.
+    """
     rows: dict[Any, list[list[float]]] = {image: [] for _, image in images}
     if config.data.protocol == "mpii":
-        for person in mpii.read_people(config.data.annotations):
+        for person in mpii.read_mpii_people(config.data.annotations):
             points = person.joints[np.isfinite(person.joints[:, 0]), :2]
             if len(points) > 1:
-                extent = Boxes([[*points.min(axis=0), *points.max(axis=0)]]).grow(mpii.EXTENT_TO_BOX)
+                extent = Boxes([[*points.min(axis=0), *points.max(axis=0)]]).grow(
+                    mpii.EXTENT_TO_BOX
+                )
                 rows[person.image].append(extent.xyxy[0].tolist())
     else:
         for record in read_people(config.data.annotations).annotations:
@@ -242,7 +288,7 @@ def true_boxes(config: AblationConfig, images: list[tuple[str, Any]]) -> dict[st
 
 
 def _read_boxes(path: Path) -> Iterator[tuple[str, Boxes]]:
-    """Kept boxes; a line that an interruption cut off is passed over and its image done again."""
+    """Cached boxes; an incomplete line is skipped, so its image is detected again."""
     if path.is_file():
         for line in path.read_text("utf-8").splitlines():
             if line.endswith("]]") or line.endswith("[]]"):

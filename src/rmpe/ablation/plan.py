@@ -1,4 +1,4 @@
-"""What an ablation consists of: its configuration, and the rows that follow from it."""
+"""The configuration of an ablation and its rows."""
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,18 +8,18 @@ from rmpe.config import from_mapping
 from rmpe.runtime import Device
 from rmpe.suppress import SUPPRESSORS, PoseNmsParameters
 
-# Keys of a row that are as in the first row where it does not give them.
+# Keys that a row inherits from the first row if it does not set them.
 INHERITED = ("pose", "stn", "boxes", "box_nms", "nms", "nms_parameters", "growth")
 
 
 @dataclass(frozen=True)
 class Data:
-    """The photos that rows are measured on.
+    """The photos on which rows are measured.
 
     Attributes:
         annotations: The benchmark's annotation file.
         images: Folder of its images.
-        protocol: Whose rules: ``coco``, ``crowdpose`` or ``mpii``; see docs/evaluation.md.
+        protocol: ``coco``, ``crowdpose`` or ``mpii``; see docs/evaluation.md.
     """
 
     annotations: Path
@@ -32,10 +32,10 @@ class Train:
     """A training run: `rmpe train CONFIG` with overrides, into the folder NAME under ``runs``.
 
     Attributes:
-        name: What rows call it, and its folder.
+        name: Name of the run in rows, and of its folder.
         config: TOML file of `rmpe train`.
-        start: Name of an earlier run whose checkpoint it starts from.
-        set: Overrides, as after ``--set``.
+        start: Name of an earlier run whose checkpoint is the starting point.
+        set: Overrides, as in ``--set``.
     """
 
     name: str
@@ -46,20 +46,23 @@ class Train:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table; all it does not say is as in the first row.
+    """A row of the table; keys that are not set are as in the first row.
 
     Attributes:
-        title: What to call it.
-        paper: The published figure, in percent; nothing where there is none.
-        pose: Name of a run, checkpoint (``.safetensors``), ONNX file or installed model.
-        stn: ``composed`` or ``crop``: the net's own spatial transformer, if it has one, composed with the crop's map or
-            in the crop as in the paper; ``none``: without; else one that stands before: named like ``pose``.
-        boxes: ``detector`` or ``another`` (what the configuration names so), ``true`` (annotated boxes), an ONNX
-            detector, or a JSON file of recorded boxes.
-        box_nms: IoU above which the worse of two boxes is dropped before anything else; not for ``true`` boxes.
-        nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned parameters.
-        nms_parameters: Of parametric NMS, where they differ from the defaults.
-        growth: Growth of the boxes, where it differs from the model's card; only without a spatial transformer.
+        title: Title of the row.
+        paper: The published figure in percent, if any.
+        pose: A run, checkpoint (``.safetensors``), ONNX file or installed model.
+        stn: ``composed`` or ``crop``: the net's own spatial transformer, if it has one, composed
+            with the crop's map, or applied to the crop as in the paper. ``none``: no transformer.
+            Otherwise a separate transformer, named like ``pose``.
+        boxes: ``detector`` or ``another`` (the configuration's), ``true`` (annotated boxes), an
+            ONNX detector, or a JSON file of precomputed boxes.
+        box_nms: IoU threshold of box NMS; not applied to ``true`` boxes.
+        nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
+            parameters.
+        nms_parameters: Parameters of parametric NMS that differ from the defaults.
+        growth: Growth of the boxes, if it differs from the model's card; only without a spatial
+            transformer.
     """
 
     title: str
@@ -75,13 +78,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Vary:
-    """Rows that differ from the first in one number only.
+    """Rows that differ from the first in a single number.
 
     Attributes:
         title: Name of the number, e.g. ``eta``.
         key: ``growth``, ``box_nms``, ``pose``, or ``nms.NAME`` for a parameter of parametric NMS.
-        values: Values to try.
-        pattern: For ``pose``: the name of the run, with ``{}`` in place of the value.
+        values: The values to measure.
+        pattern: For ``pose``, the name of the run, with ``{}`` in place of the value.
     """
 
     title: str
@@ -90,18 +93,25 @@ class Vary:
     pattern: str = "{}"
 
     def __post_init__(self) -> None:
-        known = ("growth", "box_nms", "pose", *(f"nms.{name}" for name in asdict(PoseNmsParameters())))
+        known = (
+            "growth",
+            "box_nms",
+            "pose",
+            *(f"nms.{name}" for name in asdict(PoseNmsParameters())),
+        )
         if self.key not in known:
             raise ValueError(f"key {self.key!r}; known: {', '.join(known)}")
 
     def row(self, value: float, first: Row) -> Row:
-        """The row with one value."""
+        """The row for one value."""
         title = f"{self.title} {value:g}"
         if self.key == "pose":
             return Row(title, pose=self.pattern.format(f"{value:g}"))
         if self.key.startswith("nms."):
             changed = {self.key.removeprefix("nms."): value}
-            return Row(title, nms="parametric", nms_parameters=(first.nms_parameters or {}) | changed)
+            return Row(
+                title, nms="parametric", nms_parameters=(first.nms_parameters or {}) | changed
+            )
         return Row(title, growth=value) if self.key == "growth" else Row(title, box_nms=value)
 
 
@@ -110,23 +120,24 @@ class AblationConfig:
     """An ablation.
 
     Attributes:
-        out: Folder for the table, the plot, and all that is kept for the next call.
-        data: What rows are measured on.
-        detector: ONNX detector, installed model, or JSON file of recorded boxes (COCO results).
-        rows: The table; the first row is what all others are compared with.
-        another: What ``boxes = "another"`` means.
-        score: Boxes below it are dropped.
-        box_nms: IoU of the box NMS, see `Row`. Loose, so that pose NMS has redundant proposals to act on.
-        limit: Most proposals of a photo.
+        out: Folder for the table, the plots and the cache.
+        data: The photos on which rows are measured.
+        detector: ONNX detector, installed model, or JSON file of precomputed boxes (COCO results).
+        rows: The table; all rows are compared with the first.
+        another: The detector of rows with ``boxes = "another"``.
+        score: Smallest score of a box.
+        box_nms: IoU threshold of box NMS, see `Row`. It is high, so that pose NMS has redundant
+            proposals to remove.
+        limit: Largest number of proposals per photo.
         runs: Folder of the training runs.
-        train: Runs; only those that rows need are trained.
-        vary: Further rows.
+        train: Training runs; only those that rows need are trained.
+        vary: Further rows, each with one number varied.
         published: What the published figures were measured on.
-        samples: Draws of the bootstrap.
-        cost: Photos on which the time of each module is measured; 0 = none.
-        device: ``auto``, ``cpu`` or ``cuda``, for running models; runs have their own.
+        samples: Number of bootstrap samples.
+        cost: Photos on which the time per module is measured; 0 disables it.
+        device: ``auto``, ``cpu`` or ``cuda`` for inference; training runs have their own setting.
         threads: Cores to use; 0 = all.
-        batch: Most crops in one call of a model: two suit a CPU, 16 and more a GPU.
+        batch: Largest number of crops per model call; about 2 for a CPU, at least 16 for a GPU.
     """
 
     out: Path
@@ -157,22 +168,22 @@ class AblationConfig:
             if run.start is not None and run.start not in made:
                 raise ValueError(f"train {run.name!r}: start = {run.start!r} names no earlier run")
             if run.name in made:
-                raise ValueError(f"two runs are called {run.name!r}")
+                raise ValueError(f"two runs are named {run.name!r}")
             made.add(run.name)
         titles: set[str] = set()
         for row in settings(self):
             if row.title in titles:
-                raise ValueError(f"two rows are called {row.title!r}")
+                raise ValueError(f"two rows are named {row.title!r}")
             titles.add(row.title)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A row with everything said: see `Row`.
+    """A `Row` with all inherited values resolved.
 
     Attributes:
         varied: Title of the `Vary` it comes from; empty for a row of the table.
-        value: Its value there.
+        value: Its value in that `Vary`.
     """
 
     title: str
@@ -190,18 +201,20 @@ class Setting:
     def __post_init__(self) -> None:
         if self.nms not in SUPPRESSORS and not self.nms.endswith(".toml"):
             known = ", ".join(SUPPRESSORS)
-            raise ValueError(f"row {self.title!r}: unknown nms {self.nms!r}; known: {known}, or a .toml file")
+            raise ValueError(
+                f"row {self.title!r}: unknown nms {self.nms!r}; known: {known}, or a .toml file"
+            )
         if self.growth is not None and self.growth <= 0:
             raise ValueError(f"row {self.title!r}: growth = {self.growth} must be above 0")
         from_mapping(PoseNmsParameters, self.nms_parameters, f"row {self.title!r}: nms_parameters")
 
 
 def settings(config: AblationConfig) -> list[Setting]:
-    """All rows, the varied ones last.
+    """All rows; the varied ones are last.
 
     Raises:
-        ValueError: If a row makes no sense.
-        DataError: If there is no such parameter of pose NMS.
+        ValueError: If a row is invalid.
+        DataError: If a parameter of pose NMS is unknown.
     """
     first = replace(config.rows[0], box_nms=config.rows[0].box_nms or config.box_nms)
     made = [_setting(row, first) for row in config.rows]
@@ -213,7 +226,15 @@ def settings(config: AblationConfig) -> list[Setting]:
 
 
 def _setting(row: Row, first: Row) -> Setting:
-    said = {key: getattr(first, key) if getattr(row, key) is None else getattr(row, key) for key in INHERITED}
-    if row.nms is not None and row.nms_parameters is None:  # another NMS does not take the first row's parameters
+    said = {
+        key: getattr(first, key) if getattr(row, key) is None else getattr(row, key)
+        for key in INHERITED
+    }
+    # A row with its own NMS does not inherit the parameters of the first row.
+    if row.nms is not None and row.nms_parameters is None:
         said["nms_parameters"] = None
-    return Setting(title=row.title, paper=row.paper, **{key: value for key, value in said.items() if value is not None})
+    return Setting(
+        title=row.title,
+        paper=row.paper,
+        **{key: value for key, value in said.items() if value is not None},
+    )

@@ -1,4 +1,4 @@
-"""The table of an ablation, beside what was published, and its plot."""
+"""The table of an ablation with published figures, and its plots."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from rmpe.ablation.plan import AblationConfig, Setting
-from rmpe.evaluation.bootstrap import Comparison
-from rmpe.evaluation.plots import curves, differences
+from rmpe.evaluation.figures.bootstrap import Comparison
+from rmpe.evaluation.figures.plots import curves, differences
 from rmpe.write.atomic import atomic
 
-COLUMNS = ["row", "AP", "difference", "95 % interval", "published", "published difference", "same sign"]
+COLUMNS = [
+    "row",
+    "AP",
+    "difference",
+    "95 % interval",
+    "published",
+    "published difference",
+    "same sign",
+]
 
 
 @dataclass(frozen=True)
@@ -18,14 +26,14 @@ class Line:
     """A row with its figures, all in percent.
 
     Attributes:
-        title: Of the row.
-        figure: What it scores.
-        difference: To the first row; negative = worse than it.
+        title: Title of the row.
+        figure: The measured figure.
+        difference: Difference to the first row; negative is worse.
         low: Lower end of the paired 95 % interval of the difference.
-        high: Upper end.
+        high: Upper end of the interval.
         paper: The published figure.
         paper_difference: The published difference to the first row.
-        varied: Name of the number that is varied, if any.
+        varied: Name of the varied number, if any.
         value: Its value.
     """
 
@@ -41,8 +49,12 @@ class Line:
 
     @classmethod
     def of(cls, setting: Setting, compared: Comparison, scale: float, first: Setting) -> "Line":
-        """A line from a comparison with the first row, whose figures are multiplied by ``scale``."""
-        published = None if setting.paper is None or first.paper is None else round(setting.paper - first.paper, 6)
+        """A line from a comparison with the first row; ``scale`` converts figures to percent."""
+        published = (
+            None
+            if setting.paper is None or first.paper is None
+            else round(setting.paper - first.paper, 6)
+        )
         return cls(
             title=setting.title,
             figure=scale * compared.first,
@@ -57,14 +69,14 @@ class Line:
 
     @property
     def same_sign(self) -> str:
-        """Whether the difference has the published sign; said to be unsure where the interval holds 0."""
+        """Whether the difference has the published sign; "unsure" if the interval contains 0."""
         if not self.paper_difference:
             return ""
         agrees = "yes" if self.difference * self.paper_difference > 0 else "no"
         return agrees if self.low > 0 or self.high < 0 else f"{agrees}, unsure"
 
     def cells(self) -> list[str | float | None]:
-        """The line under `COLUMNS`."""
+        """The cells of the line, one per entry of `COLUMNS`."""
         interval = f"{self.low:+.1f} .. {self.high:+.1f}" if self.low < self.high else ""
         return [
             self.title,
@@ -78,26 +90,33 @@ class Line:
 
 
 def order(lines: list[Line]) -> dict[str, list[str]]:
-    """Rows with a published difference from the largest loss to the least: ``published`` and ``measured``."""
+    """Titles of the rows with a published difference, from the largest loss to the smallest.
+
+    Returns:
+        The order by ``published`` and by ``measured`` difference.
+    """
     both = [line for line in lines if line.paper_difference]
     return {
-        "published": [line.title for line in sorted(both, key=lambda line: line.paper_difference or 0)],
+        "published": [
+            line.title for line in sorted(both, key=lambda line: line.paper_difference or 0)
+        ],
         "measured": [line.title for line in sorted(both, key=lambda line: line.difference)],
     }
 
 
 def notes(config: AblationConfig, lines: list[Line], units: int) -> str:
-    """What a reader of the table must know."""
+    """The notes below the table."""
     ranks = order(lines)
     text = (
-        f"{units} images of {config.data.annotations.as_posix()} ({config.data.protocol}), boxes of "
-        f"{Path(config.detector).name} scored {config.score:g} or more, box NMS {config.box_nms:g}. "
-        "Intervals are paired by image. The difference is the row less the first row."
+        f"{units} images of {config.data.annotations.as_posix()} ({config.data.protocol}), boxes of"
+        f" {Path(config.detector).name} with a score of at least {config.score:g},"
+        f" box NMS {config.box_nms:g}. Intervals are paired by image."
+        " The difference is the row minus the first row."
     )
     if len(ranks["published"]) > 1:
         text += (
-            f" Published: {config.published}. Most lost first, published: {' > '.join(ranks['published'])}; "
-            f"measured: {' > '.join(ranks['measured'])}."
+            f" Published: {config.published}. From the largest loss to the smallest, published:"
+            f" {' > '.join(ranks['published'])}; measured: {' > '.join(ranks['measured'])}."
         )
     return text
 
@@ -105,7 +124,11 @@ def notes(config: AblationConfig, lines: list[Line], units: int) -> str:
 def write_report(
     config: AblationConfig, lines: list[Line], figure: str, units: int, costs: dict[str, float]
 ) -> list[Path]:
-    """Write ``ablation.json``, ``ablation.md`` and the plots into the output folder; returns the files."""
+    """Write ``ablation.json``, ``ablation.md`` and the plots.
+
+    Returns:
+        The files written.
+    """
     content: dict[str, Any] = {
         "figure": figure,
         "notes": notes(config, lines, units),
@@ -123,22 +146,31 @@ def write_report(
     table = [line for line in lines[1:] if not line.varied]
     if table:
         intervals = {line.title: (line.difference, line.low, line.high) for line in table}
-        published = {line.title: line.paper_difference for line in table if line.paper_difference is not None}
-        title = f"What each part brings: {figure} less that of {lines[0].title!r}"
-        written.append(differences(intervals, published, config.published, title, config.out / "ablation.png"))
+        published = {
+            line.title: line.paper_difference for line in table if line.paper_difference is not None
+        }
+        title = f"Contribution of each part: {figure} minus that of {lines[0].title!r}"
+        written.append(
+            differences(intervals, published, config.published, title, config.out / "ablation.png")
+        )
     if varied := dict.fromkeys(line.varied for line in lines if line.varied):
         series = {name: [line for line in lines if line.varied == name] for name in varied}
         points = {
-            name: [(line.value, line.difference, line.low, line.high) for line in some] for name, some in series.items()
+            name: [(line.value, line.difference, line.low, line.high) for line in some]
+            for name, some in series.items()
         }
-        written.append(curves(points, f"{figure} less that of the first row", config.out / "sensitivity.png"))
+        written.append(
+            curves(points, f"{figure} minus that of the first row", config.out / "sensitivity.png")
+        )
     return written
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """The table for people to read."""
+    """The table in Markdown."""
     rows = [content["columns"], ["---"] * len(content["columns"]), *content["rows"]]
-    lines = ["| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in rows
+    ]
     lines += ["", content["notes"]]
     if content["milliseconds"]:
         lines += ["", "| module | ms |", "| --- | --- |"]

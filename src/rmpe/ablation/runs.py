@@ -1,4 +1,7 @@
-"""The nets of an ablation: trained, resumed, or taken as they are, and exported. PyTorch is loaded only for that."""
+"""The nets of an ablation: found, trained or resumed, and exported.
+
+PyTorch is imported only for training and export.
+"""
 
 import json
 from collections.abc import Callable
@@ -14,21 +17,22 @@ from rmpe.runtime import sha256_of
 
 Log = Callable[[str], None]
 
-CHECKPOINT, METADATA_KEY = "model.safetensors", "rmpe"
+CHECKPOINT = "model.safetensors"
+METADATA_KEY = "rmpe"
 OWN_STN = ("composed", "crop")
 JOINED = "sstn_sppe"
-# Where a run lies does not change what it learns.
+# Keys of a training configuration that do not affect the result.
 PLACES = ("run", "start", "device", "threads", "log_every", "save_every", "tensorboard", "validate")
 
 
 @dataclass(frozen=True)
 class Nets:
-    """What estimates the poses of a row.
+    """The nets of a row.
 
     Attributes:
-        pose: ONNX file.
+        pose: ONNX file of the pose estimator.
         stn: ONNX file of the spatial transformer before it, if any.
-        identity: Says which weights these are, and how they are put together.
+        identity: Identifies the weights and the way they are combined.
     """
 
     pose: Path
@@ -37,45 +41,56 @@ class Nets:
 
 
 class Runs:
-    """Finds, trains and exports what rows name.
+    """Finds, trains and exports the nets that rows name.
 
     Args:
         config: The ablation.
-        log: Takes one line of progress.
+        log: Receives lines of progress.
     """
 
     def __init__(self, config: AblationConfig, log: Log) -> None:
-        self.config, self.log = config, log
+        self.config = config
+        self.log = log
         self.by_name = {run.name: run for run in config.train}
 
     def nets(self, setting: Setting) -> Nets:
-        """The nets of a row; trains them if need be.
+        """The nets of a row; they are trained if necessary.
 
         Raises:
-            RmpeError: If they cannot be found or made.
+            RmpeError: If they cannot be found or trained.
         """
         source = self._file(setting.pose, "pose")
         joined = source.suffix == ".safetensors" and header(source)["model"]["name"] == JOINED
         own = setting.stn in OWN_STN
         if joined and setting.stn == "crop":
-            return Nets(self._onnx(source, "crop") / "sstn_sppe.onnx", None, (sha256_of(source), "crop"))
-        pose = self._onnx(source, "composed") / "sppe.onnx" if source.suffix == ".safetensors" else source
+            return Nets(
+                self._onnx(source, "crop") / "sstn_sppe.onnx", None, (sha256_of(source), "crop")
+            )
+        pose = (
+            self._onnx(source, "composed") / "sppe.onnx"
+            if source.suffix == ".safetensors"
+            else source
+        )
         if own and joined:
             return Nets(pose, pose.with_name("stn.onnx"), (sha256_of(source), "composed"))
         if own or setting.stn == "none":
             return Nets(pose, None, (sha256_of(source), "none"))
         before = self._file(setting.stn, "stn")
         digest = sha256_of(before)
-        stn = self._onnx(before, "composed") / "stn.onnx" if before.suffix == ".safetensors" else before
+        stn = (
+            self._onnx(before, "composed") / "stn.onnx"
+            if before.suffix == ".safetensors"
+            else before
+        )
         return Nets(pose, stn, (sha256_of(source), digest))
 
     def unfinished(self, setting: Setting) -> str:
-        """The name of a run that a row needs and that has not come to its end; empty if there is none."""
+        """The name of an unfinished run that a row needs, or an empty string."""
         runs = [self.by_name[name] for name, _ in _named(setting) if name in self.by_name]
         return next((run.name for run in runs if not finished(self._checkpoint(run))), "")
 
     def check(self, setting: Setting) -> None:
-        """That all files a row names are there or can be made.
+        """Check that all files of a row exist or can be created.
 
         Raises:
             RmpeError: If not.
@@ -88,7 +103,7 @@ class Runs:
 
     def _check_run(self, run: Train) -> None:
         if not finished(self._checkpoint(run)) and not run.config.is_file():
-            raise DataError(f"{run.config}: the configuration of run {run.name!r} is not there")
+            raise DataError(f"{run.config}: the configuration of run {run.name!r} does not exist")
         if not finished(self._checkpoint(run)) and run.start is not None:
             self._check_run(self.by_name[run.start])
 
@@ -96,8 +111,12 @@ class Runs:
         return self.config.runs / run.name / CHECKPOINT
 
     def _file(self, name: str, kind: str) -> Path:
-        """The checkpoint or ONNX file that is meant."""
-        return self._trained(self.by_name[name]) if name in self.by_name else self._existing(name, kind)
+        """The checkpoint or ONNX file with the given name."""
+        return (
+            self._trained(self.by_name[name])
+            if name in self.by_name
+            else self._existing(name, kind)
+        )
 
     def _existing(self, name: str, kind: str) -> Path:
         if name.endswith(".safetensors"):
@@ -119,20 +138,24 @@ class Runs:
 
         trainer = Trainer(self._settings(run), self.log)
         resume = path.with_name("state.pt").is_file()
-        self.log(f"run {run.name}: {'going on' if resume else 'training'}")
+        self.log(f"run {run.name}: {'resuming' if resume else 'training'}")
         if resume:
             trainer.resume()
         return trainer.fit()
 
     def _settings(self, run: Train) -> Any:
-        from rmpe.training.fit import TrainConfig
+        from rmpe.training.pose.fit import TrainConfig
 
-        start = [] if run.start is None else [f"start={self._checkpoint(self.by_name[run.start]).as_posix()}"]
+        start = (
+            []
+            if run.start is None
+            else [f"start={self._checkpoint(self.by_name[run.start]).as_posix()}"]
+        )
         folder = f"run={(self.config.runs / run.name).as_posix()}"
         return load_config(TrainConfig, run.config, [folder, *start, *run.set])
 
     def _onnx(self, checkpoint: Path, way: str) -> Path:
-        """The folder with a checkpoint's ONNX files, by its contents; exported once."""
+        """The folder of a checkpoint's ONNX files, which are exported once per content."""
         out = self.config.out / "models" / f"{sha256_of(checkpoint)[:16]}-{way}"
         if not (out / "done").is_file():
             from rmpe.export import export_checkpoint
@@ -144,27 +167,32 @@ class Runs:
         return out
 
     def _compare(self, checkpoint: Path) -> None:
-        """Say where a run was trained in another way than the ablation says."""
+        """Warn if a run was trained with another configuration than the ablation's."""
         run = self.by_name.get(checkpoint.parent.name)
         if run is None or self._checkpoint(run) != checkpoint or not run.config.is_file():
             return
-        was, now = header(checkpoint)["training"], to_mapping(self._settings(run))
-        # A configuration may have got new keys since, and JSON knows no tuples.
+        was = header(checkpoint)["training"]
+        now = to_mapping(self._settings(run))
+        # Keys may have been added since, and JSON has no tuples.
         changed = [
-            key for key in was if key not in PLACES and key in now and was[key] != json.loads(json.dumps(now[key]))
+            key
+            for key in was
+            if key not in PLACES and key in now and was[key] != json.loads(json.dumps(now[key]))
         ]
         if changed:
-            self.log(f"warning: {checkpoint}: taken as it is, but trained with other {', '.join(changed)}")
+            self.log(
+                f"warning: {checkpoint}: used as it is, but trained with other {', '.join(changed)}"
+            )
 
 
 def _named(setting: Setting) -> list[tuple[str, str]]:
-    """The models a row names, with their kinds."""
+    """The models that a row names, with their kinds."""
     before = [] if setting.stn in (*OWN_STN, "none") else [(setting.stn, "stn")]
     return [(setting.pose, "pose"), *before]
 
 
 def finished(checkpoint: Path) -> bool:
-    """Whether a run has come to its own end."""
+    """Whether a run has finished all its steps."""
     if not checkpoint.is_file():
         return False
     saved = header(checkpoint)
@@ -172,10 +200,10 @@ def finished(checkpoint: Path) -> bool:
 
 
 def header(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says about its net, without loading it.
+    """The metadata of a checkpoint, read without its weights.
 
     Raises:
-        ModelError: If it cannot be read or is not one of ours.
+        ModelError: If it cannot be read or is not an rmpe checkpoint.
     """
     try:
         with checkpoint.open("rb") as file:
@@ -187,5 +215,5 @@ def header(checkpoint: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"{checkpoint}: cannot read the checkpoint: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{checkpoint}: no checkpoint of rmpe: {error!r}") from error
+        raise ModelError(f"{checkpoint}: not an rmpe checkpoint: {error!r}") from error
     return saved

@@ -13,7 +13,7 @@ from rmpe import __version__
 from rmpe.boxes import Boxes
 from rmpe.errors import RmpeError
 from rmpe.models import default_model, installed_models
-from rmpe.pipeline import load
+from rmpe.options import load
 
 PACKAGES = (
     "numpy",
@@ -41,7 +41,9 @@ def doctor(detector: str | None, pose: str | None) -> None:
     click.echo(f"cores {os.cpu_count()}, OpenCV threads {cv2.getNumThreads()}")
     click.echo(f"engine providers: {', '.join(onnxruntime.get_available_providers())}")
     if _version("onnxruntime") != "-" and _version("onnxruntime-gpu") != "-":
-        click.echo("warning: onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, install one")
+        click.echo(
+            "warning: onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, install one"
+        )
     click.echo(f"models: {', '.join(installed_models()) or 'none installed'}")
     if not ((detector or default_model("detector")) and (pose or default_model("pose"))):
         click.echo("self-test: skipped, no models (name some with --detector and --pose)")
@@ -55,7 +57,9 @@ def doctor(detector: str | None, pose: str | None) -> None:
     except RmpeError as error:
         click.echo(f"self-test: failed: {error}")
         sys.exit(1)
-    click.echo(f"self-test: ok, {len(people)} pose in {(time.perf_counter() - started) * 1000:.0f} ms")
+    click.echo(
+        f"self-test: ok, {len(people)} pose in {(time.perf_counter() - started) * 1000:.0f} ms"
+    )
 
 
 def _version(package: str) -> str:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from rmpe.cli.commands import HelpfulGroup, SectionCommand
+from rmpe.cli.evaluate_images import predict_results
+from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.errors import UsageError
-from rmpe.evaluation.bootstrap import compare
-from rmpe.evaluation.protocols import PROTOCOLS, Measured
+from rmpe.evaluation.benchmarks import PROTOCOLS, Measured
+from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.options import PipelineOptions
 
 # Most columns of numbers that fit on a terminal of 80 characters.
 WIDEST = 4
@@ -28,59 +32,114 @@ DESCRIPTIONS = {
 }
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def evaluate() -> None:
     """Measure poses by a benchmark's rules.
 
-    Give --results (a file) or --images (a folder, and models to run on it). The frames layout and .npz files hold
-    annotations and predictions together: then give neither.
+    Give --results (a file) or --images (a folder, and models to run on it). The frames layout and
+    .npz files hold annotations and predictions together: then give neither.
     """
 
 
-def _command(protocol: str) -> click.Command:
-    @click.option("--annotations", type=EXISTING, required=True, help="The truth: the benchmark's own JSON.")
-    @click.option("--results", type=EXISTING, help="What to measure: the benchmark's results layout.")
-    @click.option(
-        "--images", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Run models on these."
-    )
-    @click.option("--detector", help="With --images: person detector, ONNX file or installed model.")
-    @click.option("--pose", help="With --images: pose model, ONNX file or installed model.")
-    @click.option("--stn", help="With --images: spatial transformer before the pose model.")
-    @click.option("--card", type=EXISTING, help="With --images: model card of the pose model.")
-    @click.option("--nms", default="parametric", show_default=True, help="With --images: pose NMS.")
-    @click.option("--save-results", type=click.Path(path_type=Path), help="With --images: keep the results file here.")
-    @click.option("--against", type=EXISTING, help="Another results file to compare with, paired by image.")
-    @click.option("--samples", type=click.IntRange(10), default=1000, show_default=True, help="Bootstrap samples.")
-    @click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
-    @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Draw plots into this folder.")
-    def command(**options: Any) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            _run(protocol, Path(folder), options)
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What ``rmpe evaluate PROTOCOL`` measures, and how it says so.
 
-    return click.command(protocol, help=DESCRIPTIONS[protocol])(command)
+    Attributes:
+        annotations: The truth: the benchmark's own file.
+        results: Results file to measure, or ``None``.
+        images: Folder of images to run the models on, or ``None``.
+        save_results: With ``images``: where to keep the results file.
+        against: Another results file to compare with, paired by image.
+        samples: Bootstrap samples.
+        as_json: All figures as one JSON object.
+        plots: Folder to draw plots into.
+    """
+
+    annotations: Path
+    results: Path | None
+    images: Path | None
+    save_results: Path | None
+    against: Path | None
+    samples: int
+    as_json: bool
+    plots: Path | None
+
+    def __post_init__(self) -> None:
+        if self.images and self.results:
+            raise UsageError("--images and --results exclude each other")
+
+
+def _command(protocol: str) -> click.Command:
+    @click.option(
+        "--annotations",
+        type=EXISTING,
+        required=True,
+        help="The truth: the benchmark's own JSON.",
+    )
+    @click.option(
+        "--results", type=EXISTING, help="What to measure: the benchmark's results layout."
+    )
+    @click.option(
+        "--images",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder of images to run the models on.",
+    )
+    @click.option(
+        "--save-results",
+        type=click.Path(path_type=Path),
+        help="With --images: keep the results file here.",
+    )
+    @click.option(
+        "--against",
+        type=EXISTING,
+        help="Another results file to compare with, paired by image.",
+    )
+    @click.option(
+        "--samples",
+        type=click.IntRange(10),
+        default=1000,
+        show_default=True,
+        help="Bootstrap samples.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object.")
+    @click.option(
+        "--plots",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Draw plots into this folder.",
+    )
+    # Weaker poses cost time and cannot raise AP by much.
+    @pipeline_flags(min_score=0.02)
+    def command(pipeline: PipelineOptions, **flags: Any) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            _run(protocol, Path(folder), EvaluateOptions(**flags), pipeline)
+
+    return click.command(protocol, cls=SectionCommand, help=DESCRIPTIONS[protocol])(command)
 
 
 for _name in DESCRIPTIONS:
     evaluate.add_command(_command(_name))
 
 
-def _run(protocol: str, scratch: Path, options: dict[str, Any]) -> None:
-    results = _results(protocol, scratch, options)
+def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: PipelineOptions) -> None:
+    results = _results(protocol, scratch, options, pipeline)
     measure: Callable[[Path, Path | None], Measured] = PROTOCOLS[protocol]
-    measured = measure(options["annotations"], results)
+    measured = measure(options.annotations, results)
     report = measured.figures | {"warnings": measured.warnings}
-    if options["against"]:
-        other = measure(options["annotations"], options["against"])
+    if options.against:
+        other = measure(options.annotations, options.against)
         if other.units != measured.units:
-            raise UsageError(f"{options['against']}: measures {other.units} images, the results {measured.units}")
-        compared = compare(measured.headline, other.headline, measured.units, options["samples"])
+            raise UsageError(
+                f"{options.against}: measures {other.units} images, the results {measured.units}"
+            )
+        compared = compare(measured.headline, other.headline, measured.units, options.samples)
         report["warnings"] = measured.warnings + other.warnings
         report["against"] = {"figure": measured.headline_name, **asdict(compared)}
-    if options["plots"]:
-        report["plots"] = [str(path) for path in measured.plots(options["plots"])]
+    if options.plots:
+        report["plots"] = [str(path) for path in measured.plots(options.plots)]
     for warning in report["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    if options["as_json"]:
+    if options.as_json:
         click.echo(json.dumps(report))
     else:
         drawn = report.pop("plots", [])
@@ -90,15 +149,13 @@ def _run(protocol: str, scratch: Path, options: dict[str, Any]) -> None:
             click.echo(f"plot: {path}")
 
 
-def _results(protocol: str, scratch: Path, options: dict[str, Any]) -> Path | None:
-    if options["images"] and options["results"]:
-        raise UsageError("--images and --results exclude each other")
-    if not options["images"]:
-        given: Path | None = options["results"]
-        return given
-    from rmpe.cli.evaluate_images import predict_results  # the whole pipeline: only when models are run
-
-    return predict_results(protocol, options, options["save_results"] or scratch / "results.json")
+def _results(
+    protocol: str, scratch: Path, options: EvaluateOptions, pipeline: PipelineOptions
+) -> Path | None:
+    if options.images is None:
+        return options.results
+    out = options.save_results or scratch / "results.json"
+    return predict_results(protocol, options.annotations, options.images, pipeline, out)
 
 
 def _print(console: Console, name: str, report: dict[str, Any]) -> None:
@@ -110,15 +167,23 @@ def _print(console: Console, name: str, report: dict[str, Any]) -> None:
     for key, value in report.items():
         if isinstance(value, list) and value and not isinstance(value[0], list | dict):
             columns.setdefault(len(value), {})[key] = value
-        elif isinstance(value, dict) and not any(isinstance(cell, list | dict) for cell in value.values()):
+        elif isinstance(value, dict) and not any(
+            isinstance(cell, list | dict) for cell in value.values()
+        ):
             columns.setdefault(tuple(value), {name: list(value)})[key] = list(value.values())
     for side_by_side in columns.values():
         names = [key for key, cells in side_by_side.items() if isinstance(cells[0], str)]
         values = [key for key in side_by_side if key not in names]
         for start in range(0, len(values), WIDEST):
-            console.print(_table({key: side_by_side[key] for key in [*names, *values[start : start + WIDEST]]}))
+            console.print(
+                _table(
+                    {key: side_by_side[key] for key in [*names, *values[start : start + WIDEST]]}
+                )
+            )
     for key, value in report.items():
-        if isinstance(value, dict) and any(isinstance(cell, list | dict) for cell in value.values()):
+        if isinstance(value, dict) and any(
+            isinstance(cell, list | dict) for cell in value.values()
+        ):
             _print(console, key, value)
 
 

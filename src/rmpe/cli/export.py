@@ -4,6 +4,10 @@ from pathlib import Path
 
 import click
 
+from rmpe.cards import find_card
+from rmpe.quantise import quantise
+from rmpe.runtime import Session
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -18,18 +22,29 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     show_default=True,
     help="SSTN nets: stn.onnx and sppe.onnx, sampled once from the image, or all in one graph as in the paper.",
 )
-@click.option("--extra", is_flag=True, help="With --way crop: heatmaps and theta as further outputs.")
-@click.option("--card", type=FILE, help="TOML with name, license, source, notes for the model card.")
-@click.option("--int8", type=FILE, help="Also quantise to int8; calibrate on these COCO annotations.")
-@click.option("--images", type=FOLDER, help="Folder of the images of --int8; by default images/ beside them.")
+@click.option(
+    "--extra", is_flag=True, help="With --way crop: heatmaps and theta as further outputs."
+)
+@click.option(
+    "--card", type=FILE, help="TOML with name, license, source, notes for the model card."
+)
+@click.option(
+    "--int8", type=FILE, help="Also quantise to int8; calibrate on these COCO annotations."
+)
+@click.option(
+    "--images", type=FOLDER, help="Folder of the images of --int8; by default images/ beside them."
+)
 def export(
-    checkpoint: Path, out: Path, way: str, extra: bool, card: Path | None, int8: Path | None, images: Path | None
+    checkpoint: Path,
+    out: Path,
+    way: str,
+    extra: bool,
+    card: Path | None,
+    int8: Path | None,
+    images: Path | None,
 ) -> None:
     """Export CHECKPOINT (.safetensors) for `rmpe predict --pose sppe.onnx --stn stn.onnx` and other engines."""
-    from rmpe.cards import find_card
     from rmpe.export import calibration_batches, export_checkpoint, photo_batches, read_about
-    from rmpe.quantise import quantise
-    from rmpe.runtime import Session
 
     about = read_about(card) if card else None
     files = export_checkpoint(checkpoint, out, way, extra=extra, about=about)  # type: ignore[arg-type] # click knows the choices

@@ -1,8 +1,8 @@
-"""``rmpe learn``: parameters that are learnt from data, without a network."""
+"""``rmpe learn``: parameters that are learned from data, without a network."""
 
 import click
 
-from rmpe.cli import LazyGroup
+from rmpe.cli.commands import LazyGroup
 
 COMMANDS = {
     "pgpg": "rmpe.cli.learn_pgpg:learn_pgpg",

@@ -5,6 +5,13 @@ from pathlib import Path
 
 import click
 
+from rmpe.evaluation.files.submissions import read_people
+from rmpe.learn.flat_matching import Truths
+from rmpe.learn.nms import learn_nms as fit
+from rmpe.learn.nms import read_candidates
+from rmpe.learn.nms_plot import plot_surfaces
+from rmpe.skeletons import load_skeleton
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
 
@@ -12,27 +19,34 @@ OUT = click.Path(dir_okay=False, path_type=Path)
 @click.command("nms")
 @click.option("--annotations", type=FILE, required=True, help="COCO keypoint annotations.")
 @click.option(
-    "--candidates", type=FILE, required=True, help="COCO results with bbox, poses before NMS (rmpe predict --nms none)."
+    "--candidates",
+    type=FILE,
+    required=True,
+    help="COCO results with bbox, poses before NMS (rmpe predict --nms none).",
 )
 @click.option("--out", type=OUT, required=True, help="TOML file to write, for rmpe predict --nms.")
 @click.option("--plot", type=OUT, help="Picture of the mAP over the parameters.")
-@click.option("--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints.")
-@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Of the cross-validation.")
+@click.option(
+    "--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints."
+)
+@click.option(
+    "--folds", type=click.IntRange(2), default=5, show_default=True, help="Of the cross-validation."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draw of the folds.")
 def learn_nms(
-    annotations: Path, candidates: Path, out: Path, plot: Path | None, skeleton: str, folds: int, seed: int
+    annotations: Path,
+    candidates: Path,
+    out: Path,
+    plot: Path | None,
+    skeleton: str,
+    folds: int,
+    seed: int,
 ) -> None:
     """Learn sigma1, sigma2, lambda and eta of parametric pose NMS (paper section 3.2).
 
-    The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure for photos held out
-    says what the gain is worth on others.
+    The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure
+    for photos held out says what the gain is worth on others.
     """
-    from rmpe.evaluation.flat_matching import Truths
-    from rmpe.evaluation.learn_nms import learn_nms as fit
-    from rmpe.evaluation.learn_nms import read_candidates
-    from rmpe.evaluation.submissions import read_people
-    from rmpe.skeletons import load_skeleton
-
     joints = load_skeleton(skeleton)
     people = read_people(annotations)
     truths = Truths.from_coco(people.annotations, people.image_ids, joints)
@@ -54,8 +68,6 @@ def learn_nms(
     out.write_text("\n".join(lines) + "\n", "utf-8")
     click.echo(f"wrote {out}")
     if plot:
-        from rmpe.evaluation.learn_nms_plot import plot_surfaces
-
         plot_surfaces(learned, plot)
         click.echo(f"wrote {plot}")
 

@@ -5,35 +5,65 @@ from pathlib import Path
 
 import click
 
+from rmpe.datasets.unlabelled import find_unlabelled
+from rmpe.detect import load_detector
 from rmpe.errors import DataError
+from rmpe.media.images import SUFFIXES
+from rmpe.models import resolve_model
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("people")
 @click.argument("photos", type=FOLDER)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="COCO JSON to write.")
-@click.option("--detector", metavar="M", help="Model that finds people: name or ONNX file; that of rmpe predict.")
 @click.option(
-    "--without", multiple=True, type=click.Path(exists=True, path_type=Path), help="Photo or folder of photos to report "
-    "on: near copies of these are left out. Several times if need be."
-)  # fmt: skip
-@click.option("--sure", type=click.FloatRange(0, 1), default=0.35, show_default=True, help="Smallest score of a box.")
-@click.option("--smallest", type=click.FloatRange(0), default=48, show_default=True, help="Longer side, pixels.")
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="COCO JSON to write.",
+)
+@click.option(
+    "--detector",
+    metavar="M",
+    help="Model that finds people: name or ONNX file; that of rmpe predict.",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Photo or folder of photos: near copies of these are left out. May be repeated.",
+)
+@click.option(
+    "--sure",
+    type=click.FloatRange(0, 1),
+    default=0.35,
+    show_default=True,
+    help="Smallest score of a box.",
+)
+@click.option(
+    "--smallest",
+    type=click.FloatRange(0),
+    default=48,
+    show_default=True,
+    help="Longer side, pixels.",
+)
 def learn_people(
-    photos: Path, out: Path, detector: str | None, without: tuple[Path, ...], sure: float, smallest: float
+    photos: Path,
+    out: Path,
+    detector: str | None,
+    without: tuple[Path, ...],
+    sure: float,
+    smallest: float,
 ) -> None:
-    """Find the people in a folder of photos, to train on with a teacher (data.teacher, data.smallest_unlabelled).
+    """Find the people in a folder of photos, to train on with a teacher.
 
-    Photos may lie in folders of PHOTOS. Near copies of one another are taken once.
+    The training configuration needs data.teacher and data.smallest_unlabelled. Photos may lie in
+    folders of PHOTOS. Near copies of one another are taken once.
     """
-    from rmpe.datasets.unlabelled import find_unlabelled
-    from rmpe.detect import load_detector
-    from rmpe.media.images import SUFFIXES
-    from rmpe.models import resolve_model
-
     def below(folder: Path) -> list[Path]:
-        return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        return sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+        )
 
     known = [path for one in without for path in (below(one) if one.is_dir() else [one])]
     names = [path.relative_to(photos).as_posix() for path in below(photos)]

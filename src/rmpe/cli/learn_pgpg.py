@@ -5,6 +5,9 @@ from pathlib import Path
 import click
 
 from rmpe.errors import UsageError
+from rmpe.learn.detector_errors import match_coco
+from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
+from rmpe.skeletons import load_skeleton
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OTHER_IOUS = (0.4, 0.5, 0.6, 0.7)
@@ -13,13 +16,38 @@ EDGES = ("left", "top", "right", "bottom")
 
 @click.command("pgpg")
 @click.option("--detections", type=FILE, required=True, help="COCO box results of the detector.")
-@click.option("--annotations", type=FILE, required=True, help="COCO keypoint annotations of the same images.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="TOML file to write.")
-@click.option("--iou", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Smallest IoU of a match.")
-@click.option("--atoms", type=click.IntRange(1), help="Number of atomic poses, in place of the search; with --parts.")
-@click.option("--parts", type=click.IntRange(1), help="Number of Gaussian parts, which all atoms share; with --atoms.")
-@click.option("--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints.")
-@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for pictures.")
+@click.option(
+    "--annotations", type=FILE, required=True, help="COCO keypoint annotations of the same images."
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="TOML file to write.",
+)
+@click.option(
+    "--iou",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Smallest IoU of a match.",
+)
+@click.option(
+    "--atoms",
+    type=click.IntRange(1),
+    help="Number of atomic poses, in place of the search; with --parts.",
+)
+@click.option(
+    "--parts",
+    type=click.IntRange(1),
+    help="Number of Gaussian parts, which all atoms share; with --atoms.",
+)
+@click.option(
+    "--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints."
+)
+@click.option(
+    "--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for pictures."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of k-means and mixtures.")
 def learn_pgpg(
     detections: Path,
@@ -32,27 +60,31 @@ def learn_pgpg(
     plots: Path | None,
     seed: int,
 ) -> None:
-    """Learn PGPG, the distribution of a detector's errors given the kind of pose (paper section 3.3).
+    """Learn PGPG: a detector's errors given the kind of pose (paper section 3.3).
 
-    Each person's box is matched with its detection of highest IoU, if that is at least --iou; other cuts are shown.
-    The numbers of atomic poses and of Gaussian parts are those with the highest held-out likelihood.
+    Each person's box is matched with its detection of highest IoU, if that is at least --iou; other
+    cuts are shown. The numbers of atomic poses and of Gaussian parts are those with the highest
+    held-out likelihood.
     """
-    from rmpe.skeletons import load_skeleton
-    from rmpe.training.detector_errors import match_coco
-    from rmpe.training.learn_pgpg import Sizes, choose_sizes
-    from rmpe.training.learn_pgpg import learn_pgpg as fit
+    from rmpe.learn.pgpg import Sizes, choose_sizes
+    from rmpe.learn.pgpg import learn_pgpg as fit
 
     if (atoms is None) != (parts is None):
         raise UsageError("--atoms and --parts go together: give both or neither")
     asked = [] if atoms is None or parts is None else [Sizes(atoms, parts, True)]
     joints = load_skeleton(skeleton)
     matches = match_coco(annotations, detections, joints)
-    click.echo(f"{len(matches)} people in images with detections; mean (sd) of offsets in % of the side, by IoU cut")
+    click.echo(
+        f"{len(matches)} people in images with detections; mean (sd) of offsets in % of the side, by IoU cut"
+    )
     click.echo(f"{'IoU':>5} {'people':>7} " + " ".join(f"{edge:>14}" for edge in EDGES))
     for cut in sorted({*OTHER_IOUS, iou}):
         offsets = 100 * matches[matches.ious >= cut].offsets
         spread = zip(offsets.mean(axis=0), offsets.std(axis=0), strict=True)
-        click.echo(f"{cut:5.2f} {len(offsets):7d} " + " ".join(f"{mean:6.2f} ({sd:5.2f})" for mean, sd in spread))
+        click.echo(
+            f"{cut:5.2f} {len(offsets):7d} "
+            + " ".join(f"{mean:6.2f} ({sd:5.2f})" for mean, sd in spread)
+        )
 
     kept = matches[matches.ious >= iou]
     candidates = choose_sizes(kept, asked, seed=seed) if asked else choose_sizes(kept, seed=seed)
@@ -60,7 +92,9 @@ def learn_pgpg(
     for candidate in candidates[:8]:
         how = f"{candidate.sizes.parts} parts " + ("shared" if candidate.sizes.shared else "each")
         gain = f"{candidate.gain:+.4f} +- {candidate.gain_error:.4f}"
-        click.echo(f"  {candidate.sizes.atoms:3d} atoms, {how:16s} {candidate.log_likelihood:8.4f}  {gain}")
+        click.echo(
+            f"  {candidate.sizes.atoms:3d} atoms, {how:16s} {candidate.log_likelihood:8.4f}  {gain}"
+        )
 
     best = candidates[0]
     pgpg = fit(kept, best.sizes, iou, seed)
@@ -73,8 +107,6 @@ def learn_pgpg(
     pgpg.save(out)
     click.echo(f"wrote {out}")
     if plots:
-        from rmpe.training.pgpg_plots import plot_atoms, plot_offsets
-
         plot_atoms(pgpg, kept, joints, plots / "atoms.png")
         plot_offsets(pgpg, kept, plots / "offsets.png")
         click.echo(f"wrote {plots}/atoms.png and {plots}/offsets.png")

@@ -1,10 +1,12 @@
 """``rmpe predict``: everybody's pose from image files."""
 
 import json
-import os
+import shlex
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +15,58 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rmpe import __version__
+from rmpe.boxes import size_of
+from rmpe.cli.commands import SectionCommand
+from rmpe.cli.output import default_out, only_run_in, remove_stale, terminated_as_interrupted
+from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.terminal import warnings_to
-from rmpe.detect import Detector, RecordedBoxes, WholeImage
 from rmpe.draw import draw_poses
 from rmpe.errors import UsageError
 from rmpe.media.images import save_image
-from rmpe.media.sources import ImageItem, find_images, image_ids
-from rmpe.pipeline import Estimator, Result, load
-from rmpe.runtime import DEVICES, sha256_of
-from rmpe.suppress import SUPPRESSORS
+from rmpe.media.remote import fetch, is_remote
+from rmpe.media.sources import ImageItem, find_images, find_videos, image_ids, is_video
+from rmpe.options import PipelineOptions
+from rmpe.skeletons import Skeleton
+from rmpe.streaming import Result, stream
 from rmpe.write import FORMATS
 from rmpe.write.coco import write_images
-from rmpe.write.journal import Failure, Journal, Record
-
-WHOLE_IMAGE = "whole-image"
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+from rmpe.write.journal import Failure, Journal, Record, file_stamp
 
 
-@click.command()
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What a run of ``rmpe predict`` does besides the pipeline.
+
+    Attributes:
+        annotations: COCO file to take image ids from.
+        formats: Names of the result formats.
+        draw: Whether to draw the poses into ``out/drawn``.
+        draw_boxes: Whether to draw the boxes, too.
+        draw_min_score: Lowest score of a pose that is drawn and counted.
+        limit: Only the first so many images; ``None`` = all.
+        resume: Go on with an earlier run in the same folder.
+        quiet: No progress bar, no summary.
+        as_json: Summary as JSON.
+    """
+
+    annotations: Path | None
+    formats: tuple[str, ...]
+    draw: bool
+    draw_boxes: bool
+    draw_min_score: float
+    limit: int | None
+    resume: bool
+    quiet: bool
+    as_json: bool
+
+
+@click.command(cls=SectionCommand)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the results.")
-@click.option("--detector", help=f"Person detector: ONNX file, installed model, or {WHOLE_IMAGE}.")
-@click.option("--pose", help="Pose model: ONNX file or installed model.")
-@click.option("--stn", help="Spatial transformer that stands before the pose model: ONNX file or installed model.")
-@click.option("--card", type=FILE, help="Model card of the pose model (TOML).")
-@click.option("--boxes", type=FILE, help="Boxes from this file (COCO results or annotations) instead of a detector.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the results; rmpe-out/NAME if not given.",
+)
 @click.option("--annotations", type=FILE, help="COCO file to take image ids from, by file name.")
 @click.option(
     "--format",
@@ -48,45 +77,72 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     show_default=True,
     help="Result format; repeat for several.",
 )
-@click.option("--draw/--no-draw", default=True, show_default=True, help="Draw the poses into OUT/drawn.")
 @click.option(
-    "--draw-boxes", is_flag=True, help="Draw the boxes, too: the detector's, and with --stn those it found (magenta)."
+    "--draw/--no-draw", default=True, show_default=True, help="Draw the poses into OUT/drawn."
 )
-@click.option("--min-score", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="For results.")
+@click.option(
+    "--draw-boxes",
+    is_flag=True,
+    help="Draw the boxes, too: the detector's, and with --stn those it found (magenta).",
+)
 @click.option(
     "--draw-min-score",
     type=click.FloatRange(0, 1),
     default=0.3,
     show_default=True,
-    help="For pictures and the printed count.",
+    help="Lowest score in pictures and in the printed count.",
 )
-@click.option(
-    "--nms",
-    default="parametric",
-    show_default=True,
-    help=f"Pose NMS: {', '.join(SUPPRESSORS)}, or a TOML file of learned parameters.",
-)
-@click.option("--flip-test", is_flag=True, help="Also run every person mirrored: slower, a little better.")
-@click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="People in a call; GPUs want 16.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Cores to use; 0 = all.")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
-@click.option("--max-people", type=click.IntRange(1), default=100, show_default=True, help="Per image; the best boxes.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many images.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run in the same folder.")
-@click.option("--quiet", is_flag=True, help="No progress bar, no summary; failures are still listed.")
-@click.option("--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output.")
-def predict(sources: tuple[str, ...], out: Path, **options: Any) -> None:
+@click.option(
+    "--quiet", is_flag=True, help="No progress bar, no summary; failures are still listed."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output."
+)
+@pipeline_flags()
+def predict(
+    sources: tuple[str, ...], out: Path | None, pipeline: PipelineOptions, **flags: Any
+) -> None:
     """Find everybody's pose in image files, folders, patterns, or a list on standard input (-).
 
-    Writes OUT/coco.json (and other formats), OUT/images.json, and pictures to look at in OUT/drawn. An image that
-    cannot be read is listed at the end and does not stop the others. Exit code: 0 all done, 1 some images failed,
-    2 wrong use.
+    Writes OUT/coco.json (and other formats), OUT/images.json, and pictures to look at in OUT/drawn.
+    An image that cannot be read is listed at the end and does not stop the others. Exit code: 0 all
+    done, 1 some images failed, 2 wrong use.
     """
+    options = PredictOptions(**flags)
+    folder = out or default_out(sources[0], resume=options.resume)
+    with (
+        only_run_in(folder),
+        terminated_as_interrupted(),
+        tempfile.TemporaryDirectory(prefix="rmpe-") as scratch,
+    ):
+        origins = fetch([source for source in sources if is_remote(source)], Path(scratch))
+        local = [source for source in sources if not is_remote(source)]
+        summary = _run((*local, *map(str, origins)), folder, pipeline, options, origins)
+    sys.exit(1 if summary["done"] < summary["images"] else 0)
+
+
+def _run(
+    sources: tuple[str, ...],
+    out: Path,
+    pipeline: PipelineOptions,
+    options: PredictOptions,
+    origins: Mapping[Path, str],
+) -> dict[str, Any]:
     started = time.perf_counter()
-    everything = find_images(sources)
-    ids = image_ids(everything, options["annotations"])  # of all images, so that --limit does not change them
-    items = everything[: options["limit"]]
-    estimator = _load(options, many=len(items) > 1)
+    videos = find_videos(sources)
+    if videos and len(videos) == len(sources) and all(map(is_video, sources)):
+        raise UsageError(f"{sources[0]}: a video: rmpe track {shlex.join(sources)}")
+    images = [source for source in sources if not is_video(source)]
+    everything = find_images(images, without=out)
+    # Ids are those of all images, so that --limit does not change them.
+    ids = image_ids(everything, options.annotations)
+    items = everything[: options.limit]
+    pipeline = replace(pipeline, annotations=options.annotations)
+    # Whole images side by side beat threads inside one small model.
+    estimator = pipeline.load(workers=pipeline.cores if len(items) > 1 else 1)
+    settings = pipeline.fingerprint() | {"rmpe": __version__, "skeleton": estimator.skeleton.name}
     show = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -95,73 +151,51 @@ def predict(sources: tuple[str, ...], out: Path, **options: Any) -> None:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=show,
-        disable=options["quiet"] or options["as_json"] or not show.is_terminal,
+        disable=options.quiet or options.as_json or not show.is_terminal,
     )
-    with Journal(out / "journal.jsonl", _settings(options, estimator), resume=options["resume"]) as journal:
-        todo = _todo(items, ids, journal, options["annotations"])
-        people = 0
+    found = Found()
+    if not options.resume:
+        remove_stale(out)
+    with Journal(out / "journal.jsonl", settings, resume=options.resume) as journal:
+        todo = _todo(items, ids, journal, options.annotations)
         try:
             with bar, warnings_to(show):
                 task = bar.add_task("people", total=len(todo), rate="")
-                for result in estimator.stream(list(todo), each=_drawer(todo, out, options)):
+                draw = _drawer(todo, out, options, with_stn=pipeline.stn is not None)
+                for result in stream(estimator, list(todo), each=draw):
                     item = todo[result.path]
-                    journal.append([_entry(result, item, ids[item])])
-                    people += _count(result, options["draw_min_score"])
-                    bar.update(task, advance=1, rate=_rate(bar, task, people, len(journal.failures)))
+                    origin = origins.get(item.path, str(item.path))
+                    journal.append([_entry(result, item, ids[item], origin)])
+                    found.add(result, options.draw_min_score)
+                    bar.update(
+                        task, advance=1, rate=_rate(bar, task, found.people, len(journal.failures))
+                    )
         except KeyboardInterrupt:
             click.echo(f"rmpe: stopped after {len(journal)} images; go on with --resume", err=True)
-        files = [
-            FORMATS[name](journal.records(estimator.skeleton), estimator.skeleton, out) for name in options["formats"]
-        ]
-        files.append(write_images(journal.records(estimator.skeleton), out))
-        done = sum(item in ids and ids[item] in journal for item in items)
         summary = {
             "images": len(items),
-            "done": done,
-            "people": people,
-            "failed": [{"file": failure.file_name, "reason": failure.reason} for failure in journal.failures.values()],
+            "done": sum(item in ids and ids[item] in journal for item in items),
+            "people": found.people,
+            "weaker": found.weaker,
+            "new": found.images,
+            "videos": [str(video) for video in videos],
+            "failed": [
+                {"file": failure.file_name, "reason": failure.reason}
+                for failure in journal.failures.values()
+            ],
+            "files": _write(journal, estimator.skeleton, out, options),
+            "drawn": str(out / "drawn") if options.draw else None,
             "seconds": round(time.perf_counter() - started, 3),
-            "files": [str(file) for file in files],
-            "drawn": str(out / "drawn") if options["draw"] else None,
         }
     _report(summary, options)
-    sys.exit(1 if done < len(items) else 0)
+    return summary
 
 
-def _load(options: dict[str, Any], *, many: bool) -> Estimator:
-    if options["boxes"] and options["detector"]:
-        raise UsageError("--boxes and --detector exclude each other: the boxes come from one of them")
-    cores = options["threads"] or os.cpu_count() or 1
-    detector: str | Detector | None = options["detector"]
-    if options["boxes"]:
-        detector = RecordedBoxes(options["boxes"], options["annotations"])
-    elif detector == WHOLE_IMAGE:
-        detector = WholeImage()
-    return load(
-        detector,
-        options["pose"],
-        stn=options["stn"],
-        card=options["card"],
-        nms=options["nms"],
-        device=options["device"],
-        threads=cores,
-        workers=cores if many else 1,  # whole images side by side beat threads inside one small model
-        batch=options["batch"],
-        flip_test=options["flip_test"],
-        min_score=options["min_score"],
-        limit=options["max_people"],
-    )
-
-
-def _settings(options: dict[str, Any], estimator: Estimator) -> dict[str, Any]:
-    """All that changes results; a run is only resumed under the same."""
-    files = {name: options[name] for name in ("detector", "pose", "stn", "boxes", "card")}
-    models = {
-        name: sha256_of(path) if value and (path := Path(value)).is_file() else value for name, value in files.items()
-    }
-    names = ("nms", "flip_test", "min_score", "max_people")
-    fixed = {"rmpe": __version__, "skeleton": estimator.skeleton.name}
-    return fixed | models | {name: options[name] for name in names}
+def _write(journal: Journal, skeleton: Skeleton, out: Path, options: PredictOptions) -> list[str]:
+    """Write the result files; their names."""
+    files = [FORMATS[name](journal.records(skeleton), skeleton, out) for name in options.formats]
+    files.append(write_images(journal.records(skeleton), out))
+    return [str(file) for file in files]
 
 
 def _todo(
@@ -169,40 +203,67 @@ def _todo(
 ) -> dict[Path, ImageItem]:
     """The images that are not in the journal yet; those without an id fail at once."""
     journal.append(
-        Failure(item.file_name, f"{item.path}: not named in {annotations}") for item in items if item not in ids
+        Failure(item.file_name, f"{item.path}: not named in {annotations}")
+        for item in items
+        if item not in ids
     )
     remaining = set(journal.remaining({number: item.file_name for item, number in ids.items()}))
     return {item.path: item for item in items if ids.get(item) in remaining}
 
 
-def _drawer(items: dict[Path, ImageItem], out: Path, options: dict[str, Any]) -> Callable[[Result], None] | None:
-    if not options["draw"]:
+def _drawer(
+    items: dict[Path, ImageItem], out: Path, options: PredictOptions, *, with_stn: bool
+) -> Callable[[Result], None] | None:
+    if not options.draw:
         return None
 
     def draw(result: Result) -> None:
         if result.image is not None and result.poses is not None:
-            likely = result.poses[result.poses.scores >= options["draw_min_score"]]
+            likely = result.poses[result.poses.scores >= options.draw_min_score]
             drawn = draw_poses(
                 result.image,
                 likely,
                 min_score=0,
-                show_boxes=options["draw_boxes"],
-                other_boxes=likely.stn_boxes if options["draw_boxes"] and options["stn"] else None,
+                show_boxes=options.draw_boxes,
+                other_boxes=likely.stn_boxes if options.draw_boxes and with_stn else None,
             )
             save_image(out / "drawn" / f"{items[result.path].name}.jpg", drawn)
 
     return draw
 
 
-def _entry(result: Result, item: ImageItem, image_id: int) -> Record | Failure:
+def _entry(result: Result, item: ImageItem, image_id: int, origin: str) -> Record | Failure:
     if result.image is None or result.poses is None:
         return Failure(item.file_name, result.error)
-    size = (result.image.shape[0], result.image.shape[1])
-    return Record(image_id, item.file_name, item.name, str(item.path), size, result.poses)
+    size = size_of(result.image)
+    try:
+        stamp = file_stamp(item.path)
+    except OSError as error:
+        return Failure(item.file_name, f"{item.path}: cannot be read: {error.strerror or error}")
+    return Record(image_id, item.file_name, item.name, origin, size, result.poses, stamp=stamp)
 
 
-def _count(result: Result, min_score: float) -> int:
-    return 0 if result.poses is None else int((result.poses.scores >= min_score).sum())
+@dataclass
+class Found:
+    """Counts of a run.
+
+    Attributes:
+        images: Images looked at.
+        people: Poses that are likely enough to be drawn.
+        weaker: The other poses in the results.
+    """
+
+    images: int = 0
+    people: int = 0
+    weaker: int = 0
+
+    def add(self, result: Result, min_score: float) -> None:
+        """Count one more image."""
+        self.images += 1
+        if result.poses is not None:
+            likely = int((result.poses.scores >= min_score).sum())
+            self.people += likely
+            self.weaker += len(result.poses) - likely
 
 
 def _rate(bar: Progress, task: Any, people: int, failures: int) -> str:
@@ -211,18 +272,29 @@ def _rate(bar: Progress, task: Any, people: int, failures: int) -> str:
     return f"{speed or 0:.1f} images/s, {people} people{failed}"
 
 
-def _report(summary: dict[str, Any], options: dict[str, Any]) -> None:
+def _report(summary: dict[str, Any], options: PredictOptions) -> None:
     for failure in summary["failed"]:
         click.echo(f"failed: {failure['reason']}", err=True)
-    if options["as_json"]:
+    if summary["videos"]:
+        names = shlex.join(summary["videos"])
+        click.echo(f"left out {len(summary['videos'])} videos: rmpe track {names}", err=True)
+    if options.as_json:
         click.echo(json.dumps(summary))
-    elif not options["quiet"]:
-        rate = summary["done"] / summary["seconds"] if summary["seconds"] else 0
+    elif not options.quiet:
         failed = f", {len(summary['failed'])} failed" if summary["failed"] else ""
+        earlier = summary["done"] + len(summary["failed"]) - summary["new"]
+        before = f" ({earlier} of them earlier)" if options.resume and earlier > 0 else ""
+        seconds = summary["seconds"]
+        rate = f" ({summary['new'] / seconds:.1f} images/s)" if summary["new"] and seconds else ""
         click.echo(
-            f"{summary['done']} images, {summary['people']} people (score >= {options['draw_min_score']}){failed}, "
-            f"{summary['seconds']:.1f} s ({rate:.1f} images/s)"
+            f"{summary['done']} images{before}, {summary['people']} people"
+            f" (score >= {options.draw_min_score}){failed}, {seconds:.1f} s{rate}"
         )
+        if summary["weaker"] and not summary["people"]:
+            click.echo(
+                f"{summary['weaker']} weaker poses are in the results;"
+                f" --draw-min-score {options.draw_min_score / 2:g} counts and draws more of them"
+            )
         click.echo(f"results: {summary['files'][0]}")
         if summary["drawn"]:
             click.echo(f"pictures: {summary['drawn']}")

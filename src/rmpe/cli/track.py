@@ -2,12 +2,13 @@
 
 import json
 import math
-import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,28 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rmpe import __version__
+from rmpe.boxes import size_of
+from rmpe.cli.commands import SectionCommand
+from rmpe.cli.output import contents_of, default_out, only_run_in, remove_stale
+from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.draw import draw_poses
 from rmpe.errors import ImageError, UsageError
 from rmpe.media.contact_sheet import contact_sheet
-from rmpe.media.images import save_image
+from rmpe.media.images import SUFFIXES, save_image
+from rmpe.media.sources import find_videos
 from rmpe.media.video import Video, VideoFrame
 from rmpe.media.video_writer import VideoWriter
-from rmpe.pipeline import Estimator, load
+from rmpe.options import PipelineOptions
+from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
-from rmpe.runtime import DEVICES, sha256_of
-from rmpe.suppress import SUPPRESSORS
-from rmpe.track.interval import DetectionInterval, Every
-from rmpe.track.smooth import OneEuro
-from rmpe.track.video import TRACKERS, load_tracker
-from rmpe.track.video import track as follow
+from rmpe.tracking.interval import DetectionInterval, Every
+from rmpe.tracking.smooth import OneEuro
+from rmpe.video import TRACKERS, follow, load_tracker
 from rmpe.write import FORMATS, mot, posetrack, trc
 from rmpe.write.coco import write_images
 from rmpe.write.journal import Journal, Record
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
 NONE = "none"
 
@@ -47,15 +51,54 @@ def _every(_context: click.Context, _option: click.Parameter, value: str) -> Eve
     return int(value)
 
 
-@click.command()
-@click.argument("source", required=False)
+@dataclass(frozen=True, kw_only=True)
+class TrackOptions:
+    """What a run of ``rmpe track`` does besides the pipeline.
+
+    Attributes:
+        tracker: A name of `rmpe.video.TRACKERS`, or ``none``.
+        detect_every: Run the detector on every so many frames, or ``auto``.
+        smooth: ``one-euro`` or ``none``.
+        formats: Names of the result formats.
+        draw: Whether to write the drawn video.
+        sheet: Whether to write the contact sheet.
+        draw_min_score: Lowest score of a pose that is drawn.
+        fps: Frames a second of a folder of images, or to ask a camera for; ``None`` = the source's.
+        limit: Only the first so many frames; ``None`` = all.
+        resume: Go on with an earlier run in the same folder.
+        quiet: No progress bar, no summary.
+        as_json: Summary as JSON.
+    """
+
+    tracker: str
+    detect_every: Every
+    smooth: str
+    formats: tuple[str, ...]
+    draw: bool
+    sheet: bool
+    draw_min_score: float
+    fps: float | None
+    limit: int | None
+    resume: bool
+    quiet: bool
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        if self.sheet and not self.draw:
+            raise UsageError("--contact-sheet is made from the drawn video: leave out --no-draw")
+
+
+@click.command(cls=SectionCommand)
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("--camera", help="Camera number or name instead of SOURCE.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the results.")
-@click.option("--detector", help="Person detector: ONNX file or installed model.")
-@click.option("--pose", help="Pose model: ONNX file or installed model.")
-@click.option("--stn", help="Spatial transformer that stands before the pose model: ONNX file or installed model.")
-@click.option("--card", type=FILE, help="Model card of the pose model (TOML).")
-@click.option("--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the results; rmpe-out/NAME if not given. Several videos: OUT/NAME each.",
+)
+@click.option(
+    "--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True
+)
 @click.option(
     "--detect-every",
     metavar="N|auto",
@@ -74,51 +117,142 @@ def _every(_context: click.Context, _option: click.Parameter, value: str) -> Eve
     show_default=True,
     help="Result format; repeat for several.",
 )
-@click.option("--draw/--no-draw", default=True, show_default=True, help="Write the poses drawn, OUT/drawn.mp4.")
-@click.option("--contact-sheet", "sheet", is_flag=True, help="Also 12 drawn frames as one picture, OUT/contact.jpg.")
-@click.option("--min-score", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="For results.")
-@click.option("--draw-min-score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="For pictures.")
 @click.option(
-    "--nms",
-    default="parametric",
+    "--draw/--no-draw",
+    default=True,
     show_default=True,
-    help=f"Pose NMS: {', '.join(SUPPRESSORS)}, or a TOML file of learned parameters.",
+    help="Write the poses drawn, OUT/drawn.mp4.",
 )
 @click.option(
-    "--fps", type=click.FloatRange(0.1), help="Frames a second of a folder of images, or to ask a camera for."
+    "--contact-sheet",
+    "sheet",
+    is_flag=True,
+    help="Also 12 drawn frames as one picture, OUT/contact.jpg.",
 )
-@click.option("--threads", type=click.IntRange(0), default=0, help="Cores to use; 0 = all.")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+@click.option(
+    "--draw-min-score",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    show_default=True,
+    help="Lowest score in the drawn video and in the printed count.",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(0.1),
+    help="Frames a second of a folder of images, or to ask a camera for.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many frames.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run in the same folder.")
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
-@click.option("--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output.")
-def track(source: str | None, camera: str | None, out: Path, **options: Any) -> None:
-    """Follow everybody through a video file, a folder of images, a camera or a network stream.
+@click.option(
+    "--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output."
+)
+@pipeline_flags(boxes=False)
+def track(
+    sources: tuple[str, ...],
+    camera: str | None,
+    out: Path | None,
+    pipeline: PipelineOptions,
+    **flags: Any,
+) -> None:
+    """Follow everybody through videos, a folder of images, a camera or a network stream.
 
-    Writes OUT/tracks.jsonl as it goes, one line a frame, OUT/drawn.mp4, and at the end OUT/coco.json and other formats.
-    Ctrl-C ends early with valid files. Exit code: 0 all done, 1 stopped early or the stream was lost, 2 wrong use.
+    Writes OUT/tracks.jsonl as it goes, one line a frame, OUT/drawn.mp4, and at the end
+    OUT/coco.json and other formats. Ctrl-C ends early with valid files. A folder without images
+    stands for the videos in it. Exit code: 0 all done, 1 stopped early, the stream was lost or one
+    of several videos failed, 2 wrong use.
     """
-    if (source is None) == (camera is None):
-        raise UsageError("name one source: a video, a folder of images, a URL, or --camera NUMBER")
-    if options["sheet"] and not options["draw"]:
-        raise UsageError("--contact-sheet is made from the drawn video: leave out --no-draw")
+    if bool(sources) == (camera is not None):
+        raise UsageError("name a video, a folder of images, a URL, or --camera NUMBER")
+    options = TrackOptions(**flags)
+    names = [camera] if camera is not None else _videos(sources)
+    folder = out or default_out(names[0], resume=options.resume)
+    estimator = pipeline.load()
+    settings = pipeline.fingerprint()
+    if len(names) == 1:
+        summary = _track(names[0], folder, estimator, settings, options, camera=camera is not None)
+        sys.exit(1 if summary["stopped"] else 0)
+    whole = True
+    for name, own in zip(names, _folders(names, folder), strict=True):
+        click.echo(f"{name}:", err=True)
+        try:
+            summary = _track(name, own, estimator, settings, options)
+        except ImageError as error:  # one video that cannot be read does not stop the others
+            click.echo(f"failed: {error}", err=True)
+            whole = False
+            continue
+        whole &= not summary["stopped"]
+        if summary["interrupted"]:
+            break
+    sys.exit(0 if whole else 1)
+
+
+def _videos(sources: tuple[str, ...]) -> list[str]:
+    """The videos meant: a folder without images stands for the video files in it."""
+    names: list[str] = []
+    for source in sources:
+        inside = find_videos([source]) if Path(source).is_dir() else []
+        frames = inside and any(file.suffix.lower() in SUFFIXES for file in Path(source).iterdir())
+        names += [str(file) for file in inside] if inside and not frames else [source]
+    return names
+
+
+def _folders(names: list[str], out: Path) -> list[Path]:
+    """A folder below ``out`` for each video, called after it; a number keeps equal names apart."""
+    taken: Counter[str] = Counter()
+    folders = []
+    for name in names:
+        stem = Path(name.rstrip("/")).stem
+        taken[stem.casefold()] += 1
+        number = taken[stem.casefold()]
+        folders.append(out / (stem if number == 1 else f"{stem}-{number}"))
+    return folders
+
+
+def _track(
+    source: str,
+    out: Path,
+    estimator: Estimator,
+    settings: dict[str, Any],
+    options: TrackOptions,
+    *,
+    camera: bool = False,
+) -> dict[str, Any]:
+    """Follow everybody through one video and say what came of it."""
     started = time.perf_counter()
-    with Video(source or camera or "", camera=camera is not None, fps=options["fps"] or 0.0) as video:
-        if video.live and options["resume"]:
+    with Video(source, camera=camera, fps=options.fps or 0.0) as video, only_run_in(out):
+        if video.live and options.resume:
             raise UsageError(f"{video.name}: a live source cannot be resumed")
-        estimator = _load(options)
-        summary = _run(video, estimator, out, options)
+        if not options.resume:
+            remove_stale(out)
+        settings = settings | {
+            "rmpe": __version__,
+            "skeleton": estimator.skeleton.name,
+            "detect_every": options.detect_every,
+            "video": video.name,
+            "frames": video.total,
+            "contents": contents_of(Path(video.name)),
+        }
+        summary = _run(video, estimator, out, settings, options)
     summary["seconds"] = round(time.perf_counter() - started, 3)
     _report(summary, options)
-    sys.exit(1 if summary["stopped"] else 0)
+    return summary
 
 
-def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any]) -> dict[str, Any]:
-    skeleton, settings = estimator.skeleton, _settings(video, options, estimator)
-    people, ids, end, lost = 0, set[int](), 0, ""
+def _run(
+    video: Video,
+    estimator: Estimator,
+    out: Path,
+    settings: dict[str, Any],
+    options: TrackOptions,
+) -> dict[str, Any]:
+    skeleton = estimator.skeleton
+    people = 0
+    ids = set[int]()
+    end = 0
+    lost = ""
     with (
-        Journal(out / "journal.jsonl", settings, resume=options["resume"]) as estimates,
+        Journal(out / "journal.jsonl", settings, resume=options.resume) as estimates,
         Journal(out / "tracks.jsonl", settings) as tracks,
         _drawn(video, out, options) as draw,
         _progress(video, options) as advance,
@@ -129,10 +263,11 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
                 for frame, poses in frames:
                     tracks.append([_record(video, frame, poses)])
                     draw(frame, poses)
-                    people, end = people + len(poses), frame.index + 1
+                    people += int((poses.scores >= options.draw_min_score).sum())
+                    end = frame.index + 1
                     ids.update(poses.track_ids[poses.track_ids >= 0].tolist())
                     advance(len(poses), len(ids))
-                    if stopped() or end >= (options["limit"] or math.inf):
+                    if stopped() or end >= (options.limit or math.inf):
                         break
             except ImageError as error:  # what came of a stream that is gone for good is kept
                 if not video.live:
@@ -140,7 +275,9 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
                 lost = str(error)
         if not len(tracks):
             raise ImageError(lost or f"{video.name}: no frame could be read")
-        files = [VIDEO_FORMATS[name](tracks.records(skeleton), skeleton, out) for name in options["formats"]]
+        files = [
+            VIDEO_FORMATS[name](tracks.records(skeleton), skeleton, out) for name in options.formats
+        ]
         files.append(write_images(tracks.records(skeleton), out))
         return {
             "frames": len(tracks),
@@ -150,83 +287,68 @@ def _run(video: Video, estimator: Estimator, out: Path, options: dict[str, Any])
             "dropped": end - len(tracks),
             "reconnects": video.reconnects,
             "stopped": stopped() or bool(lost),
+            "interrupted": stopped(),
             "lost": lost,
             "live": video.live,
             "files": [str(file) for file in files],
-            "drawn": str(out / "drawn.mp4") if options["draw"] else None,
+            "drawn": str(out / "drawn.mp4") if options.draw else None,
         }
 
 
 def _followed(
-    video: Video, estimator: Estimator, estimates: Journal, options: dict[str, Any]
+    video: Video, estimator: Estimator, estimates: Journal, options: TrackOptions
 ) -> Generator[tuple[VideoFrame, Poses]]:
     """Every frame with its people; what an earlier run has estimated is taken from its journal."""
-    earlier, found = estimates.records(estimator.skeleton), len(estimates)
+    earlier = estimates.records(estimator.skeleton)
+    found = len(estimates)
     return follow(
         estimator,
         video,
-        None if options["tracker"] == NONE else load_tracker(options["tracker"], video.fps, live=video.live),
-        interval=DetectionInterval(options["detect_every"]),
-        smooth=None if options["smooth"] == NONE else OneEuro(),
-        min_score=options["min_score"],
+        None
+        if options.tracker == NONE
+        else load_tracker(options.tracker, video.fps, live=video.live),
+        interval=DetectionInterval(options.detect_every),
+        smooth=None if options.smooth == NONE else OneEuro(),
         recorded=lambda index: next(earlier).poses if index < found else None,
         record=lambda frame, poses: estimates.append([_record(video, frame, poses)]),
     )
 
 
-def _load(options: dict[str, Any]) -> Estimator:
-    return load(
-        options["detector"],
-        options["pose"],
-        stn=options["stn"],
-        card=options["card"],
-        nms=options["nms"],
-        device=options["device"],
-        threads=options["threads"] or os.cpu_count() or 1,
+def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
+    name = f"{Path(video.name).stem}_{frame.index:06d}"
+    return Record(
+        frame.index, f"{name}.jpg", name, video.name, size_of(frame.image), poses, frame.seconds
     )
 
 
-def _settings(video: Video, options: dict[str, Any], estimator: Estimator) -> dict[str, Any]:
-    """All that changes the estimates; a run is only resumed under the same."""
-    models = {
-        name: sha256_of(path) if value and (path := Path(value)).is_file() else value
-        for name in ("detector", "pose", "stn", "card")
-        for value in [options[name]]
-    }
-    names = ("nms", "min_score", "detect_every")
-    source = {"video": video.name, "frames": video.total, "skeleton": estimator.skeleton.name}
-    return models | {name: options[name] for name in names} | source
-
-
-def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
-    height, width = frame.image.shape[:2]
-    name = f"{Path(video.name).stem}_{frame.index:06d}"
-    return Record(frame.index, f"{name}.jpg", name, video.name, (height, width), poses, frame.seconds)
-
-
 @contextmanager
-def _drawn(video: Video, out: Path, options: dict[str, Any]) -> Iterator[Callable[[VideoFrame, Poses], None]]:
+def _drawn(
+    video: Video, out: Path, options: TrackOptions
+) -> Iterator[Callable[[VideoFrame, Poses], None]]:
     """How to add a frame to the drawn video; its contact sheet at the end."""
-    if not options["draw"]:
+    if not options.draw:
         yield lambda frame, poses: None  # noqa: ARG005
         return
     sound = Path(video.name) if Path(video.name).is_file() else None
     with VideoWriter(out / "drawn.mp4", fps=video.fps, audio_from=sound) as writer:
 
         def draw(frame: VideoFrame, poses: Poses) -> None:
-            shown = poses if options["tracker"] == NONE else poses[poses.track_ids >= 0]
-            drawn = draw_poses(frame.image, shown, min_score=options["draw_min_score"], show_ids=True)
+            shown = poses if options.tracker == NONE else poses[poses.track_ids >= 0]
+            drawn = draw_poses(frame.image, shown, min_score=options.draw_min_score, show_ids=True)
             writer.write(drawn, frame.seconds)
 
         yield draw
-    if options["sheet"]:
+    if options.sheet:
         with Video(out / "drawn.mp4") as drawn:
             save_image(out / "contact.jpg", contact_sheet(drawn, drawn.total))
 
 
 @contextmanager
 def _interrupt(video: Video) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, so that the frame at hand is finished first; a second one stops at once."""
+    """Whether Ctrl-C was pressed, so that the frame at hand is finished first.
+
+    A second one stops at once.
+    """
     pressed = []
 
     def press(number: int, _: Any) -> None:
@@ -243,7 +365,7 @@ def _interrupt(video: Video) -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _progress(video: Video, options: dict[str, Any]) -> Iterator[Callable[[int, int], None]]:
+def _progress(video: Video, options: TrackOptions) -> Iterator[Callable[[int, int], None]]:
     """How to say that a frame is done: its people, the ids so far."""
     show = Console(stderr=True)
     with Progress(
@@ -253,9 +375,11 @@ def _progress(video: Video, options: dict[str, Any]) -> Iterator[Callable[[int, 
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
         console=show,
-        disable=options["quiet"] or options["as_json"] or not show.is_terminal,
+        disable=options.quiet or options.as_json or not show.is_terminal,
     ) as bar:
-        task = bar.add_task("", total=min(video.total, options["limit"] or video.total) or None, note="")
+        task = bar.add_task(
+            "", total=min(video.total, options.limit or video.total) or None, note=""
+        )
 
         def advance(people: int, ids: int) -> None:
             speed = bar.tasks[task].speed or 0
@@ -264,14 +388,17 @@ def _progress(video: Video, options: dict[str, Any]) -> Iterator[Callable[[int, 
         yield advance
 
 
-def _report(summary: dict[str, Any], options: dict[str, Any]) -> None:
-    if options["as_json"]:
+def _report(summary: dict[str, Any], options: TrackOptions) -> None:
+    if options.as_json:
         click.echo(json.dumps(summary))
         return
     if summary["corrupt"]:
         click.echo(f"rmpe: {summary['corrupt']} damaged frames were left out", err=True)
     if summary["dropped"]:
-        click.echo(f"rmpe: {summary['dropped']} frames of the live source came too fast and were left out", err=True)
+        click.echo(
+            f"rmpe: {summary['dropped']} frames of the live source came too fast and were left out",
+            err=True,
+        )
     if summary["reconnects"]:
         click.echo(f"rmpe: the stream was opened again {summary['reconnects']} times", err=True)
     if summary["lost"]:
@@ -279,10 +406,11 @@ def _report(summary: dict[str, Any], options: dict[str, Any]) -> None:
     elif summary["stopped"]:
         advice = "" if summary["live"] else "; go on with --resume"
         click.echo(f"rmpe: stopped after {summary['frames']} frames{advice}", err=True)
-    if not options["quiet"]:
+    if not options.quiet:
         rate = summary["frames"] / summary["seconds"]
         click.echo(
-            f"{summary['frames']} frames, {summary['people'] / summary['frames']:.1f} people a frame, "
+            f"{summary['frames']} frames, {summary['people'] / summary['frames']:.1f} people a frame"
+            f" (score >= {options.draw_min_score}), "
             f"{summary['ids']} ids, {summary['seconds']:.1f} s ({rate:.1f} frames/s)"
         )
         click.echo(f"results: {summary['files'][0]}")

@@ -1,24 +1,59 @@
 """``rmpe train``."""
 
+import itertools
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.table import Table
+
+from rmpe.config import find_shipped, load_config, read_toml, shipped_configs
+
+
+def _list(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """Print the configurations that ship, each with the first sentence of its header."""
+    if not wanted:
+        return
+    table = Table("name", "what it trains", box=None)
+    for file in sorted(shipped_configs().glob("*.toml")):
+        data = read_toml(file)
+        if "run" in data:
+            header = itertools.takewhile(lambda line: line.startswith("#"), file.open("r"))
+            text = " ".join(line.strip("# \n") for line in header)
+            table.add_row(file.stem, text.partition(". ")[0].rstrip("."))
+    Console().print(table)
+    context.exit()
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value, e.g. optim.lr=1e-3.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list,
+    help="List the configurations that ship.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value, e.g. optim.lr=1e-3.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the state in the run's folder.")
 def train(config: Path, overrides: tuple[str, ...], resume: bool) -> None:
     """Train a pose estimator, SSTN and pose estimator, or a person detector, as CONFIG (TOML) says.
 
-    A CONFIG with a table ``[photos]`` trains a detector. See docs/training.md and docs/detectors.md.
+    CONFIG is a file or the name of one that ships, see --list. One with a table ``[photos]`` trains a detector. See docs/training.md and
+    docs/detectors.md.
     """
-    from rmpe.config import load_config, read_toml
-    from rmpe.training.fit import TrainConfig
-    from rmpe.training.fit_detector import DetectorConfig
+    from rmpe.training.detector.fit import DetectorConfig
     from rmpe.training.loop import RunConfig, Trainer
+    from rmpe.training.pose.fit import TrainConfig
 
+    config = find_shipped(config)
     kind: type[RunConfig] = DetectorConfig if "photos" in read_toml(config) else TrainConfig
     trainer = Trainer(load_config(kind, config, overrides), click.echo)
     if resume:

@@ -1,1 +1,1 @@
-"""Annotated people to train from: readers, one plain struct, packed crops."""
+"""Training data: readers of annotation files, `PersonSet`, and packed crops."""

@@ -1,8 +1,8 @@
-"""People cut out once and kept as uint8 crops in one memory-mapped file, so that training never waits for JPEGs.
+"""Crops of people, stored once as uint8 in a memory-mapped file, so training decodes no JPEGs.
 
-A stored crop shows the person's box grown by ``growth`` (what the model will see) and once more by ``margin`` (room for
-disturbed boxes, rotation and scaling). Its pixels per person are such that an undisturbed model crop is cut from it at
-about 1:1.
+A stored crop covers the person's box grown by ``growth`` (the model's crop) and again by ``margin``
+(room for perturbed boxes, rotation and scaling). Its resolution is such that an unperturbed model
+crop is sampled at about 1:1.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from rmpe.boxes import Boxes
 from rmpe.datasets.persons import PersonSet
 from rmpe.errors import DataError, ImageError
 
-# Part of the cache key: raise it when the stored bytes would differ for the same request.
+# Part of the cache key; increase it when the stored bytes change for the same input.
 FORMAT = 1
 
 
@@ -33,9 +33,9 @@ class CropSpec:
 
     Attributes:
         size: (height, width) of the model's crop.
-        growth: How much the model's crop is larger than the person's box, per side.
-        margin: How much the stored crop is larger than the model's, per side. 1.5 holds every box of the person's own
-            size that overlaps it by IoU 0.5 or more.
+        growth: Factor from the sides of the person's box to those of the model's crop.
+        margin: Factor from the sides of the model's crop to those of the stored crop. At 1.5 it
+            contains every box of the same size with an IoU of at least 0.5.
     """
 
     size: tuple[int, int]
@@ -50,16 +50,16 @@ class CropSpec:
 
 @dataclass(frozen=True, eq=False)
 class PackedCrops:
-    """People as stored crops; "stored" is the frame of a crop's pixels, centres at integers.
+    """People as stored crops; "stored" is the frame of a crop's pixels, with integer centres.
 
     Attributes:
-        spec: How they were stored.
+        spec: How the crops are stored.
         crops: ``(N, H, W, 3)`` uint8 RGB, memory-mapped, black outside the image.
         boxes: ``(N, 4)`` float32 xyxy, true boxes, stored pixels.
         keypoints: ``(N, K, 2)`` float32, stored pixels, NaN where not labelled.
         visibility: ``(N, K)`` uint8.
         image_to_stored: ``(N, 2, 3)`` float64.
-        people: Where they came from (image pixels).
+        people: The people in the original images (image pixels).
         folder: The cache folder.
     """
 
@@ -77,25 +77,28 @@ class PackedCrops:
 
 
 def pack(
-    people: PersonSet, spec: CropSpec, cache: Path, progress: Callable[[int, int], None] | None = None
+    people: PersonSet,
+    spec: CropSpec,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PackedCrops:
-    """Cut out and store people, or find them already stored.
+    """Crop and store people, or open them if they are already stored.
 
-    The folder's name is a hash of everything that decides its contents (boxes, joints, image paths, sizes and times of
-    change, ``spec``), so a stale cache is never read.
+    The folder's name is a hash of everything that determines its contents (boxes, joints, image
+    names, sizes and modification times, ``spec``), so a stale cache is never used.
 
     Args:
-        people: Whom to store.
-        spec: How.
-        cache: Folder of caches; this set gets a sub-folder of its own.
-        progress: Called with (done, total) images now and then.
+        people: The people to store.
+        spec: How to store them.
+        cache: Folder of caches; this set gets its own sub-folder.
+        progress: Called from time to time with (done, total) images.
 
     Raises:
-        DataError: If there is nobody to store.
+        DataError: If there are no people.
         ImageError: If an image cannot be read.
     """
     if not len(people):
-        raise DataError("nobody to train on: the data sets hold no person with labelled joints")
+        raise DataError("no training data: the data sets contain no person with labelled joints")
     folder = cache / _fingerprint(people, spec)
     stored = image_to_stored(people.boxes, spec)
     if not (folder / "crops.npy").is_file():
@@ -106,7 +109,8 @@ def pack(
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    corners = people.boxes.reshape(-1, 2, 2) + np.float32(-0.5)  # edges to the frame of pixel centres
+    # From edge coordinates to the frame of pixel centres.
+    corners = people.boxes.reshape(-1, 2, 2) + np.float32(-0.5)
     return PackedCrops(
         spec=spec,
         crops=np.load(folder / "crops.npy", mmap_mode="r"),
@@ -121,11 +125,15 @@ def pack(
 
 def image_to_stored(boxes: NDArray[np.float32], spec: CropSpec) -> affine.Matrix:
     """Maps ``(N, 2, 3)`` from image pixels to stored crops."""
-    return affine.boxes_to_crops(Boxes(boxes).grow(spec.growth * spec.margin).xyxy, spec.stored_size, "center")
+    return affine.boxes_to_crops(
+        Boxes(boxes).grow(spec.growth * spec.margin).xyxy, spec.stored_size, "center"
+    )
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image as ``(H, W, 3)`` uint8 RGB, EXIF orientation ignored (annotations refer to the pixels as stored).
+    """Read an image as ``(H, W, 3)`` uint8 RGB.
+
+    EXIF orientation is ignored, because annotations refer to the stored pixels.
 
     Raises:
         ImageError: If it cannot be read.
@@ -161,16 +169,25 @@ def _write(
     for number, group in enumerate(groups):
         image = read_rgb(people.images[int(people.image_index[group[0]])])
         for person in group:
-            crops[person] = cv2.warpAffine(image, stored[person], (width, height), flags=cv2.INTER_LINEAR)
+            crops[person] = cv2.warpAffine(
+                image, stored[person], (width, height), flags=cv2.INTER_LINEAR
+            )
         if progress and number % 50 == 0:
             progress(number, len(groups))
     crops.flush()
-    (folder / "about.json").write_text(json.dumps({"people": len(people), "size": spec.size, "growth": spec.growth}))
+    (folder / "about.json").write_text(
+        json.dumps({"people": len(people), "size": spec.size, "growth": spec.growth})
+    )
 
 
 def _fingerprint(people: PersonSet, spec: CropSpec) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT, spec.size, spec.growth, spec.margin]).encode())
-    arrays: tuple[NDArray[Any], ...] = (people.image_index, people.boxes, people.keypoints, people.visibility)
+    arrays: tuple[NDArray[Any], ...] = (
+        people.image_index,
+        people.boxes,
+        people.keypoints,
+        people.visibility,
+    )
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     for path in people.images:

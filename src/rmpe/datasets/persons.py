@@ -1,4 +1,4 @@
-"""Annotated people of any data set, as plain arrays."""
+"""Annotated people of any data set as plain arrays."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -13,11 +13,13 @@ from rmpe.boxes import Index
 from rmpe.errors import DataError
 from rmpe.skeletons import Skeleton
 
-ABSENT, HIDDEN, VISIBLE = 0, 1, 2
+ABSENT = 0
+HIDDEN = 1
+VISIBLE = 2
 
 
 class Problem(NamedTuple):
-    """Something in an annotation file that was left out, and why."""
+    """Something in an annotation file that is left out, and the reason."""
 
     kind: str
     where: str
@@ -25,17 +27,17 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PersonSet:
-    """People in photos; N people in I images.
+    """N annotated people in I images.
 
     Attributes:
-        skeleton: What the K joints are.
-        images: Paths of the images, ``I`` of them.
-        image_index: ``(N,)`` int64, which image each person is in.
+        skeleton: Names of the K joints.
+        images: Paths of the I images.
+        image_index: ``(N,)`` int64, index of each person's image.
         boxes: ``(N, 4)`` float32 xyxy image pixels, the true box.
-        keypoints: ``(N, K, 2)`` float32 image pixels, NaN where the joint is not labelled.
+        keypoints: ``(N, K, 2)`` float32 image pixels; NaN where a joint is not labelled.
         visibility: ``(N, K)`` uint8: 0 not labelled, 1 labelled but hidden, 2 visible (as in COCO).
         ids: ``(N,)`` int64, the person's id in its annotation file.
-        problems: What was found wrong on opening and left out.
+        problems: Invalid entries that were left out on reading.
     """
 
     skeleton: Skeleton
@@ -48,7 +50,8 @@ class PersonSet:
     problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
-        people, joints = len(self.boxes), len(self.skeleton)
+        people = len(self.boxes)
+        joints = len(self.skeleton)
         wanted: dict[str, tuple[int, ...]] = {
             "image_index": (people,),
             "boxes": (people, 4),
@@ -59,9 +62,12 @@ class PersonSet:
         for name, shape in wanted.items():
             array: NDArray[Any] = getattr(self, name)
             if array.shape != shape:
-                raise ValueError(f"{name} of {people} people with {self.skeleton} must be {shape}, got {array.shape}")
+                raise ValueError(
+                    f"{name} of {people} people with {self.skeleton} must be {shape},"
+                    f" got {array.shape}"
+                )
         if np.any(np.isfinite(self.keypoints).all(axis=2) != (self.visibility > ABSENT)):
-            raise ValueError("a joint has coordinates where, and only where, it is labelled")
+            raise ValueError("exactly the labelled joints must have finite coordinates")
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -75,21 +81,26 @@ class PersonSet:
         return f"PersonSet({len(self)} people in {len(self.images)} images, {self.skeleton.name})"
 
     def without_images(self, names: Collection[str]) -> "PersonSet":
-        """The people whose image's file name is not in ``names``."""
+        """The people in images whose file name is not in ``names``."""
         banned = np.array([path.name in names for path in self.images], bool)
         return self[~banned[self.image_index]] if len(self) else self
 
     def to_skeleton(self, target: Skeleton) -> "PersonSet":
-        """The same people with the joints of ``target``; joints that this set does not have are not labelled."""
+        """The same people with the joints of ``target``; joints missing here are unlabelled."""
         source = self.skeleton.correspondence(target)
-        keypoints, visibility = self.keypoints[:, source], self.visibility[:, source]
-        keypoints[:, source < 0], visibility[:, source < 0] = np.nan, ABSENT
+        keypoints = self.keypoints[:, source]
+        visibility = self.visibility[:, source]
+        keypoints[:, source < 0] = np.nan
+        visibility[:, source < 0] = ABSENT
         return replace(self, skeleton=target, keypoints=keypoints, visibility=visibility)
 
     def report(self) -> str:
-        """What was read and what was left out, for people; one line a kind of problem."""
+        """A readable summary of the set, with one line per kind of problem."""
         labelled = int((self.visibility > ABSENT).sum())
-        lines = [f"{len(self)} people, {labelled} labelled joints, {len(self.images)} images ({self.skeleton.name})"]
+        lines = [
+            f"{len(self)} people, {labelled} labelled joints, {len(self.images)} images"
+            f" ({self.skeleton.name})"
+        ]
         for kind, count in Counter(problem.kind for problem in self.problems).most_common():
             first = next(problem.where for problem in self.problems if problem.kind == kind)
             lines.append(f"  {count} x {kind}, first: {first}")
@@ -97,32 +108,34 @@ class PersonSet:
 
 
 def union(sets: Sequence[PersonSet], target: Skeleton) -> PersonSet:
-    """One set of all people, with the joints of ``target``.
+    """Join sets into one with the joints of ``target``.
 
-    A joint that a set does not have is unlabelled there, so that one model learns from all of them with masked joints.
+    Joints that a set lacks are unlabelled, so one model can learn from all sets with masked joints.
 
     Raises:
-        DataError: If there are no sets, or one shares no joint with ``target``.
+        DataError: If there are no sets, or a set shares no joint with ``target``.
     """
     if not sets:
         raise DataError("no data set to train from: name at least one")
     for people in sets:
         if np.all(people.skeleton.correspondence(target) < 0):
-            raise DataError(f"{people.skeleton} and {target} have no joint of the same name")
+            raise DataError(f"{people.skeleton} and {target} have no joint in common")
     moved = [people.to_skeleton(target) for people in sets]
     starts = np.cumsum([0] + [len(people.images) for people in moved])
     names = ("boxes", "keypoints", "visibility", "ids")
     return PersonSet(
         skeleton=target,
         images=tuple(path for people in moved for path in people.images),
-        image_index=np.concatenate([people.image_index + start for people, start in zip(moved, starts, strict=False)]),
+        image_index=np.concatenate(
+            [people.image_index + start for people, start in zip(moved, starts, strict=False)]
+        ),
         problems=tuple(problem for people in moved for problem in people.problems),
         **{name: np.concatenate([getattr(people, name) for people in moved]) for name in names},
     )
 
 
 class PersonReader:
-    """Collects people one by one, keeps the sound ones and lists what is wrong with the others."""
+    """Collects people one by one; keeps valid ones and lists the problems of the others."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton
@@ -131,11 +144,15 @@ class PersonReader:
         self._rows: list[tuple[int, list[float], NDArray[np.float32], NDArray[np.uint8], int]] = []
 
     def problem(self, kind: str, where: str) -> None:
-        """Note something that is left out."""
+        """Record a problem."""
         self.problems.append(Problem(kind, where))
 
     def add_image(self, path: Path, size: tuple[int, int]) -> bool:
-        """Announce an image of ``size`` (height, width); false, and a problem noted, if the file is missing."""
+        """Add an image of ``size`` (height, width).
+
+        Returns:
+            Whether the file exists; if not, a problem is recorded.
+        """
         if not path.is_file():
             self.problem("image file missing", str(path))
             return False
@@ -143,13 +160,14 @@ class PersonReader:
         return True
 
     def add_person(self, path: Path, box: Sequence[float], keypoints: Any, person_id: int) -> None:
-        """Add a person in an announced image.
+        """Add a person.
 
         Args:
-            path: The image; a person in an image that was not announced is skipped in silence.
+            path: The image; people in images that were not added are skipped, because the image
+                already has a recorded problem.
             box: xyxy image pixels.
-            keypoints: ``(K, 3)`` or flat, x, y, visibility.
-            person_id: Its id in the annotation file.
+            keypoints: ``(K, 3)`` or flat: x, y, visibility.
+            person_id: The person's id in the annotation file.
         """
         if path not in self._images:
             return
@@ -157,26 +175,43 @@ class PersonReader:
         where = f"person {person_id} in {path.name}"
         points = np.asarray(keypoints, np.float32)
         if points.size != 3 * len(self.skeleton):
-            self.problem(f"not {len(self.skeleton)} joints of 3 numbers", f"{where}: {points.size} numbers")
+            self.problem(
+                f"not {len(self.skeleton)} joints of 3 numbers", f"{where}: {points.size} numbers"
+            )
             return
         points = points.reshape(-1, 3)
         clipped = np.clip(np.asarray(box, np.float64), 0, [width, height, width, height])
-        if not (np.isfinite(clipped).all() and clipped[2] - clipped[0] >= 1 and clipped[3] - clipped[1] >= 1):
-            self.problem("box empty or outside the image", f"{where}: {list(box)} in {width}x{height}")
+        if not (
+            np.isfinite(clipped).all()
+            and clipped[2] - clipped[0] >= 1
+            and clipped[3] - clipped[1] >= 1
+        ):
+            self.problem(
+                "box empty or outside the image", f"{where}: {list(box)} in {width}x{height}"
+            )
             return
         labelled = points[:, 2] > 0
-        outside = labelled & ~np.all((points[:, :2] >= -1) & (points[:, :2] <= [width, height]), axis=1)
+        outside = labelled & ~np.all(
+            (points[:, :2] >= -1) & (points[:, :2] <= [width, height]), axis=1
+        )
         if outside.any():
-            self.problem("joint outside the image, taken as unlabelled", f"{where}: {points[outside][0].tolist()}")
+            self.problem(
+                "joint outside the image, taken as unlabelled",
+                f"{where}: {points[outside][0].tolist()}",
+            )
             labelled &= ~outside
-        visibility = np.where(labelled, np.clip(points[:, 2], HIDDEN, VISIBLE), ABSENT).astype(np.uint8)
+        visibility = np.where(labelled, np.clip(points[:, 2], HIDDEN, VISIBLE), ABSENT).astype(
+            np.uint8
+        )
         xy = np.where(labelled[:, None], points[:, :2], np.nan).astype(np.float32)
         self._rows.append((index, clipped.tolist(), xy, visibility, person_id))
 
     def finish(self) -> PersonSet:
-        """The set."""
+        """The collected people."""
         joints = len(self.skeleton)
-        columns: list[Any] = list(zip(*self._rows, strict=True)) if self._rows else [[], [], [], [], []]
+        columns: list[Any] = (
+            list(zip(*self._rows, strict=True)) if self._rows else [[], [], [], [], []]
+        )
         return PersonSet(
             skeleton=self.skeleton,
             images=tuple(self._images),

@@ -1,4 +1,4 @@
-"""Data sets by configuration: open, join, filter, pack."""
+"""Data sets from a configuration: read, join, filter and pack them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from rmpe.datasets.mpii import read_mpii
 from rmpe.datasets.packed import CropSpec, PackedCrops, pack
 from rmpe.datasets.persons import ABSENT, PersonSet, union
 from rmpe.datasets.unlisted import add_unlisted, find_people
-from rmpe.errors import DataError
+from rmpe.files import read_names
 from rmpe.skeletons import load_skeleton
 
 
@@ -24,9 +24,10 @@ class SetConfig:
     Attributes:
         annotations: The annotation file.
         images: The folder of its images.
-        format: ``coco`` (COCO, CrowdPose, one's own), ``mpii`` or ``lsp``.
-        skeleton: Of a COCO file: a name or the path of a TOML file.
-        complete: Whether everybody in its images is listed; if not, the labeller finds the others.
+        format: ``coco`` (COCO, CrowdPose, custom data), ``mpii`` or ``lsp``.
+        skeleton: The skeleton of a COCO file: a name or the path of a TOML file.
+        complete: Whether all people in its images are annotated; if not, the labeller finds the
+            others.
     """
 
     annotations: Path
@@ -41,21 +42,25 @@ class DataConfig:
     """The people to train on.
 
     Attributes:
-        sets: The data sets; joined, with masked joints where they differ.
+        sets: The data sets; they are joined, with masked joints where they differ.
         skeleton: The joints to learn.
-        exclude: Text file with names of images to leave out, one a line, ``#`` begins a comment.
+        exclude: Text file with names of images to leave out, one per line; ``#`` starts a comment.
         cache: Folder for packed crops.
-        size: Crop (height, width) to train at; crops are stored for this.
-        growth: Growth of a box before it is cut out.
-        margin: Room around the crop in the stored one, see `CropSpec`.
-        teacher: ONNX pose model whose answers stand in for missing labels.
-        teacher_score: Its answers below this score are not used.
-        teacher_sigma: Standard deviation of the Gaussians that it was taught, cells of its heatmaps; for ``distill``.
-        teacher_engine: What runs it: ``onnxruntime``, or ``openvino``, which uses bfloat16 where the CPU has it.
-        teacher_mirrored: Whether it also looks at the mirrored crop; the two answers are averaged.
-        smallest_unlabelled: With a teacher, also people without any label whose box has a side of this many pixels;
-            0 = labelled people only.
-        labeller: ONNX detector that finds whom a set does not list, see `rmpe.datasets.unlisted`; they have no label.
+        size: (height, width) of the training crop, which determines the stored resolution.
+        growth: Factor by which a box grows before it is cropped.
+        margin: Margin of the stored crops, see `CropSpec`.
+        teacher: ONNX pose model whose predictions are the pseudo-labels of unlabelled joints.
+        teacher_score: Smallest score of a pseudo-label.
+        teacher_sigma: Standard deviation of the teacher's target Gaussians, in cells of its
+            heatmaps; for ``distill``.
+        teacher_engine: What runs it: ``onnxruntime``, or ``openvino``, which uses bfloat16 on CPUs
+            that have it.
+        teacher_mirrored: Whether the teacher also sees the mirrored crop; both answers are
+            averaged.
+        smallest_unlabelled: With a teacher, include people without any label whose box has a side
+            of at least this many pixels; 0 includes labelled people only.
+        labeller: ONNX detector that finds unlisted people, see `rmpe.datasets.unlisted`; these have
+            no labelled joints.
     """
 
     sets: tuple[SetConfig, ...]
@@ -75,10 +80,15 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.smallest_unlabelled and self.teacher is None:
-            raise ValueError("smallest_unlabelled needs a teacher: nobody else knows the joints of these people")
-        if not all(one.complete for one in self.sets) and not (self.labeller and self.smallest_unlabelled):
             raise ValueError(
-                "a set with complete = false needs a labeller, which finds the rest, and smallest_unlabelled"
+                "smallest_unlabelled needs a teacher, which predicts the joints of these people"
+            )
+        if not all(one.complete for one in self.sets) and not (
+            self.labeller and self.smallest_unlabelled
+        ):
+            raise ValueError(
+                "a set with complete = false needs a labeller, which finds the other people,"
+                " and smallest_unlabelled"
             )
 
 
@@ -95,10 +105,10 @@ def read_set(config: SetConfig) -> PersonSet:
 
 
 def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
-    """Open all sets, report what is wrong with them, and pack everybody there is something to learn from.
+    """Read all sets, log their problems, and pack the people that are useful for training.
 
     Raises:
-        DataError: If a file cannot be read or nobody is left.
+        DataError: If a file cannot be read or no people are left.
     """
 
     def looking(done: int, total: int) -> None:
@@ -109,9 +119,10 @@ def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
         people = read_set(one)
         log(f"{one.annotations}: {people.report()}")
         if not one.complete and config.labeller is not None:
-            listed, found = len(people), find_people(people.images, config.labeller, config.cache, looking)
+            listed = len(people)
+            found = find_people(people.images, config.labeller, config.cache, looking)
             people = add_unlisted(people, found)
-            log(f"{config.labeller}: {len(people) - listed} people more whom nobody listed")
+            log(f"{config.labeller}: {len(people) - listed} unlisted people added")
         sets.append(people)
     people = union(sets, load_skeleton(config.skeleton))
     if config.exclude is not None:
@@ -124,19 +135,8 @@ def open_data(config: DataConfig, log: Callable[[str], None]) -> PackedCrops:
         useful |= (sides >= config.smallest_unlabelled).any(axis=1)
     people = people[np.flatnonzero(useful)]
     spec = CropSpec(config.size, config.growth, config.margin)
-    packed = pack(people, spec, config.cache, lambda done, total: log(f"packing: image {done} of {total}"))
+    packed = pack(
+        people, spec, config.cache, lambda done, total: log(f"packing: image {done} of {total}")
+    )
     log(f"{len(packed)} people packed in {packed.folder}")
     return packed
-
-
-def read_names(path: Path) -> set[str]:
-    """The lines of a text file that are neither empty nor comments.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the list of images: {error}") from error
-    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}

@@ -1,7 +1,6 @@
-"""People whom a data set does not list, found by another detector: a teacher can say where their joints are."""
+"""People that a data set does not list, found by a detector for a teacher to pseudo-label."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +12,25 @@ from rmpe.datasets.packed import read_rgb
 from rmpe.datasets.persons import ABSENT, PersonSet
 from rmpe.detect import load_detector
 from rmpe.runtime import sha256_of
+from rmpe.write.atomic import atomic
 
-# A detector's box this sure is a person where the annotations do not list everybody.
+# Smallest score at which a detected box counts as an unlisted person.
 SURE = 0.35
-# IoU from which a detector's box and an annotated one are the same person.
+# Smallest IoU at which a detected and an annotated box are the same person.
 SAME = 0.5
-# The id of a person whom no annotation file knows.
+# Id of people without an annotation.
 NO_ID = -1
 
 
 def add_unlisted(people: PersonSet, found: Sequence[Boxes]) -> PersonSet:
-    """The same people and whoever a detector is sure of and nobody listed, without any labelled joint.
+    """Add confidently detected people that are not listed, without labelled joints.
 
     Args:
         people: The people of a set.
-        found: What the detector finds in each of ``people.images``, image pixels.
+        found: Detected boxes in each of ``people.images``, image pixels.
     """
-    boxes, image_index = [people.boxes], [people.image_index]
+    boxes = [people.boxes]
+    image_index = [people.image_index]
     for image, detected in enumerate(found):
         listed = people.boxes[people.image_index == image]
         new = (detected.scores >= SURE) & ~(iou(listed, detected.xyxy) >= SAME).any(axis=0)
@@ -42,21 +43,29 @@ def add_unlisted(people: PersonSet, found: Sequence[Boxes]) -> PersonSet:
         boxes=np.concatenate(boxes),
         image_index=np.concatenate(image_index),
         keypoints=np.concatenate([people.keypoints, keypoints]),
-        visibility=np.concatenate([people.visibility, np.full(keypoints.shape[:2], ABSENT, np.uint8)]),
+        visibility=np.concatenate(
+            [people.visibility, np.full(keypoints.shape[:2], ABSENT, np.uint8)]
+        ),
         ids=np.concatenate([people.ids, np.full(count, NO_ID, np.int64)]),
     )
 
 
 def find_people(
-    images: Sequence[Path], detector: Path, cache: Path, progress: Callable[[int, int], None] | None = None
+    images: Sequence[Path],
+    detector: Path,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Boxes]:
-    """What a detector finds in images, image pixels; asked once and kept in the cache folder.
+    """Detect people in images; the results are cached.
 
     Args:
-        images: The files.
-        detector: ONNX detector of any kind that `rmpe predict` takes.
+        images: The image files.
+        detector: ONNX detector of any kind that `rmpe predict` accepts.
         cache: Folder of caches.
         progress: Called with (done, total) images.
+
+    Returns:
+        Boxes in image pixels, one entry per image.
 
     Raises:
         ModelError: If the detector cannot be used.
@@ -69,17 +78,17 @@ def find_people(
     file = cache / f"people-{digest.hexdigest()[:16]}.npz"
     if not file.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        detect, found = load_detector(detector, threads=1), []
+        detect = load_detector(detector, threads=1)
+        found = []
         for done, path in enumerate(images):
             found.append(detect(read_rgb(path)))
             if progress and done % 50 == 0:
                 progress(done, len(images))
-        with tempfile.NamedTemporaryFile(dir=cache, suffix=".npz", delete=False) as temporary:
-            counts = [len(boxes) for boxes in found]
-            xyxy = np.concatenate([boxes.xyxy for boxes in found] or [np.zeros((0, 4), np.float32)])
-            scores = np.concatenate([boxes.scores for boxes in found] or [np.zeros(0, np.float32)])
+        counts = [len(boxes) for boxes in found]
+        xyxy = np.concatenate([boxes.xyxy for boxes in found] or [np.zeros((0, 4), np.float32)])
+        scores = np.concatenate([boxes.scores for boxes in found] or [np.zeros(0, np.float32)])
+        with atomic(file) as temporary:
             np.savez(temporary, counts=counts, xyxy=xyxy, scores=scores)
-        Path(temporary.name).rename(file)
     with np.load(file) as saved:
         ends = np.cumsum(saved["counts"], dtype=np.int64)[:-1]
         parts = zip(np.split(saved["xyxy"], ends), np.split(saved["scores"], ends), strict=True)

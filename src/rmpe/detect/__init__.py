@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes
+from rmpe.boxes import Boxes, size_of
 from rmpe.cards import ModelCard, find_card
 from rmpe.detect.decoded import DecodedDetector
 from rmpe.detect.recorded import RecordedBoxes
@@ -15,7 +15,19 @@ from rmpe.detect.yolox import Yolox
 from rmpe.errors import ModelError
 from rmpe.runtime import Device, Session
 
-__all__ = ["DecodedDetector", "Detector", "RecordedBoxes", "WholeImage", "Yolox", "load_detector"]
+__all__ = [
+    "WHOLE_IMAGE",
+    "DecodedDetector",
+    "Detector",
+    "RecordedBoxes",
+    "WholeImage",
+    "Yolox",
+    "load_detector",
+]
+
+
+# Stands for `WholeImage` where a detector is named.
+WHOLE_IMAGE = "whole-image"
 
 
 class Detector(Protocol):
@@ -39,13 +51,18 @@ class WholeImage:
 
     def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
         """The whole image as one box with score 1."""
-        return Boxes.whole((image.shape[0], image.shape[1]))
+        return Boxes.whole(size_of(image))
 
 
-DECODERS: dict[str, Callable[[Session, ModelCard], Detector]] = {"yolox": Yolox, "boxes": DecodedDetector}
+DECODERS: dict[str, Callable[[Session, ModelCard], Detector]] = {
+    "yolox": Yolox,
+    "boxes": DecodedDetector,
+}
 
 
-def load_detector(path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None) -> Detector:
+def load_detector(
+    path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None
+) -> Detector:
     """A detector from an ONNX file and its card.
 
     Raises:

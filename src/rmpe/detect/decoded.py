@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes, box_nms
+from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import ModelError
 from rmpe.runtime import Session
 
-# Suppression compares all pairs, and an untrained model is sure of every box: only the best of them are looked at.
+# Suppression compares all pairs, and an untrained model is sure of every box: only the best of them
+# are looked at.
 CANDIDATES = 1000
 
 
@@ -20,15 +21,21 @@ class DecodedDetector:
         """Check the model.
 
         Raises:
-            ModelError: If its outputs are not boxes and scores, or neither model nor card say its input size.
+            ModelError: If its outputs are not boxes and scores, or neither model nor card say its
+                input size.
         """
         shape = next(iter(session.inputs.values()))
         if len(shape) != 4 or shape[1] != 3:
-            raise ModelError(f"{session.path}: a detector takes (1, 3, height, width), this one takes {shape}")
-        self.session, self.card = session, card
+            raise ModelError(
+                f"{session.path}: a detector takes (1, 3, height, width), this one takes {shape}"
+            )
+        self.session = session
+        self.card = card
         self.size = (shape[2] or card.size[0], shape[3] or card.size[1])
         if not min(self.size):
-            raise ModelError(f"{session.path}: takes any input size; write size = [height, width] into its card")
+            raise ModelError(
+                f"{session.path}: takes any input size; write size = [height, width] into its card"
+            )
         boxes, scores, *_ = [*session.outputs.values(), (), ()]
         if len(boxes) != 3 or boxes[2] != 4 or len(scores) != 2:
             raise ModelError(
@@ -45,5 +52,5 @@ class DecodedDetector:
         xyxy, scores = self.session(np.ascontiguousarray(blob.transpose(2, 0, 1)[None]))[:2]
         best = np.argsort(-scores[0], kind="stable")[:CANDIDATES]
         best = best[scores[0, best] >= self.card.score_threshold]
-        boxes = Boxes(xyxy[0, best] / scale, scores[0, best].clip(0, 1)).clip((image.shape[0], image.shape[1]))
+        boxes = Boxes(xyxy[0, best] / scale, scores[0, best].clip(0, 1)).clip(size_of(image))
         return boxes[box_nms(boxes, self.card.nms)]

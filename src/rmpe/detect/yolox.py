@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes, box_nms
+from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import ModelError
@@ -28,8 +28,11 @@ class Yolox:
         """
         shape = next(iter(session.inputs.values()))
         if len(shape) != 4 or shape[1] not in (3, None):
-            raise ModelError(f"{session.path}: a YOLOX model takes (1, 3, height, width), this one takes {shape}")
-        self.session, self.card = session, card
+            raise ModelError(
+                f"{session.path}: a YOLOX model takes (1, 3, height, width), this one takes {shape}"
+            )
+        self.session = session
+        self.card = card
         declared = card.size if min(card.size) else DEFAULT_SIZE
         self.size = (shape[2] or declared[0], shape[3] or declared[1])
         self._offsets, self._strides = _cells(self.size)
@@ -43,14 +46,19 @@ class Yolox:
         rows = self._forward(canvas)
         scores = rows[:, 4] * rows[:, 5 + PERSON]
         sure = scores >= self.card.score_threshold
-        rows, scores = rows[sure], np.clip(scores[sure], 0, 1)
+        rows = rows[sure]
+        scores = np.clip(scores[sure], 0, 1)
         if self.decoded:
-            centers, sides = rows[:, :2], rows[:, 2:4]
+            centers = rows[:, :2]
+            sides = rows[:, 2:4]
         else:
             stride = self._strides[sure, None]
-            centers, sides = (rows[:, :2] + self._offsets[sure]) * stride, np.exp(rows[:, 2:4]) * stride
-        boxes = Boxes(np.concatenate([centers - sides / 2, centers + sides / 2], axis=1) / scale, scores)
-        boxes = boxes.clip((image.shape[0], image.shape[1]))
+            centers = (rows[:, :2] + self._offsets[sure]) * stride
+            sides = np.exp(rows[:, 2:4]) * stride
+        boxes = Boxes(
+            np.concatenate([centers - sides / 2, centers + sides / 2], axis=1) / scale, scores
+        )
+        boxes = boxes.clip(size_of(image))
         return boxes[box_nms(boxes, self.card.nms)]
 
     def _forward(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -70,7 +78,8 @@ class Yolox:
 
 def _cells(size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cell indices (x, y) ``(A, 2)`` and strides ``(A,)`` of all predictions, in the order of the output."""
-    offsets, strides = [], []
+    offsets = []
+    strides = []
     for stride in STRIDES:
         y, x = np.mgrid[: size[0] // stride, : size[1] // stride]
         offsets.append(np.stack([x.ravel(), y.ravel()], axis=1))

@@ -1,7 +1,7 @@
 """From heatmaps to joints: all people and joints at once.
 
-All functions take heatmaps ``(N, K, h, w)`` and give points ``(N, K, 2)`` as (x, y) in heatmap cells, cell centres at
-integers, and scores ``(N, K)``.
+All functions take heatmaps ``(N, K, h, w)`` and give points ``(N, K, 2)`` as (x, y) in heatmap
+cells, cell centres at integers, and scores ``(N, K)``.
 """
 
 import numpy as np
@@ -16,7 +16,8 @@ FLOOR = 1e-10
 
 
 def peaks(heatmaps: Heatmaps) -> tuple[NDArray[np.int64], Scores]:
-    """The cell of the highest response of each map; the first in row-major order where several are equal.
+    """The cell of the highest response of each map; the first in row-major order where several are
+    equal.
 
     Returns:
         Cells ``(N, K, 2)`` as (x, y), and responses ``(N, K)``.
@@ -31,37 +32,51 @@ def peaks(heatmaps: Heatmaps) -> tuple[NDArray[np.int64], Scores]:
 def decode_argmax(heatmaps: Heatmaps) -> tuple[Points, Scores]:
     """The highest cell, moved by a quarter of a cell towards the higher neighbour on each axis.
 
-    The quarter is left out next to the border, and a map without a positive response answers (0, 0): the rules of the
-    top-down literature. A response of 0 or less means that nothing was found.
+    The quarter is left out next to the border, and a map without a positive response answers (0,
+    0): the rules of the top-down literature. A response of 0 or less means that nothing was found.
 
     Source: Newell et al., "Stacked hourglass networks" (2016), section 3.3.
     """
     cells, scores = peaks(heatmaps)
     height, width = heatmaps.shape[2:]
     patch = _patches(heatmaps, cells, 1)
-    step = 0.25 * np.sign(np.stack([patch[..., 1, 2] - patch[..., 1, 0], patch[..., 2, 1] - patch[..., 0, 1]], axis=-1))
+    step = 0.25 * np.sign(
+        np.stack(
+            [patch[..., 1, 2] - patch[..., 1, 0], patch[..., 2, 1] - patch[..., 0, 1]], axis=-1
+        )
+    )
     inside = ((cells > 1) & (cells < np.array([width - 1, height - 1]))).all(axis=-1, keepdims=True)
     points = np.where(inside, cells + step, cells).astype(np.float64)
     return np.where(scores[..., None] > 0, points, 0), scores
 
 
 def decode_dark(heatmaps: Heatmaps, blur: int = 0) -> tuple[Points, Scores]:
-    """The highest cell, moved to the summit of the Gaussian that fits around it; exact for a Gaussian.
+    """The highest cell, moved to the summit of the Gaussian that fits around it; exact for a
+    Gaussian.
 
     Args:
         heatmaps: Responses ``(N, K, h, w)``.
-        blur: Odd width of a Gaussian that evens out the response first (only around the peak); 0 = none.
+        blur: Odd width of a Gaussian that evens out the response first (only around the peak); 0 =
+            none.
 
     Source: Zhang et al., "Distribution-aware coordinate representation" (DARK, CVPR 2020), Eq. 4-9.
-    Differs: only the nine values that the Taylor step needs are smoothed; the step is at most one cell.
+    Differs: only the nine values that the Taylor step needs are smoothed; the step is at most one
+    cell.
     """
     cells, scores = peaks(heatmaps)
     kernel = _gaussian(blur)
     patch = _patches(heatmaps, cells, 1 + len(kernel) // 2)
-    rows = np.stack([patch[..., start : start + 3] for start in range(len(kernel))], axis=-1) @ kernel
-    near = np.stack([rows[..., start : start + 3, :] for start in range(len(kernel))], axis=-1) @ kernel
+    rows = (
+        np.stack([patch[..., start : start + 3] for start in range(len(kernel))], axis=-1) @ kernel
+    )
+    near = (
+        np.stack([rows[..., start : start + 3, :] for start in range(len(kernel))], axis=-1)
+        @ kernel
+    )
     log = np.log(np.maximum(near.astype(np.float64), FLOOR))
-    gradient = np.stack([log[..., 1, 2] - log[..., 1, 0], log[..., 2, 1] - log[..., 0, 1]], axis=-1) / 2
+    gradient = (
+        np.stack([log[..., 1, 2] - log[..., 1, 0], log[..., 2, 1] - log[..., 0, 1]], axis=-1) / 2
+    )
     xx = log[..., 1, 2] - 2 * log[..., 1, 1] + log[..., 1, 0]
     yy = log[..., 2, 1] - 2 * log[..., 1, 1] + log[..., 0, 1]
     xy = (log[..., 2, 2] - log[..., 2, 0] - log[..., 0, 2] + log[..., 0, 0]) / 4
@@ -86,7 +101,8 @@ def decode_integral(heatmaps: Heatmaps, normalise: str) -> tuple[Points, Scores]
     """The expectation of the position under the normalised response.
 
     Args:
-        heatmaps: Logits (``sigmoid``, ``softmax``) or responses of a positive sum (``sum``), ``(N, K, h, w)``.
+        heatmaps: Logits (``sigmoid``, ``softmax``) or responses of a positive sum (``sum``), ``(N,
+            K, h, w)``.
         normalise: ``sigmoid`` (score: the highest response), ``softmax`` or ``sum`` (score: 1).
 
     Source: Sun et al., "Integral human pose regression" (ECCV 2018), Eq. 2.
@@ -107,7 +123,8 @@ def decode_integral(heatmaps: Heatmaps, normalise: str) -> tuple[Points, Scores]
     else:
         raise ValueError(f"normalise must be sigmoid, softmax or sum, got {normalise!r}")
     total = values.sum(axis=(2, 3))
-    x, y = values.sum(axis=2) @ np.arange(width), values.sum(axis=3) @ np.arange(height)
+    x = values.sum(axis=2) @ np.arange(width)
+    y = values.sum(axis=3) @ np.arange(height)
     return np.stack([x, y], axis=-1) / total[..., None], scores.astype(np.float32)
 
 
@@ -118,12 +135,18 @@ def _patches(heatmaps: Heatmaps, cells: NDArray[np.int64], radius: int) -> Heatm
     x = _mirror(cells[..., 0, None] + reach, width)
     y = _mirror(cells[..., 1, None] + reach, height)
     people, joints = np.ogrid[: heatmaps.shape[0], : heatmaps.shape[1]]
-    patch: Heatmaps = heatmaps[people[..., None, None], joints[..., None, None], y[..., :, None], x[..., None, :]]
+    patch: Heatmaps = heatmaps[
+        people[..., None, None], joints[..., None, None], y[..., :, None], x[..., None, :]
+    ]
     return patch
 
 
 def _mirror(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    return np.clip(np.where(index < 0, -index, np.where(index >= length, 2 * length - 2 - index, index)), 0, length - 1)
+    return np.clip(
+        np.where(index < 0, -index, np.where(index >= length, 2 * length - 2 - index, index)),
+        0,
+        length - 1,
+    )
 
 
 def _gaussian(width: int) -> NDArray[np.float32]:

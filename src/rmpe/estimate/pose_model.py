@@ -6,18 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.affine import Matrix, apply, boxes_to_crops, crop_to_heatmap, invert
+from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard, find_card
 from rmpe.errors import ModelError
 from rmpe.estimate.crops import network_input
 from rmpe.estimate.heatmaps import decode_argmax, decode_dark, decode_integral
 from rmpe.estimate.simcc import decode_simcc
-from rmpe.propose import grow_proposals
+from rmpe.propose.regions import grow_proposals
 from rmpe.runtime import Device, Session
 from rmpe.skeletons import load_skeleton
 
 Outputs = list[NDArray[np.float32]]
 DEFAULT_SIZE = (256, 192)
-# How many outputs hold the answer of a decoder; one of heatmaps otherwise. What else a model answers is left alone.
+# How many outputs hold the answer of a decoder; one of heatmaps otherwise. What else a model
+# answers is left alone.
 ANSWERS = {"simcc": 2, "keypoints": 2}
 
 
@@ -28,34 +30,47 @@ class PoseModel:
         card: What the model expects and answers.
         size: (height, width) of a crop.
         skeleton: What its joints are.
-        flip_test: Whether every crop is also run mirrored and the two answers averaged: heatmaps if the model answers
-            any (a graph with an SSTN: after the SDTN, in the crop's frame), else joints.
+        flip_test: Whether every crop is also run mirrored and the two answers averaged: heatmaps if
+            the model answers any (a graph with an SSTN: after the SDTN, in the crop's frame), else
+            joints.
         batch: Most crops in one call of the engine.
     """
 
-    def __init__(self, session: Session, card: ModelCard, *, flip_test: bool = False, batch: int = 2) -> None:
+    def __init__(
+        self, session: Session, card: ModelCard, *, flip_test: bool = False, batch: int = 2
+    ) -> None:
         """Check the model against its card by running it once.
 
         Raises:
             ModelError: If inputs or outputs are not what the card says.
         """
         if card.kind != "pose":
-            raise ModelError(f"{session.path}: its card says it is a {card.kind} model, not a pose model")
-        self.session, self.card, self.flip_test, self.batch = session, card, flip_test, batch
+            raise ModelError(
+                f"{session.path}: its card says it is a {card.kind} model, not a pose model"
+            )
+        self.session = session
+        self.card = card
+        self.flip_test = flip_test
+        self.batch = batch
         self.skeleton = load_skeleton(card.skeleton)
         shape = next(iter(session.inputs.values()))
         if len(shape) != 4 or shape[1] not in (3, None):
-            raise ModelError(f"{session.path}: a pose model takes (n, 3, height, width), this one takes {shape}")
+            raise ModelError(
+                f"{session.path}: a pose model takes (n, 3, height, width), this one takes {shape}"
+            )
         declared = card.size if min(card.size) else DEFAULT_SIZE
         self.size = (shape[2] or declared[0], shape[3] or declared[1])
         if shape[0] is not None:
             self.batch = shape[0]
         self._check(self._run(np.zeros((1, *self.size, 3), np.uint8)))
-        # A graph with an SSTN finds another theta in the mirrored crop. Its heatmaps are both back in the crop's frame.
-        self._decoder, self._used = card.decoder, slice(0, ANSWERS.get(card.decoder, 1))
+        # A graph with an SSTN finds another theta in the mirrored crop. Its heatmaps are both back
+        # in the crop's frame.
+        self._decoder = card.decoder
+        self._used = slice(0, ANSWERS.get(card.decoder, 1))
         if flip_test and card.decoder == "keypoints" and "heatmaps" in session.outputs:
             place = list(session.outputs).index("heatmaps")
-            self._decoder, self._used = "dark", slice(place, place + 1)
+            self._decoder = "dark"
+            self._used = slice(place, place + 1)
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Estimate the person at the centre of each crop.
@@ -67,7 +82,8 @@ class PoseModel:
             Points ``(N, K, 2)`` in crop pixels and scores ``(N, K)`` in [0, 1].
         """
         joints = len(self.skeleton)
-        points, scores = np.zeros((len(crops), joints, 2)), np.zeros((len(crops), joints), np.float32)
+        points = np.zeros((len(crops), joints, 2))
+        scores = np.zeros((len(crops), joints), np.float32)
         for start in range(0, len(crops), self.batch):
             some = slice(start, start + self.batch)
             points[some], scores[some] = self._decode(self._answer(crops[some]))
@@ -88,24 +104,33 @@ class PoseModel:
         if self._decoder in ANSWERS:
             raise ModelError(f"{self.session.path}: answers {self.card.decoder}, not heatmaps")
         starts = range(0, len(crops), self.batch)
-        return np.concatenate([self._answer(crops[start : start + self.batch])[0] for start in starts])
+        return np.concatenate(
+            [self._answer(crops[start : start + self.batch])[0] for start in starts]
+        )
 
     def crop_maps(self, boxes: NDArray[np.float32]) -> Matrix:
         """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)`` of people; grows them as the card says."""
-        return boxes_to_crops(grow_proposals(boxes, self.card.growth), self.size, self.card.alignment)
+        return boxes_to_crops(
+            grow_proposals(boxes, self.card.growth), self.size, self.card.alignment
+        )
 
     def _answer(self, crops: NDArray[np.uint8]) -> Outputs:
         outputs = self._run(crops)[self._used]
         if not self.flip_test:
             return outputs
         mirrored = self._mirror(self._run(crops[:, :, ::-1])[self._used])
-        return [(first + second) * np.float32(0.5) for first, second in zip(outputs, mirrored, strict=True)]
+        return [
+            (first + second) * np.float32(0.5)
+            for first, second in zip(outputs, mirrored, strict=True)
+        ]
 
     def _run(self, crops: NDArray[np.uint8]) -> Outputs:
         blob = network_input(crops, self.card)
         fixed = next(iter(self.session.inputs.values()))[0]
         if fixed is not None and len(blob) < fixed:  # a model exported for one batch size only
-            blob = np.concatenate([blob, np.zeros((fixed - len(blob), *blob.shape[1:]), np.float32)])
+            blob = np.concatenate(
+                [blob, np.zeros((fixed - len(blob), *blob.shape[1:]), np.float32)]
+            )
         return [output[: len(crops)] for output in self.session(blob)]
 
     def _check(self, outputs: Outputs) -> None:
@@ -125,7 +150,10 @@ class PoseModel:
             ),
         }.get(
             self.card.decoder,
-            (f"heatmaps (n, {joints}, h, w)", bool(shapes) and len(shapes[0]) == 4 and shapes[0][1] == joints),
+            (
+                f"heatmaps (n, {joints}, h, w)",
+                bool(shapes) and len(shapes[0]) == 4 and shapes[0][1] == joints,
+            ),
         )
         if not fits:
             raise ModelError(
@@ -152,14 +180,33 @@ class PoseModel:
         """The answer to mirrored crops as if to the crops themselves."""
         order = self.skeleton.flip_order
         if self._decoder == "keypoints":
-            points, scores = outputs[0][:, order], outputs[1][:, order]
+            points = outputs[0][:, order]
+            scores = outputs[1][:, order]
             return [np.stack([self.size[1] - 1 - points[..., 0], points[..., 1]], axis=-1), scores]
         mirrored = [output[:, order] for output in outputs]
         bins = outputs[0].shape[-1]  # of SimCC's two outputs only the first is horizontal
-        # By the corner rule bin 0 lies on the crop's left edge, so mirroring moves the answer by 1 - bins a pixel.
+        # By the corner rule bin 0 lies on the crop's left edge, so mirroring moves the answer by 1
+        # - bins a pixel.
         shift = round(1 - bins / self.size[1]) if self.card.alignment == "corner" else 0
         mirrored[0] = mirrored[0][..., np.clip(bins - 1 - np.arange(bins) + shift, 0, bins - 1)]
         return mirrored
+
+
+class BoxCropper:
+    """Crops centred on the proposals themselves: a pipeline without STN; a `Cropper`."""
+
+    def __init__(self, pose: PoseModel) -> None:
+        """Cut crops for this pose model."""
+        self.pose = pose
+
+    def __call__(
+        self,
+        images: list[NDArray[np.uint8]],  # noqa: ARG002
+        proposals: list[Boxes],
+    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
+        """Maps image_to_crop, and the proposals as they are."""
+        boxes = [found.xyxy for found in proposals]
+        return [self.pose.crop_maps(found) for found in boxes], boxes
 
 
 def load_pose_model(

@@ -4,12 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def pose_scores(box_scores: NDArray[np.float32], keypoint_scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How sure we are of a whole pose: the geometric mean of the box's score and the mean squared joint score.
+def pose_scores(
+    box_scores: NDArray[np.float32], keypoint_scores: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """How sure we are of a whole pose: the geometric mean of the box's score and the mean squared
+    joint score.
 
-    Squaring lets the joints that were seen well speak for a person of whom the rest is hidden; the square root brings
-    the product back to the scale of its factors, so that a threshold of .3 means what it seems to
-    (`benchmarks/photo_steps.py` compares it with the usual product of box score and mean joint score).
+    Squaring lets the joints that were seen well speak for a person of whom the rest is hidden; the
+    square root brings the product back to the scale of its factors, so that a threshold of .3 means
+    what it seems to (`benchmarks/photo_steps.py` compares it with the usual product of box score
+    and mean joint score).
 
     Args:
         box_scores: ``(N,)`` in [0, 1].
@@ -21,7 +25,9 @@ def pose_scores(box_scores: NDArray[np.float32], keypoint_scores: NDArray[np.flo
     return np.sqrt(box_scores * np.square(keypoint_scores).mean(axis=1)).astype(np.float32)
 
 
-def box_scores(scores: NDArray[np.float32], keypoint_scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def box_scores(
+    scores: NDArray[np.float32], keypoint_scores: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """The box's part of pose scores ``(N,)``: the inverse of `pose_scores`; 0 where no joint is there."""
     joints = np.square(keypoint_scores).mean(axis=1)
     found = np.divide(np.square(scores), joints, out=np.zeros_like(scores), where=joints > 0)

@@ -15,8 +15,8 @@ def decode_simcc(
         split: Bins a crop pixel.
 
     Returns:
-        Points ``(N, K, 2)`` in crop pixels and scores ``(N, K)``: the lower of the two responses, 0 where it is not
-        positive.
+        Points ``(N, K, 2)`` in crop pixels and scores ``(N, K)``: the lower of the two responses, 0
+        where it is not positive.
 
     Source: Li et al., "SimCC" (ECCV 2022), section 3; the score rule is RTMPose's.
     """

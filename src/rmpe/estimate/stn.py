@@ -1,8 +1,8 @@
 """A spatial transformer network (STN) from an ONNX file: finds the person inside a sloppy box.
 
-The composed way: the network looks at the box's crop and answers theta; its map is composed with the crop's own, so the
-pose model's crop is sampled once, from the image. The inverse of the composed map is the SDTN. It stands before any
-pose model.
+The composed way: the network looks at the box's crop and answers theta; its map is composed with
+the crop's own, so the pose model's crop is sampled once, from the image. The inverse of the
+composed map is the SDTN. It stands before any pose model.
 
 Source: RMPE, section 3.1, Eq. 1-4. Differs: the paper samples the transformed crop from the crop.
 """
@@ -27,7 +27,7 @@ from rmpe.cards import ModelCard, find_card
 from rmpe.errors import ModelError
 from rmpe.estimate.crops import cut, network_input
 from rmpe.estimate.pose_model import PoseModel
-from rmpe.propose import grow_proposals
+from rmpe.propose.regions import grow_proposals
 from rmpe.runtime import Device, Session
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float64)
@@ -49,14 +49,18 @@ class Stn:
         """
         shape = next(iter(session.inputs.values()))
         if card.kind != "stn" or len(shape) != 4:
-            raise ModelError(f"{session.path}: not a spatial transformer: {card.kind} model with input {shape}")
-        self.session, self.card = session, card
+            raise ModelError(
+                f"{session.path}: not a spatial transformer: {card.kind} model with input {shape}"
+            )
+        self.session = session
+        self.card = card
         self.size = (shape[2] or card.size[0], shape[3] or card.size[1])
 
     def crop_maps(
         self, images: list[NDArray[np.uint8]], boxes: list[Boxes], pose: PoseModel
     ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
-        """Where the people are: crops for a pose model with the people centred, and the boxes that were found.
+        """Where the people are: crops for a pose model with the people centred, and the boxes that
+        were found.
 
         Args:
             images: RGB uint8 images.
@@ -64,36 +68,73 @@ class Stn:
             pose: The model that will see the crops.
 
         Returns:
-            Maps image_to_crop, one array ``(N_i, 2, 3)`` an image, and boxes ``(N_i, 4)`` around the people found.
+            Maps image_to_crop, one array ``(N_i, 2, 3)`` an image, and boxes ``(N_i, 4)`` around
+            the people found.
         """
         image_to_stn = [
-            boxes_to_crops(grow_proposals(found.xyxy, self.card.growth), self.size, self.card.alignment)
+            boxes_to_crops(
+                grow_proposals(found.xyxy, self.card.growth), self.size, self.card.alignment
+            )
             for found in boxes
         ]
-        crops = [cut(image, maps, self.size) for image, maps in zip(images, image_to_stn, strict=True)]
-        image_to_centred = compose(self._stn_to_centred(np.concatenate(crops)), np.concatenate(image_to_stn))
+        crops = [
+            cut(image, maps, self.size) for image, maps in zip(images, image_to_stn, strict=True)
+        ]
+        image_to_centred = compose(
+            self._stn_to_centred(np.concatenate(crops)), np.concatenate(image_to_stn)
+        )
         height, width = self.size
-        # In the centred frame the grown person fills the crop: undo the STN's growth, apply the pose model's.
+        # In the centred frame the grown person fills the crop: undo the STN's growth, apply the
+        # pose model's.
         person = Boxes([[0, 0, width, height]]).grow(1 / self.card.growth)
-        centred_to_crop = boxes_to_crops(person.grow(pose.card.growth).xyxy, pose.size, pose.card.alignment)
-        # Edges of a box lie half a pixel before the centres of its first pixels (docs/conventions.md, `center`).
+        centred_to_crop = boxes_to_crops(
+            person.grow(pose.card.growth).xyxy, pose.size, pose.card.alignment
+        )
+        # Edges of a box lie half a pixel before the centres of its first pixels
+        # (docs/conventions.md, `center`).
         x1, y1, x2, y2 = person.xyxy[0] - 0.5
         corners = apply(invert(image_to_centred), [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]) + 0.5
-        found_boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
+        found_boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(
+            np.float32
+        )
         ends = np.cumsum([len(found) for found in boxes])[:-1]
-        return np.split(compose(centred_to_crop, image_to_centred), ends), np.split(found_boxes, ends)
+        return np.split(compose(centred_to_crop, image_to_centred), ends), np.split(
+            found_boxes, ends
+        )
 
     def _stn_to_centred(self, crops: NDArray[np.uint8]) -> Matrix:
         if len(crops) == 0:
             return np.zeros((0, 2, 3))
-        theta = self.session(network_input(crops, self.card))[0].astype(np.float64).reshape(-1, 2, 3)
-        # A theta that cannot be inverted says nothing about where the person is: keep the detector's box.
+        theta = (
+            self.session(network_input(crops, self.card))[0].astype(np.float64).reshape(-1, 2, 3)
+        )
+        # A theta that cannot be inverted says nothing about where the person is: keep the
+        # detector's box.
         theta[np.abs(np.linalg.det(theta[..., :2])) <= SINGULAR] = IDENTITY
-        centred_to_stn = compose(normalised_to_pixels(self.size), compose(theta, pixels_to_normalised(self.size)))
+        centred_to_stn = compose(
+            normalised_to_pixels(self.size), compose(theta, pixels_to_normalised(self.size))
+        )
         return invert(centred_to_stn)
 
 
-def load_stn(path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None) -> Stn:
+class StnCropper:
+    """Crops centred on the people that an STN finds; a `Cropper`."""
+
+    def __init__(self, stn: Stn, pose: PoseModel) -> None:
+        """Let ``stn`` place the crops of ``pose``."""
+        self.stn = stn
+        self.pose = pose
+
+    def __call__(
+        self, images: list[NDArray[np.uint8]], proposals: list[Boxes]
+    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
+        """Maps image_to_crop, and boxes around the people found."""
+        return self.stn.crop_maps(images, proposals, self.pose)
+
+
+def load_stn(
+    path: str | Path, device: Device = "auto", threads: int = 0, card: Path | None = None
+) -> Stn:
     """A spatial transformer from an ONNX file and its card.
 
     Raises:

@@ -1,5 +1,6 @@
-"""Measuring poses: COCO, CrowdPose, MPII multi-person, PoseTrack and PCKh, from result files.
+"""Evaluation of result files by COCO, CrowdPose, MPII multi-person, PoseTrack and PCKh.
 
-One protocol a module; each returns a dict of figures under the names the field uses. Nothing here needs torch.
-What the protocols are and where they differ from the official tools is in ``docs/evaluation.md``.
+Each protocol is one module and returns a dictionary of figures under their standard names. Nothing
+here needs torch. ``docs/evaluation.md`` describes the protocols and the differences from the
+official tools.
 """

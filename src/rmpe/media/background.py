@@ -38,11 +38,15 @@ class Background(Generic[T]):
         Args:
             items: Run in the thread; if it is a generator it is closed there.
             depth: Most items that wait to be taken.
-            newest_only: When ``depth`` items wait, drop the oldest instead of making the source wait: for live sources.
-            on_close: Called when nobody wants more, to wake ``items`` if they wait for what may never come.
+            newest_only: When ``depth`` items wait, drop the oldest instead of making the source
+                wait: for live sources.
+            on_close: Called when nobody wants more, to wake ``items`` if they wait for what may
+                never come.
         """
         self.dropped = 0
-        self._items, self._newest_only, self._on_close = items, newest_only, on_close
+        self._items = items
+        self._newest_only = newest_only
+        self._on_close = on_close
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rmpe-read", daemon=True)

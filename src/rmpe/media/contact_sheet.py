@@ -35,7 +35,16 @@ def contact_sheet(
             small = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
             label = f"{frame.index}  {frame.seconds:.2f} s"
             for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-                cv2.putText(small, label, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thickness, cv2.LINE_AA)
+                cv2.putText(
+                    small,
+                    label,
+                    (6, 18),
+                    cv2.FONT_HERSHEY_SIMPLEX,
+                    0.5,
+                    color,
+                    thickness,
+                    cv2.LINE_AA,
+                )
             tiles.append(np.asarray(small, np.uint8))
     if not tiles:
         raise ValueError("a contact sheet needs at least one frame")
@@ -44,6 +53,7 @@ def contact_sheet(
     sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
-        y, x = GAP + row * (height + GAP), GAP + column * (width + GAP)
+        y = GAP + row * (height + GAP)
+        x = GAP + column * (width + GAP)
         sheet[y : y + height, x : x + width] = tile
     return sheet

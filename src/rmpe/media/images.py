@@ -13,7 +13,8 @@ from rmpe.write.atomic import atomic
 
 logger = logging.getLogger(__name__)
 
-# Kind of file: what its first bytes look like (any extension), for decoding rules and for error messages.
+# Kind of file: what its first bytes look like (any extension), for decoding rules and for error
+# messages.
 SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",
     "PNG": rb"\x89PNG\r\n\x1a\n",
@@ -29,7 +30,20 @@ SIGNATURE_LENGTH = 12
 
 # Another file type cannot be guessed from the suffix, so folders are searched for these only.
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".jp2"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".dib",
+        ".jp2",
+    }
     | {".pbm", ".pgm", ".ppm", ".avif", ".heic", ".heif"}
 )
 
@@ -40,8 +54,9 @@ GIF_FRAME = re.compile(rb"!\xf9\x04.{4}\0[,!]", re.DOTALL)
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read an image file.
 
-    EXIF rotation is applied, grey, palette and CMYK become RGB, 16 bits become 8 (the high byte), transparency is
-    dropped, and of an animation the first frame is taken (a warning is logged). See ``docs/formats.md``.
+    EXIF rotation is applied, grey, palette and CMYK become RGB, 16 bits become 8 (the high byte),
+    transparency is dropped, and of an animation the first frame is taken (a warning is logged). See
+    ``docs/formats.md``.
 
     Args:
         path: The file; its suffix does not matter, its contents do.
@@ -50,7 +65,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         RGB uint8 ``(H, W, 3)``, contiguous.
 
     Raises:
-        ImageError: If the file cannot be read, is not an image, is damaged or truncated, or has no decoder.
+        ImageError: If the file cannot be read, is not an image, is damaged or truncated, or has no
+            decoder.
     """
     path = Path(path)
     try:
@@ -62,12 +78,17 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: the file is empty")
     kind = _kind(data)
     if kind == "JPEG" and not _jpeg_is_whole(data):
-        raise ImageError(f"{path}: truncated JPEG, the end of the picture is missing; copy or download it again")
+        raise ImageError(
+            f"{path}: truncated JPEG, the end of the picture is missing; copy or download it again"
+        )
     try:
-        # Not IMREAD_COLOR_RGB: it is newer than OpenCV 4.9 and leaves AVIF with transparency in BGR.
+        # Not IMREAD_COLOR_RGB: it is newer than OpenCV 4.9 and leaves AVIF with transparency in
+        # BGR.
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise ImageError(f"{path}: cannot decode this {kind or 'file'}: {error.err or error.code}") from error
+        raise ImageError(
+            f"{path}: cannot decode this {kind or 'file'}: {error.err or error.code}"
+        ) from error
     if image is None:
         raise ImageError(f"{path}: {_why_not(kind, _is_animated(kind, data))}")
     if _is_animated(kind, data):
@@ -79,7 +100,8 @@ def save_image(path: str | Path, image: NDArray[np.uint8], quality: int = 92) ->
     """Write an image file atomically, making its folder if need be.
 
     Args:
-        path: The file; its suffix chooses the format (``.jpg``, ``.png`` or another that OpenCV writes).
+        path: The file; its suffix chooses the format (``.jpg``, ``.png`` or another that OpenCV
+            writes).
         image: RGB uint8 ``(H, W, 3)``; not changed.
         quality: JPEG quality, 1 to 100.
 
@@ -87,25 +109,32 @@ def save_image(path: str | Path, image: NDArray[np.uint8], quality: int = 92) ->
         OutputError: If the suffix is unknown or the file cannot be written.
     """
     path = Path(path)
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in {".jpg", ".jpeg"} else []
+    options = (
+        [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in {".jpg", ".jpeg"} else []
+    )
     try:
         _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     except cv2.error as error:
-        raise OutputError(f"{path}: cannot write images as {path.suffix or 'no suffix'!r}; use .jpg or .png") from error
+        raise OutputError(
+            f"{path}: cannot write images as {path.suffix or 'no suffix'!r}; use .jpg or .png"
+        ) from error
     with atomic(path) as file:
         file.write(encoded.data)
 
 
 def _kind(data: bytes) -> str | None:
     head = data[:SIGNATURE_LENGTH]
-    return next((kind for kind, pattern in SIGNATURES.items() if re.match(pattern, head, re.DOTALL)), None)
+    return next(
+        (kind for kind, pattern in SIGNATURES.items() if re.match(pattern, head, re.DOTALL)), None
+    )
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
     """Whether an end marker follows the first scan.
 
-    Some versions of OpenCV fill what is missing with grey without a word. Headers are stepped over because a thumbnail
-    inside them has an end marker of its own; bytes after the end marker are legal and common.
+    Some versions of OpenCV fill what is missing with grey without a word. Headers are stepped over
+    because a thumbnail inside them has an end marker of its own; bytes after the end marker are
+    legal and common.
     """
     position = 2
     while (position := data.find(b"\xff", position)) >= 0:

@@ -12,6 +12,11 @@ from rmpe.errors import DataError
 from rmpe.files import read_json
 from rmpe.media.images import SUFFIXES
 
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".mpg", ".mpeg"}
+    | {".wmv", ".flv", ".3gp"}
+)
+
 
 @dataclass(frozen=True)
 class ImageItem:
@@ -19,8 +24,10 @@ class ImageItem:
 
     Attributes:
         path: Where it is, as the user gave it.
-        file_name: Relative name for the results, with its suffix and ``/`` between folders; no two images share one.
-        name: The same without its suffix (with it, where two would be the same): what output files are called.
+        file_name: Relative name for the results, with its suffix and ``/`` between folders; no two
+            images share one.
+        name: The same without its suffix (with it, where two would be the same): what output files
+            are called.
     """
 
     path: Path
@@ -28,15 +35,39 @@ class ImageItem:
     name: str
 
 
-def find_images(sources: Sequence[str], listing: Iterable[str] | None = None) -> list[ImageItem]:
+def is_video(source: str | Path) -> bool:
+    """Whether a source is called like a video file."""
+    return Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_videos(sources: Sequence[str]) -> list[Path]:
+    """Video files among the sources and directly in the folders among them, by their suffix."""
+    videos: list[Path] = []
+    for source in map(Path, sources):
+        try:
+            files = sorted(source.iterdir()) if source.is_dir() else [source]
+        except OSError as error:
+            raise DataError(f"{source}: cannot read: {error.strerror or error}") from error
+        videos += [file for file in files if is_video(file)]
+    return videos
+
+
+def find_images(
+    sources: Sequence[str],
+    listing: Iterable[str] | None = None,
+    *,
+    without: Path | None = None,
+) -> list[ImageItem]:
     """Find the images that the user means.
 
-    Folders are searched with all their subfolders for files with an image suffix; names that start with a dot are left
-    out. A file that is named itself is taken whatever its suffix.
+    Folders are searched with all their subfolders for files with an image suffix; names that start
+    with a dot are left out. A file that is named itself is taken whatever its suffix.
 
     Args:
-        sources: Files, folders, patterns with ``*``, ``?``, ``**``, or ``-`` for the lines of ``listing``.
+        sources: Files, folders, patterns with ``*``, ``?``, ``**``, or ``-`` for the lines of
+            ``listing``.
         listing: One file, folder or pattern a line; standard input if not given.
+        without: A folder that is left out even if it lies in a source, e.g. that of the results.
 
     Returns:
         The images sorted by path, each once.
@@ -46,10 +77,12 @@ def find_images(sources: Sequence[str], listing: Iterable[str] | None = None) ->
     """
     depths: dict[Path, int] = {}  # path -> how many of its last parts name it
     seen: set[Path] = set()
+    left_out = _absolute(without) if without else None
     for source in _expand(sources, listing):
         try:
             for path, depth in _images_of(source):
-                if (absolute := _absolute(path)) not in seen:
+                absolute = _absolute(path)
+                if absolute not in seen and not (left_out and left_out in absolute.parents):
                     seen.add(absolute)
                     depths[path] = depth
         except OSError as error:
@@ -62,7 +95,10 @@ def find_images(sources: Sequence[str], listing: Iterable[str] | None = None) ->
     file_names = _distinct_names(paths, [depths[path] for path in paths])
     stems = [PurePath(name).with_suffix("").as_posix() for name in file_names]
     taken = Counter(name.casefold() for name in [*stems, *file_names])
-    names = [stem if taken[stem.casefold()] == 1 else name for stem, name in zip(stems, file_names, strict=True)]
+    names = [
+        stem if taken[stem.casefold()] == 1 else name
+        for stem, name in zip(stems, file_names, strict=True)
+    ]
     return [ImageItem(*item) for item in zip(paths, file_names, names, strict=True)]
 
 
@@ -71,11 +107,12 @@ def image_ids(items: Sequence[ImageItem], annotations: Path | None = None) -> di
 
     Args:
         items: The images, sorted by path.
-        annotations: A COCO file whose images have ``id`` and ``file_name``; matched by the longest end of each path.
+        annotations: A COCO file whose images have ``id`` and ``file_name``; matched by the longest
+            end of each path.
 
     Returns:
-        With ``annotations`` the ids found there: an image that it does not name is absent. Else the numbers in the file
-        names if all are numbers and differ, else 1, 2, ... in the order given.
+        With ``annotations`` the ids found there: an image that it does not name is absent. Else the
+        numbers in the file names if all are numbers and differ, else 1, 2, ... in the order given.
 
     Raises:
         DataError: If the annotations are not what they should be, or give one id to two images.
@@ -83,7 +120,9 @@ def image_ids(items: Sequence[ImageItem], annotations: Path | None = None) -> di
     if annotations is not None:
         return _annotated_ids(items, annotations)
     stems = [item.path.stem for item in items]
-    if all(stem.isascii() and stem.isdigit() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+    if all(stem.isascii() and stem.isdigit() for stem in stems) and len(
+        {int(stem) for stem in stems}
+    ) == len(stems):
         return {item: int(stem) for item, stem in zip(items, stems, strict=True)}
     return {item: number for number, item in enumerate(items, 1)}
 
@@ -91,9 +130,14 @@ def image_ids(items: Sequence[ImageItem], annotations: Path | None = None) -> di
 def _annotated_ids(items: Sequence[ImageItem], annotations: Path) -> dict[ImageItem, int]:
     data = read_json(annotations)
     try:
-        known = [(str(PurePath(image["file_name"]).as_posix()), int(image["id"])) for image in data["images"]]
+        known = [
+            (str(PurePath(image["file_name"]).as_posix()), int(image["id"]))
+            for image in data["images"]
+        ]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{annotations}: not COCO annotations: needs 'images' with 'id' and 'file_name'") from error
+        raise DataError(
+            f"{annotations}: not COCO annotations: needs 'images' with 'id' and 'file_name'"
+        ) from error
     by_name = dict(known)
     if len(by_name) < len(known):
         name, _ = Counter(name for name, _ in known).most_common(1)[0]
@@ -107,8 +151,11 @@ def _annotated_ids(items: Sequence[ImageItem], annotations: Path) -> dict[ImageI
         if number is None:
             continue
         if number in owners:
-            raise DataError(f"{annotations}: {owners[number].path} and {item.path} are both image {number} there")
-        ids[item], owners[number] = number, item
+            raise DataError(
+                f"{annotations}: {owners[number].path} and {item.path} are both image {number} there"
+            )
+        ids[item] = number
+        owners[number] = item
     return ids
 
 
@@ -161,7 +208,8 @@ def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
     depths = list(depths)
     while True:
         names = ["/".join(part[-depth:]) for part, depth in zip(parts, depths, strict=True)]
-        # Compared without case, because the results may be written to a file system that ignores it.
+        # Compared without case, because the results may be written to a file system that ignores
+        # it.
         count = Counter(name.casefold() for name in names)
         clashes = [index for index, name in enumerate(names) if count[name.casefold()] > 1]
         if not any(depths[index] < len(parts[index]) for index in clashes):

@@ -1,6 +1,7 @@
 """Videos to frames: files, folders of images, cameras and network streams.
 
-A frame is RGB uint8 and upright, and knows when it was taken. Nothing is held but the frame at hand.
+A frame is RGB uint8 and upright, and knows when it was taken. Nothing is held but the frame at
+hand.
 """
 
 import logging
@@ -26,7 +27,17 @@ logger = logging.getLogger(__name__)
 RECONNECT = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # Seconds without a byte after which a network stream counts as broken.
 SILENCE = 10.0
-NETWORK = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "rtp://", "udp://", "srt://", "http://", "https://")
+NETWORK = (
+    "rtsp://",
+    "rtsps://",
+    "rtmp://",
+    "rtmps://",
+    "rtp://",
+    "udp://",
+    "srt://",
+    "http://",
+    "https://",
+)
 CAMERA_FORMATS = {
     "Linux": ("v4l2", "/dev/video{}"),
     "Darwin": ("avfoundation", "{}"),
@@ -54,7 +65,8 @@ class Video:
 
     Attributes:
         name: What was opened.
-        live: Whether frames come when they come and cannot be had again: a camera, a network stream without an end.
+        live: Whether frames come when they come and cannot be had again: a camera, a network stream
+            without an end.
         fps: Mean frames a second as the container says; 0 if it does not.
         total: How many frames the container says there are; 0 if it does not.
         corrupt: Frames that were damaged and left out so far.
@@ -65,7 +77,8 @@ class Video:
         """Open a source.
 
         Args:
-            source: Video file, folder or pattern of images, URL, or with ``camera`` the camera's number or name.
+            source: Video file, folder or pattern of images, URL, or with ``camera`` the camera's
+                number or name.
             camera: Whether ``source`` is a camera.
             fps: Frames a second of a folder of images, 25 if not given; the rate asked of a camera.
 
@@ -76,13 +89,17 @@ class Video:
         self.name = str(source)
         self._network = self.name.startswith(NETWORK) and not camera
         self.live = camera
-        self.fps, self.total, self.corrupt, self.reconnects = fps, 0, 0, 0
+        self.fps = fps
+        self.total = 0
+        self.corrupt = 0
+        self.reconnects = 0
         self._camera = camera
         self._stopped = threading.Event()
         self._images = [] if camera or self._network else _image_sequence(self.name)
         self._container: av.container.InputContainer | None = None
         if self._images:
-            self.fps, self.total = fps or 25.0, len(self._images)
+            self.fps = fps or 25.0
+            self.total = len(self._images)
         else:
             self._container = self._open(fps)
             self.live = camera or (self._network and not self._container.duration)
@@ -152,7 +169,12 @@ class Video:
                 raise ImageError(
                     f"{self.name}: the stream is gone ({broken}); gave up after {failures} tries to reopen it"
                 )
-            logger.warning("%s: stream lost: %s; opening it again in %.0f s", self.name, broken, RECONNECT[failures])
+            logger.warning(
+                "%s: stream lost: %s; opening it again in %.0f s",
+                self.name,
+                broken,
+                RECONNECT[failures],
+            )
             if self._stopped.wait(RECONNECT[failures]):
                 return
             failures += 1
@@ -187,7 +209,9 @@ class Video:
             container.close()
             raise ImageError(f"{self.name}: holds no video")
         # Threads that each decode a frame of their own are faster, and late by as many frames.
-        container.streams.video[0].thread_type = "SLICE" if self._camera or self._network else "AUTO"
+        container.streams.video[0].thread_type = (
+            "SLICE" if self._camera or self._network else "AUTO"
+        )
         return container
 
     @property
@@ -200,13 +224,18 @@ class Video:
 
     def _open_camera(self, fps: float) -> av.container.InputContainer:
         kind, pattern = CAMERA_FORMATS.get(platform.system(), ("v4l2", "/dev/video{}"))
-        device = pattern.format(self.name) if self.name.isdigit() or platform.system() == "Windows" else self.name
+        device = (
+            pattern.format(self.name)
+            if self.name.isdigit() or platform.system() == "Windows"
+            else self.name
+        )
         return av.open(device, format=kind, options={"framerate": f"{fps:g}"} if fps else {})
 
 
 def open_media(name: str, **arguments: Any) -> av.container.InputContainer:
     """A file or stream to read, whatever the encoding of its tags."""
-    # PyAV before 19 refuses a file for one tag that is not UTF-8 unless told not to; from 19 on it takes any.
+    # PyAV before 19 refuses a file for one tag that is not UTF-8 unless told not to; from 19 on it
+    # takes any.
     if int(av.__version__.split(".")[0]) < 19:
         arguments["metadata_errors"] = "replace"
     container: av.container.InputContainer = av.open(name, "r", **arguments)
@@ -224,7 +253,11 @@ def _image_sequence(source: str) -> list[Path]:
     """The images of a folder or pattern, in order of their names; none if the source is something else."""
     path = Path(source)
     is_pattern = not path.exists() and any(sign in source for sign in "*?[")
-    if not path.is_dir() and not is_pattern and path.suffix.lower() not in SUFFIXES - {".gif", ".webp", ".avif"}:
+    if (
+        not path.is_dir()
+        and not is_pattern
+        and path.suffix.lower() not in SUFFIXES - {".gif", ".webp", ".avif"}
+    ):
         return []
     return [item.path for item in find_images([source])]
 

@@ -21,12 +21,16 @@ COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
 
 
 class VideoWriter:
-    """Writes one MP4: H.264, yuv420p, index in front, every frame at its own time; use it in a ``with`` block.
+    """Writes one MP4: H.264, yuv420p, index in front, every frame at its own time; use it in a
+    ``with`` block.
 
-    The file grows under another name and gets its own when it is closed, so what has the name is whole.
+    The file grows under another name and gets its own when it is closed, so what has the name is
+    whole.
     """
 
-    def __init__(self, path: Path, *, fps: float = 25.0, audio_from: Path | None = None, crf: int = 21) -> None:
+    def __init__(
+        self, path: Path, *, fps: float = 25.0, audio_from: Path | None = None, crf: int = 21
+    ) -> None:
         """Prepare; the file is opened with the first frame.
 
         Args:
@@ -35,7 +39,9 @@ class VideoWriter:
             audio_from: A media file whose first sound track, if it has one, goes along.
             crf: Constant rate factor, 0 (lossless) to 51.
         """
-        self.path, self.fps, self.crf = path, fps or 25.0, crf
+        self.path = path
+        self.fps = fps or 25.0
+        self.crf = crf
         self._partial = path.with_name(path.name + ".part")
         self._container: av.container.OutputContainer | None = None
         self._audio_from = audio_from
@@ -48,7 +54,10 @@ class VideoWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -56,8 +65,9 @@ class VideoWriter:
         """Add a frame.
 
         Args:
-            image: RGB uint8 ``(H, W, 3)``; an odd side is made even by repeating the last row or column. A frame of
-                another size than the first is fitted into that, with black bars if its shape differs.
+            image: RGB uint8 ``(H, W, 3)``; an odd side is made even by repeating the last row or
+                column. A frame of another size than the first is fitted into that, with black bars
+                if its shape differs.
             seconds: When to show it; must grow.
 
         Raises:
@@ -68,7 +78,8 @@ class VideoWriter:
             frame = av.VideoFrame.from_ndarray(_fitted(image, self._size), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
             self._last = max(self._last + 1, round(seconds / TIME_BASE))
-            frame.pts, frame.time_base = self._last, TIME_BASE
+            frame.pts = self._last
+            frame.time_base = TIME_BASE
             container.mux(container.streams.video[0].encode(frame))
             self._add_sound(seconds)
         except (av.error.FFmpegError, OSError) as error:
@@ -82,7 +93,8 @@ class VideoWriter:
         """
         if self._container is None:
             return
-        container, self._container = self._container, None
+        container = self._container
+        self._container = None
         try:
             container.mux(container.streams.video[0].encode(None))
             self._add_sound(self._last * float(TIME_BASE) + 1 / self.fps, container)
@@ -93,13 +105,17 @@ class VideoWriter:
 
     def _begin(self, image: NDArray[np.uint8]) -> av.container.OutputContainer:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
+        container = av.open(
+            str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
+        )
         stream = container.add_stream("libx264", rate=Fraction(self.fps).limit_denominator(1001))
         self._size = (image.shape[1] + image.shape[1] % 2, image.shape[0] + image.shape[0] % 2)
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = TIME_BASE
-        stream.codec_context.color_primaries = stream.codec_context.color_trc = stream.codec_context.colorspace = 1
+        stream.codec_context.color_primaries = stream.codec_context.color_trc = (
+            stream.codec_context.colorspace
+        ) = 1
         stream.codec_context.color_range = 1
         stream.options = {"preset": "veryfast", "crf": str(self.crf)}
         self._container = container
@@ -108,7 +124,9 @@ class VideoWriter:
             self._waiting = next(self._sound, None)
         return container
 
-    def _add_sound(self, until: float, container: av.container.OutputContainer | None = None) -> None:
+    def _add_sound(
+        self, until: float, container: av.container.OutputContainer | None = None
+    ) -> None:
         """The sound up to a time: side by side with the pictures, so that neither piles up."""
         into = container or self._container
         while self._waiting is not None and self._waiting[0] <= until and into is not None:
@@ -118,13 +136,18 @@ class VideoWriter:
 
 def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """An image as it goes into a video of ``size`` (width, height), which is even."""
-    even = cv2.copyMakeBorder(image, 0, image.shape[0] % 2, 0, image.shape[1] % 2, cv2.BORDER_REPLICATE)
+    even = cv2.copyMakeBorder(
+        image, 0, image.shape[0] % 2, 0, image.shape[1] % 2, cv2.BORDER_REPLICATE
+    )
     if even.shape[1::-1] == size:
         return np.asarray(even, np.uint8)
     scale = min(size[0] / even.shape[1], size[1] / even.shape[0])
     width, height = (max(1, round(side * scale)) for side in even.shape[1::-1])
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    small = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left = (size[0] - width) // 2
+    top = (size[1] - height) // 2
+    small = cv2.resize(
+        even, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
     bars = (top, size[1] - height - top, left, size[0] - width - left)
     return np.asarray(cv2.copyMakeBorder(small, *bars, cv2.BORDER_CONSTANT), np.uint8)
 
@@ -135,11 +158,14 @@ def _sound(path: Path, into: av.container.OutputContainer) -> Iterator[tuple[flo
     if not source.streams.audio:
         source.close()
         return iter(())
-    track, picture = source.streams.audio[0], source.streams.video[0]
+    track = source.streams.audio[0]
+    picture = source.streams.video[0]
     begin = float((picture.start_time or 0) * (picture.time_base or 0))
     if track.codec_context.name.removesuffix("float") in COPIED_AUDIO:
         return _copied(source, into.add_stream_from_template(track), begin)
-    return _encoded(source, into.add_stream("aac", rate=track.codec_context.sample_rate or 48000), begin)
+    return _encoded(
+        source, into.add_stream("aac", rate=track.codec_context.sample_rate or 48000), begin
+    )
 
 
 def _copied(source: Any, stream: Any, begin: float) -> Iterator[tuple[float, Any]]:
@@ -148,7 +174,8 @@ def _copied(source: Any, stream: Any, begin: float) -> Iterator[tuple[float, Any
             if packet.dts is None:
                 continue
             shift = round(begin / packet.time_base)
-            packet.pts, packet.dts = (packet.dts if packet.pts is None else packet.pts) - shift, packet.dts - shift
+            packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
+            packet.dts = packet.dts - shift
             if packet.dts >= 0:
                 seconds = float(packet.dts * packet.time_base)
                 packet.stream = stream

@@ -1,7 +1,7 @@
-"""Checkpoints: a ``.safetensors`` file of weights whose metadata holds the configuration that rebuilds the net.
+"""Checkpoints: ``.safetensors`` files of weights with the net's configuration in the metadata.
 
-The configuration is a dictionary that JSON can hold. ``model`` names a constructor of `NETS` and its arguments; an
-argument that is itself such a dictionary is built first::
+The configuration is a JSON dictionary. ``model`` holds the name of a constructor in `NETS` and its
+arguments; an argument that is itself such a dictionary is built first::
 
     {"model": {"name": "lite", "joints": 17}, "skeleton": "coco17", "size": [256, 192], ...}
 """
@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from rmpe.errors import ModelError
+from rmpe.nets.detectors.person_detector import PersonDetector
+from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.hourglass import StackedHourglass
 from rmpe.nets.lite import LiteSppe
-from rmpe.nets.localisation import BackboneLocalisation, EarlyLocalisation, ResNet18Localisation, TinyLocalisation
+from rmpe.nets.localisation import (
+    BackboneLocalisation,
+    EarlyLocalisation,
+    ResNet18Localisation,
+    TinyLocalisation,
+)
 from rmpe.nets.parallel_sppe import SstnSppe
-from rmpe.nets.person_detector import PersonDetector
-from rmpe.nets.ssd512 import Ssd512
+from rmpe.write.atomic import atomic
 
 NETS: Final[dict[str, type[nn.Module]]] = {
     "hourglass": StackedHourglass,
@@ -37,13 +43,14 @@ METADATA_KEY: Final = "rmpe"
 
 
 def build_net(config: dict[str, Any]) -> nn.Module:
-    """Build a net with fresh weights from its constructor's name and arguments.
+    """Build a net with new weights from its constructor's name and arguments.
 
     Args:
-        config: ``{"name": a key of NETS, argument: value, ...}``; values that are such dictionaries are built first.
+        config: ``{"name": a key of NETS, argument: value, ...}``; values that are such dictionaries
+            are built first.
 
     Raises:
-        ModelError: If the name is unknown or the arguments do not fit.
+        ModelError: If the name is unknown or the arguments are invalid.
     """
     arguments = {
         key: build_net(value) if isinstance(value, dict) and "name" in value else value
@@ -60,24 +67,26 @@ def build_net(config: dict[str, Any]) -> nn.Module:
 
 
 def save_checkpoint(path: Path, net: nn.Module, config: dict[str, Any]) -> None:
-    """Write weights and configuration, atomically: a reader sees the old file or the new one.
+    """Write weights and configuration atomically.
 
     Args:
-        path: File to write, ``.safetensors``.
-        net: The net that ``build_net(config["model"])`` would build.
-        config: See the module.
+        path: The ``.safetensors`` file to write.
+        net: A net of the kind that ``build_net(config["model"])`` builds.
+        config: The configuration; see the module's docstring.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(weights, partial, metadata={METADATA_KEY: json.dumps(config)})
-    partial.replace(path)
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()
+    }
+    with atomic(path) as file:
+        file.write(save(weights, metadata={METADATA_KEY: json.dumps(config)}))
 
 
 def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The net with its weights, in evaluation mode, and its configuration.
+    """Load a net in evaluation mode and its configuration.
 
     Raises:
-        ModelError: If the file cannot be read, is not a checkpoint of rmpe, or its weights do not fit its net.
+        ModelError: If the file cannot be read, is not an rmpe checkpoint, or its weights do not
+            match its net.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -86,20 +95,23 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot read the checkpoint: {error}") from error
     if METADATA_KEY not in metadata:
-        raise ModelError(f"{path}: no checkpoint of rmpe: its metadata has no {METADATA_KEY!r}")
+        raise ModelError(f"{path}: not an rmpe checkpoint: its metadata has no {METADATA_KEY!r}")
     config: dict[str, Any] = json.loads(metadata[METADATA_KEY])
     net = build_net(_without_pretraining(config["model"]))
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(
-            f"{path}: weights do not fit {config['model']}: {str(error).splitlines()[-1].strip()}"
+            f"{path}: weights do not match {config['model']}: {str(error).splitlines()[-1].strip()}"
         ) from error
     return net.eval(), config
 
 
 def _without_pretraining(config: dict[str, Any]) -> dict[str, Any]:
-    """The same net from random weights: the checkpoint's own come next, and the ImageNet package may be missing."""
+    """The same configuration without ``pretrained``.
+
+    The checkpoint overwrites all weights, and the package with the ImageNet weights may be missing.
+    """
     return {
         key: _without_pretraining(value) if isinstance(value, dict) else value
         for key, value in config.items()

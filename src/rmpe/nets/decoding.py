@@ -1,16 +1,16 @@
-"""From heatmaps to joints inside a graph: the twin, in PyTorch, of `rmpe.estimate.heatmaps.decode_dark`."""
+"""Heatmap decoding in PyTorch for exported graphs; same as `rmpe.estimate.heatmaps.decode_dark`."""
 
 import torch
 from torch import Tensor
 
 from rmpe.nets.sstn import Size, denormalise_points, normalise_points
 
-# Responses below it count as it: a logarithm follows.
+# Responses are clamped to this minimum before the logarithm.
 FLOOR = 1e-10
 
 
 def decode_heatmaps(heatmaps: Tensor, crop_size: Size) -> tuple[Tensor, Tensor]:
-    """The highest cell of each heatmap, moved to the summit of the Gaussian that fits around it.
+    """The peak of each heatmap, refined to the maximum of a Gaussian fitted around it.
 
     Args:
         heatmaps: Responses ``(B, K, h, w)``, both sides at least 3.
@@ -24,15 +24,19 @@ def decode_heatmaps(heatmaps: Tensor, crop_size: Size) -> tuple[Tensor, Tensor]:
     height, width = heatmaps.shape[-2:]
     flat = heatmaps.flatten(2)
     scores, index = flat.max(dim=2)
-    x, y = index % width, index // width
-    # The nine values around the peak; a peak on the border has no step, and any nine will do for it.
+    x = index % width
+    y = index // width
+    # The nine values around the peak. Border peaks are not refined, so any nine values serve there.
     reach = torch.arange(-1, 2, device=heatmaps.device)
     rows = y.clamp(1, height - 2)[..., None, None] + reach[:, None]
     columns = x.clamp(1, width - 2)[..., None, None] + reach
     patch = flat.gather(2, (rows * width + columns).flatten(2)).clamp(min=FLOOR).log()
     nw, n, ne, w, here, e, sw, s, se = patch.unbind(-1)
-    dx, dy, dxy = (e - w) / 2, (s - n) / 2, (se - sw - ne + nw) / 4
-    dxx, dyy = e - 2 * here + w, s - 2 * here + n
+    dx = (e - w) / 2
+    dy = (s - n) / 2
+    dxy = (se - sw - ne + nw) / 4
+    dxx = e - 2 * here + w
+    dyy = s - 2 * here + n
     determinant = dxx * dyy - dxy * dxy
     border = (x < 1) | (x > width - 2) | (y < 1) | (y > height - 2)
     summit = (dxx < 0) & (determinant > FLOOR) & ~border & (scores > 0)

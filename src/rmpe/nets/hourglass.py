@@ -1,6 +1,7 @@
 """Stacked hourglass pose estimator, the paper's SPPE.
 
-Source: Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016; RMPE section 4.1 uses it.
+Source: Newell, Yang, Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016; used
+in RMPE, section 4.1.
 """
 
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One hourglass: ``depth`` halvings down and up again, with a residual skip at each resolution."""
+    """One hourglass: ``depth`` halvings and doublings, with a residual skip at each resolution."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
@@ -46,20 +47,22 @@ class Hourglass(nn.Module):
 class StackedHourglass(nn.Module):
     """Hourglasses in a row, each with its own heatmaps (intermediate supervision).
 
-    Images ``(B, 3, H, W)`` to a list of ``stacks`` heatmaps ``(B, joints, H/4, W/4)``, the last the prediction. Height
-    and width must be multiples of ``4 * 2**depth`` (64 at the default depth).
+    Maps images ``(B, 3, H, W)`` to a list of ``stacks`` heatmaps ``(B, joints, H/4, W/4)``; the
+    last is the prediction. Height and width must be multiples of ``4 * 2**depth`` (64 by default).
 
     Args:
         joints: Number of heatmaps.
-        stacks: Number of hourglasses; the paper has 4 for the parallel SPPE, 4 or 8 for the main one.
-        channels: Width of the hourglasses; the stem has a quarter and a half of it.
-        depth: Halvings inside an hourglass.
+        stacks: Number of hourglasses; the paper uses 4 for the parallel SPPE and 4 or 8 for the
+            main one.
+        channels: Width of the hourglasses; the stem uses a quarter and a half of it.
+        depth: Number of halvings inside an hourglass.
     """
 
     def __init__(self, joints: int, stacks: int = 4, channels: int = 256, depth: int = 4) -> None:
         super().__init__()
         self.early = nn.Sequential(
-            nn.Conv2d(3, channels // 4, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(channels // 4), nn.ReLU(),
+            nn.Conv2d(3, channels // 4, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(channels // 4), nn.ReLU(),
             Residual(channels // 4, channels // 2), nn.MaxPool2d(2),
             Residual(channels // 2, channels // 2), Residual(channels // 2, channels),
         )  # fmt: skip
@@ -73,16 +76,26 @@ class StackedHourglass(nn.Module):
             for _ in range(stacks)
         )  # fmt: skip
         self.heads = nn.ModuleList(nn.Conv2d(channels, joints, 1) for _ in range(stacks))
-        self.merge_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
-        self.merge_heatmaps = nn.ModuleList(nn.Conv2d(joints, channels, 1) for _ in range(stacks - 1))
+        self.merge_features = nn.ModuleList(
+            nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1)
+        )
+        self.merge_heatmaps = nn.ModuleList(
+            nn.Conv2d(joints, channels, 1) for _ in range(stacks - 1)
+        )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Heatmaps of every stack, the last the prediction."""
+        """Heatmaps of every stack; the last is the prediction."""
         features = self.early(images)
         heatmaps: list[Tensor] = []
-        for index, (hourglass, neck, head) in enumerate(zip(self.hourglasses, self.necks, self.heads, strict=True)):
+        for index, (hourglass, neck, head) in enumerate(
+            zip(self.hourglasses, self.necks, self.heads, strict=True)
+        ):
             seen = neck(hourglass(features))
             heatmaps.append(head(seen))
             if index < len(self.merge_features):
-                features = features + self.merge_features[index](seen) + self.merge_heatmaps[index](heatmaps[-1])
+                features = (
+                    features
+                    + self.merge_features[index](seen)
+                    + self.merge_heatmaps[index](heatmaps[-1])
+                )
         return heatmaps

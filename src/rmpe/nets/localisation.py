@@ -1,6 +1,6 @@
-"""Localisation nets: a proposal's crop in, theta out. All start at the identity.
+"""Localisation nets of the STN: from a proposal's crop to theta. All start at the identity.
 
-Source: RMPE section 3.1 (ResNet-18); the other two are ours, for CPUs.
+Source: RMPE, section 3.1 (ResNet-18); the other nets are ours, for CPUs.
 """
 
 import copy
@@ -33,7 +33,9 @@ class BasicBlock(nn.Module):
         )  # fmt: skip
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.skip = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.skip = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, outputs, h / stride, w / stride)``."""
@@ -41,22 +43,27 @@ class BasicBlock(nn.Module):
 
 
 class Localisation(nn.Module):
-    """Features, a flat vector of them, theta.
+    """Maps images ``(B, 3, *size)`` to theta ``(B, 2, 3)`` in normalised coordinates.
 
-    Images ``(B, 3, *size)`` to theta ``(B, 2, 3)`` in normalised coordinates; the identity before training.
+    Theta is the identity before training.
 
     Args:
-        features: Images to ``(B, C, h, w)``.
-        head: Those features to a flat vector.
+        features: Maps images to ``(B, C, h, w)``.
+        head: Maps those features to a flat vector.
         size: (height, width) of the images.
         motion: The family of maps, see `theta_from_parameters`.
-        shrink: Average-pool the images by this factor first.
+        shrink: Factor of average pooling applied to the images first.
     """
 
-    def __init__(self, features: nn.Module, head: nn.Module, size: Size, motion: Motion, shrink: int = 1) -> None:
+    def __init__(
+        self, features: nn.Module, head: nn.Module, size: Size, motion: Motion, shrink: int = 1
+    ) -> None:
         super().__init__()
-        self.features, self.head = features, head
-        self.size, self.motion, self.shrink = (size[0], size[1]), motion, shrink
+        self.features = features
+        self.head = head
+        self.size = (size[0], size[1])
+        self.motion = motion
+        self.shrink = shrink
         probe = torch.zeros(2, 3, size[0] // shrink, size[1] // shrink)
         was_training = self.training
         self.eval()
@@ -76,26 +83,37 @@ class Localisation(nn.Module):
 
 
 class ResNet18Localisation(Localisation):
-    """The paper's: ResNet-18, global average pooling, one linear layer. Starts from random weights."""
+    """The paper's net: ResNet-18 with random weights, global average pooling, one linear layer."""
 
     def __init__(self, size: Size, motion: Motion = "affine") -> None:
-        widths, inputs = (64, 128, 256, 512), 64
+        widths = (64, 128, 256, 512)
+        inputs = 64
         layers = [*conv_bn_relu(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
         for width in widths:
-            layers += [BasicBlock(inputs, width, 1 if width == 64 else 2), BasicBlock(width, width, 1)]
+            layers += [
+                BasicBlock(inputs, width, 1 if width == 64 else 2),
+                BasicBlock(width, width, 1),
+            ]
             inputs = width
-        super().__init__(nn.Sequential(*layers), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), size, motion)
+        super().__init__(
+            nn.Sequential(*layers),
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            size,
+            motion,
+        )
 
 
 class EarlyLocalisation(Localisation):
-    """A copy of a pose estimator's own early blocks, then strided convolutions down to a few cells that keep *where*.
+    """A copy of the early blocks of a pose estimator, then strided convolutions.
+
+    The last features are a small grid of cells, which keeps spatial information.
 
     Args:
-        sppe: Pose estimator to start from, best a trained one; its weights are copied.
+        sppe: Pose estimator to copy from, preferably trained.
         size: (height, width) of the images.
         motion: The family of maps.
         width: Channels after the early blocks.
-        shrink: Average-pool the images by this factor first.
+        shrink: Factor of average pooling applied to the images first.
     """
 
     def __init__(
@@ -112,25 +130,28 @@ class EarlyLocalisation(Localisation):
 
 
 class BackboneLocalisation(Localisation):
-    """A copy of a pose estimator's whole backbone and a small head: knows people from the start, so it learns fastest.
+    """A copy of the whole backbone of a pose estimator with a small head; it learns fastest.
 
-    Frozen (``freeze = ["features"]``) only the head learns and a step costs a forward pass.
+    With ``freeze = ["features"]`` only the head is trained, and the backbone costs only a forward
+    pass per step.
 
     Args:
-        sppe: Pose estimator to start from; the weights of its backbone are copied.
+        sppe: Pose estimator whose backbone is copied.
         size: (height, width) of the images.
         motion: The family of maps.
-        cells: Channels that the coarsest features are squeezed to, position by position.
-        shrink: Average-pool the images by this factor first.
+        cells: Channels of the coarsest features after a 1x1 convolution.
+        shrink: Factor of average pooling applied to the images first.
     """
 
-    def __init__(self, sppe: LiteSppe, size: Size, motion: Motion = "zoom", cells: int = 32, shrink: int = 1) -> None:
+    def __init__(
+        self, sppe: LiteSppe, size: Size, motion: Motion = "zoom", cells: int = 32, shrink: int = 1
+    ) -> None:
         channels = sppe.backbone.channels[-1]
         super().__init__(Coarsest(sppe.backbone), _flat(channels, cells), size, motion, shrink)
 
 
 class Coarsest(nn.Module):
-    """The last level of a copy of a backbone."""
+    """The coarsest features of a copy of a backbone."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -143,17 +164,21 @@ class Coarsest(nn.Module):
 
 
 class TinyLocalisation(Localisation):
-    """A small residual net on a shrunken crop, for CPUs.
+    """A small residual net on a downscaled crop, for CPUs.
 
     Args:
-        size: (height, width) of the images; the crop is shrunk by a whole factor first.
+        size: (height, width) of the images, which are first downscaled by an integer factor.
         motion: The family of maps.
-        widths: Channels at each halving.
-        height: Least height after shrinking.
+        widths: Channels after each halving.
+        height: Smallest height after downscaling.
     """
 
     def __init__(
-        self, size: Size, motion: Motion = "zoom", widths: Sequence[int] = (24, 32, 64, 96), height: int = 128
+        self,
+        size: Size,
+        motion: Motion = "zoom",
+        widths: Sequence[int] = (24, 32, 64, 96),
+        height: int = 128,
     ) -> None:
         layers = conv_bn_relu(3, widths[0], 3, 2)
         for inputs, outputs in pairwise(widths):
@@ -163,5 +188,7 @@ class TinyLocalisation(Localisation):
 
 
 def _flat(channels: int, cells: int = 16, width: int = 128) -> nn.Module:
-    """Squeeze the channels, keep every cell, mix them: position survives, unlike under global pooling."""
-    return nn.Sequential(*conv_bn_relu(channels, cells, 1), nn.Flatten(), nn.LazyLinear(width), nn.ReLU(inplace=True))
+    """Reduce the channels, then flatten and mix all cells; unlike pooling, this keeps positions."""
+    return nn.Sequential(
+        *conv_bn_relu(channels, cells, 1), nn.Flatten(), nn.LazyLinear(width), nn.ReLU(inplace=True)
+    )

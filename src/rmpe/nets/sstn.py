@@ -1,8 +1,9 @@
-"""Symmetric spatial transformer: the STN before the pose estimator and its inverse, the SDTN, behind it.
+"""Symmetric spatial transformer: the STN before the pose estimator and the SDTN, its inverse.
 
-A ``theta`` is a ``(B, 2, 3)`` tensor ``[t1 t2 t3]`` that maps normalised coordinates of the STN's output (the centred
-crop) to normalised coordinates of its input (the proposal's crop): centred_to_disturbed. Normalised means [-1, 1] at
-the outer edges of the first and last pixel (``align_corners=False``), so one theta serves crop and heatmaps alike.
+A ``theta`` is a ``(B, 2, 3)`` tensor ``[t1 t2 t3]`` that maps normalised coordinates of the STN's
+output (the centred crop) to normalised coordinates of its input (the proposal's crop):
+centred_to_disturbed. Normalised means [-1, 1] at the outer edges of the first and last pixel
+(``align_corners=False``), so the same theta applies to crops and heatmaps.
 
 Source: Fang et al., RMPE, section 3.1, Eq. 1-6.
 """
@@ -17,45 +18,49 @@ Size: TypeAlias = tuple[int, int]
 Motion: TypeAlias = Literal["affine", "similarity", "stretch", "zoom"]
 MOTIONS: tuple[str, ...] = get_args(Motion)
 
-# How many numbers a localisation net gives for each family of maps.
+# Number of outputs of a localisation net for each family of maps.
 PARAMETERS: Final[dict[str, int]] = {"affine": 6, "similarity": 4, "stretch": 4, "zoom": 3}
 
-# Below this area factor |det A| an inverse says nothing (a person 1/30 of the crop high and wide).
+# Determinants are kept above this in magnitude (a person 1/30 of the crop wide and high).
 MIN_AREA = 1e-3
-# Scales stay within exp(+-LIMIT), so that a wild step in training cannot overflow.
+# Scales are limited to exp(+-LOG_SCALE_LIMIT), so a bad training step cannot overflow.
 LOG_SCALE_LIMIT = 2.0
 
 
 def theta_from_parameters(parameters: Tensor, motion: Motion, aspect: float) -> Tensor:
-    """Theta from the numbers that a localisation net gives; zeros give the identity in every family.
+    """Theta from the outputs of a localisation net; zeros give the identity in every family.
 
-    - ``affine`` (6): the entries of theta less the identity, row by row. The paper's.
+    - ``affine`` (6): the entries of theta minus the identity, row by row, as in the paper.
     - ``similarity`` (4): log scale, angle in radians, translation x, y.
     - ``stretch`` (4): log scale x, log scale y, translation x, y.
-    - ``zoom`` (3): log scale, translation x, y; all that a misplaced box of known aspect needs.
+    - ``zoom`` (3): log scale, translation x, y; sufficient for perturbed boxes of a fixed aspect.
 
     Args:
         parameters: ``(B, P)`` with ``P = PARAMETERS[motion]``.
         motion: The family of maps.
-        aspect: Width over height of the crop. A rotation of the picture is a shear in normalised coordinates unless
-            the crop is square: ``N R N^-1`` with ``N = diag(1 / width, 1 / height)``.
+        aspect: Width over height of the crop. A rotation of the image is a shear in normalised
+            coordinates unless the crop is square: ``N R N^-1`` with ``N = diag(1 / width, 1 /
+            height)``.
 
     Returns:
         Theta ``(B, 2, 3)``, at least float32.
 
     Source: section 3.1 (the affine family).
-    Differs: the paper has 6 free numbers and a last layer whose bias is the identity; here the identity is added, so
-        weight decay pulls towards it, and the smaller families are ours.
+    Differs: the paper has 6 free numbers and a last layer whose bias is the identity; here the
+        identity is added, so weight decay pulls towards it. The smaller families are ours.
     """
-    if parameters.dtype in (torch.float16, torch.bfloat16):  # a theta in half precision is off by whole pixels
+    # In half precision, theta would be wrong by whole pixels.
+    if parameters.dtype in (torch.float16, torch.bfloat16):
         parameters = parameters.float()
     if motion == "affine":
         identity = torch.eye(2, 3, dtype=parameters.dtype, device=parameters.device)
         return parameters.view(-1, 2, 3) + identity
     translation = parameters[:, -2:]
     if motion == "similarity":
-        scale, angle = _scale(parameters[:, 0]), parameters[:, 1]
-        cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
+        scale = _scale(parameters[:, 0])
+        angle = parameters[:, 1]
+        cosine = scale * torch.cos(angle)
+        sine = scale * torch.sin(angle)
         linear = torch.stack([cosine, -sine / aspect, sine * aspect, cosine], dim=-1).view(-1, 2, 2)
     else:  # zoom has one log scale, stretch two
         linear = torch.diag_embed(_scale(parameters[:, :-2]).expand(-1, 2))
@@ -69,8 +74,9 @@ def _scale(log_scale: Tensor) -> Tensor:
 def invert_theta(theta: Tensor) -> Tensor:
     """Gamma, the inverse of theta: ``[g1 g2] = [t1 t2]^-1`` and ``g3 = -[g1 g2] t3``.
 
-    The inverse is the adjugate over the determinant, and the determinant is kept at least `MIN_AREA` away from zero.
-    So it is exact wherever ``|det A| >= MIN_AREA``, and finite, with finite gradients, everywhere else.
+    The inverse is the adjugate divided by the determinant, whose magnitude is kept at least
+    `MIN_AREA`. The result is exact for ``|det A| >= MIN_AREA``, and finite with finite gradients
+    otherwise.
 
     Args:
         theta: ``(B, 2, 3)``.
@@ -79,9 +85,10 @@ def invert_theta(theta: Tensor) -> Tensor:
         Gamma ``(B, 2, 3)``: normalised input coordinates to normalised output coordinates.
 
     Source: section 3.1, Eq. 2-4; its gradients, by autograd, are Eq. 5-6.
-    Differs: the regularisation; the paper does not say what a singular theta does.
+    Differs: the determinant is regularised; the paper does not treat a singular theta.
     """
-    (a, b, x), (c, d, y) = theta[:, 0].unbind(-1), theta[:, 1].unbind(-1)
+    (a, b, x) = theta[:, 0].unbind(-1)
+    (c, d, y) = theta[:, 1].unbind(-1)
     determinant = a * d - b * c
     away = determinant.abs().clamp(min=MIN_AREA)
     determinant = torch.where(determinant < 0, -away, away)
@@ -97,7 +104,8 @@ def transform_points(theta: Tensor, points: Tensor) -> Tensor:
         points: ``(B, ..., 2)`` as (x, y).
 
     Returns:
-        Points of the same shape. Elementwise on purpose: a matrix product would lose digits under mixed precision.
+        Points of the same shape. The computation is elementwise because a matrix product would lose
+            precision under autocast.
 
     Source: section 3.1, Eq. 1 (with theta) and Eq. 2 (with gamma).
     """
@@ -116,17 +124,20 @@ def denormalise_points(points: Tensor, size: Size) -> Tensor:
 
 
 def sampling_grid(theta: Tensor, size: Size) -> Tensor:
-    """Where each output pixel looks in the input: ``(B, h, w, 2)`` normalised, as `F.affine_grid` gives it.
+    """The input position of each output pixel, ``(B, h, w, 2)`` normalised, as in `F.affine_grid`.
 
     Source: section 3.1, Eq. 1.
     """
-    x, y = (torch.arange(n, dtype=theta.dtype, device=theta.device).mul(2).add(1).div(n).sub(1) for n in size[::-1])
+    x, y = (
+        torch.arange(n, dtype=theta.dtype, device=theta.device).mul(2).add(1).div(n).sub(1)
+        for n in size[::-1]
+    )
     points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     return transform_points(theta, points[None])
 
 
 def stn(images: Tensor, theta: Tensor, size: Size) -> Tensor:
-    """Spatial transformer: the picture that theta cuts out, bilinear, zero outside.
+    """Spatial transformer: sample the region given by theta, bilinear, zero outside the image.
 
     Args:
         images: ``(B, C, H, W)``.
@@ -161,7 +172,7 @@ def sdtn(heatmaps: Tensor, theta: Tensor) -> Tensor:
 def sdtn_points(points: Tensor, theta: Tensor, size: Size) -> Tensor:
     """Spatial de-transformer for decoded joints: the same map as `sdtn`, without resampling.
 
-    A point's SDTN is theta itself, as theta maps centred to disturbed coordinates; nothing is inverted, so a singular
+    Theta itself maps centred to disturbed coordinates, so points need no inverse, and a singular
     theta does no harm.
 
     Args:
@@ -173,19 +184,20 @@ def sdtn_points(points: Tensor, theta: Tensor, size: Size) -> Tensor:
         ``(B, K, 2)`` pixels of the proposal's crop.
 
     Source: section 3.1, Eq. 1-2.
-    Differs: the paper's Eq. 2 moves heatmaps, with gamma; see `sdtn`.
+    Differs: Eq. 2 of the paper moves heatmaps, with gamma; see `sdtn`.
     """
     return denormalise_points(transform_points(theta, normalise_points(points, size)), size)
 
 
 def theta_loss(theta: Tensor, true_theta: Tensor, beta: float = 0.05) -> Tensor:
-    """Smooth L1 distance to the known true transform, a scalar: mean over samples and entries.
+    """Smooth L1 distance to the true transform, a scalar: the mean over samples and entries.
 
     Args:
-        theta: ``(B, 2, 3)`` predicted.
-        true_theta: ``(B, 2, 3)`` true centred_to_disturbed map; the disturbed box was made from the true one.
-        beta: Where the loss turns from quadratic to linear, in normalised units.
+        theta: ``(B, 2, 3)``, predicted.
+        true_theta: ``(B, 2, 3)``, the true centred_to_disturbed map, known because the perturbed
+            box is derived from the true box.
+        beta: Distance at which the loss turns from quadratic to linear, in normalised units.
 
-    Differs: not in the paper, which trains theta by the two heatmap losses alone.
+    Differs: not in the paper, which trains theta only with the two heatmap losses.
     """
     return F.smooth_l1_loss(theta, true_theta.to(theta.dtype), beta=beta)

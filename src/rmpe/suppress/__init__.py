@@ -1,4 +1,4 @@
-"""Suppress: from many poses, some of the same person, to one pose a person."""
+"""Pose NMS: reduce redundant poses to one pose per person."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,14 @@ from rmpe.suppress.parametric import PoseNmsParameters, parametric_nms, pose_sim
 from rmpe.suppress.released import alphapose_nms, rmpe2016_nms
 from rmpe.suppress.soft_oks import soft_oks_nms
 
-__all__ = ["SUPPRESSORS", "PoseNmsParameters", "Suppressor", "parametric_nms", "pose_similarity", "suppressor"]
+__all__ = [
+    "SUPPRESSORS",
+    "PoseNmsParameters",
+    "Suppressor",
+    "parametric_nms",
+    "pose_similarity",
+    "suppressor",
+]
 
 Suppressor: TypeAlias = Callable[[Poses], Poses]
 
@@ -33,14 +40,22 @@ SUPPRESSORS: dict[str, Suppressor] = {
 
 
 def suppressor(name_or_path: str) -> Suppressor:
-    """A suppression by name (a key of `SUPPRESSORS`), or the parametric one with the parameters of a TOML file.
+    """The pose NMS with the given name, or parametric pose NMS with parameters from a file.
+
+    Args:
+        name_or_path: A key of `SUPPRESSORS`, or the path of a ``.toml`` file of
+            `PoseNmsParameters`.
 
     Raises:
-        UsageError: If there is no such suppression.
-        DataError: If the file cannot be read or holds no valid parameters.
+        UsageError: If the name is unknown.
+        DataError: If the file cannot be read or its parameters are invalid.
     """
     if name_or_path in SUPPRESSORS:
         return SUPPRESSORS[name_or_path]
     if name_or_path.endswith(".toml"):
-        return partial(parametric_nms, parameters=load_config(PoseNmsParameters, Path(name_or_path)))
-    raise UsageError(f"unknown pose NMS {name_or_path!r}; known: {', '.join(SUPPRESSORS)}, or a .toml file")
+        return partial(
+            parametric_nms, parameters=load_config(PoseNmsParameters, Path(name_or_path))
+        )
+    raise UsageError(
+        f"unknown pose NMS {name_or_path!r}; known: {', '.join(SUPPRESSORS)}, or a .toml file"
+    )

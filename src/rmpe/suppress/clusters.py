@@ -1,4 +1,4 @@
-"""Greedy elimination and the merging of what was eliminated: shared by every pose NMS that merges."""
+"""Greedy elimination of poses and merging of the eliminated ones, shared by the NMS methods."""
 
 from itertools import pairwise
 
@@ -9,9 +9,9 @@ from rmpe.poses import Poses
 
 
 def ranking(poses: Poses) -> NDArray[np.int64]:
-    """Order of ``poses`` from the most confident down, ``(N,)``; equal scores are ordered by what the poses hold.
+    """Indices of ``poses`` by descending score, ``(N,)``.
 
-    So no result depends on the order in which poses arrive.
+    Ties are broken by the contents of the poses, so no result depends on their input order.
     """
     order = np.argsort(-poses.scores, kind="stable")
     ranked = poses.scores[order]
@@ -19,27 +19,34 @@ def ranking(poses: Poses) -> NDArray[np.int64]:
         return order
     count = len(poses)
     points = poses.keypoints.reshape(count, -1)
-    return np.lexsort([poses.track_ids, *poses.boxes.T, *poses.keypoint_scores.T, *points.T, -poses.scores])
+    return np.lexsort(
+        [poses.track_ids, *poses.boxes.T, *poses.keypoint_scores.T, *points.T, -poses.scores]
+    )
 
 
 def leaders(rows: NDArray[np.int64], columns: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Greedy elimination: the first pose that is left takes all that are redundant to it, then the next one left.
+    """Greedy elimination over redundant pairs of poses that are sorted by confidence.
+
+    The best remaining pose removes every pose that is redundant to it, then the next one follows.
 
     Args:
-        rows: ``(P,)``, ascending: the pose of each redundant pair that would stay; poses in order of confidence.
-        columns: ``(P,)``, the pose of each pair that would go; larger than its row.
+        rows: ``(P,)`` ascending, the more confident pose of each redundant pair.
+        columns: ``(P,)``, the less confident pose of each pair; larger than its row.
         count: Number of poses.
 
     Returns:
-        ``(N,)``, for every pose the index of the one that took it; its own index when it is kept.
+        ``(N,)``, for each pose the index of the pose that removed it, or its own index if it is
+        kept.
     """
     leader = np.arange(count)
     eliminate(leader, rows, columns)
     return leader
 
 
-def eliminate(leader: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> None:
-    """One stretch of `leaders`, whose pairs may come in several; ``leader`` is updated."""
+def eliminate(
+    leader: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> None:
+    """One batch of the pairs of `leaders`; ``leader`` is updated in place."""
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
     for start, end in pairwise([*starts.tolist(), len(rows)]):
         row = rows[start]
@@ -55,20 +62,23 @@ def merge_joints(
     leader: NDArray[np.int64],
     radius: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Weighted mean of each kept joint and of the same joint of the poses it removed, where these are near.
+    """Average each kept joint with the nearby joints of the poses that its pose removed.
 
     Args:
         keypoints: ``(N, K, 2)``; NaN where a joint is missing.
-        weights: ``(N, K)``, how much each joint counts; 0 where it is missing.
+        weights: ``(N, K)``, weight of each joint; 0 where it is missing.
         leader: ``(N,)`` from `leaders`.
-        radius: ``(N,)``, largest distance from the kept joint at which another is averaged into it, in pixels.
+        radius: ``(N,)``, largest distance in pixels from the kept joint at which another joint is
+            averaged into it.
 
     Returns:
-        ``(M, K, 2)``, of the M kept poses in order of index; a joint without any weight stays where it was.
+        ``(M, K, 2)``, the M kept poses by ascending index; a joint with zero total weight does not
+        move.
     """
     own = np.arange(len(leader))
     removed = np.flatnonzero(leader != own)
-    removed = removed[np.argsort(leader[removed], kind="stable")]  # those of one leader side by side
+    # Group the removed poses by leader, as np.add.reduceat needs.
+    removed = removed[np.argsort(leader[removed], kind="stable")]
     starts = np.flatnonzero(np.diff(leader[removed], prepend=-1))
     gaining = leader[removed][starts]
 

@@ -1,4 +1,4 @@
-"""Object keypoint similarity, and greedy suppression by it: the usual rival of parametric pose NMS."""
+"""Object keypoint similarity (OKS) of poses, and OKS-NMS, the common rival of parametric NMS."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +8,25 @@ from rmpe.poses import Poses
 from rmpe.suppress.clusters import ranking
 
 
-def oks(poses: Poses) -> NDArray[np.float64]:
-    """OKS of every pair of ``poses``, ``(N, N)``, over the joints both have; 0 when they have none in common.
+def pairwise_oks(poses: Poses) -> NDArray[np.float64]:
+    """OKS of every pair of ``poses``, ``(N, N)``.
 
-    The scale is the mean area of the two boxes, so the matrix is symmetric.
+    The mean runs over the joints present in both poses; without any, the OKS is 0. The scale is
+    the mean area of the two boxes, so the matrix is symmetric.
 
-    Source: COCO keypoint evaluation (Ronchi and Perona, ICCV 2017), with boxes in place of annotated areas.
+    Source: COCO keypoint evaluation (Ronchi and Perona, ICCV 2017), with boxes in place of
+    annotated areas.
     """
-    points, present = poses.keypoints.astype(np.float64), poses.keypoint_scores > 0
-    areas = np.prod(np.maximum(poses.boxes[:, 2:] - poses.boxes[:, :2], 1), axis=1, dtype=np.float64)
-    variances = np.square(2 * np.array(poses.skeleton.sigmas)) * (areas[:, None, None] + areas[None, :, None]) / 2
+    points = poses.keypoints.astype(np.float64)
+    present = poses.keypoint_scores > 0
+    areas = np.prod(
+        np.maximum(poses.boxes[:, 2:] - poses.boxes[:, :2], 1), axis=1, dtype=np.float64
+    )
+    variances = (
+        np.square(2 * np.array(poses.skeleton.sigmas))
+        * (areas[:, None, None] + areas[None, :, None])
+        / 2
+    )
     squared = np.square(np.nan_to_num(points)[:, None] - np.nan_to_num(points)[None]).sum(axis=3)
     common = present[:, None] & present[None]
     similarity = np.where(common, np.exp(-squared / (2 * variances)), 0).sum(axis=2)
@@ -26,9 +35,10 @@ def oks(poses: Poses) -> NDArray[np.float64]:
 
 
 def oks_nms(poses: Poses, threshold: float = 0.9) -> Poses:
-    """Keep the best pose, drop what has a higher OKS with it than ``threshold``, repeat; best first.
+    """Greedy NMS that removes poses whose OKS with a better pose exceeds ``threshold``; best first.
 
-    Source: Papandreou et al., "Towards accurate multi-person pose estimation in the wild", CVPR 2017, section 3.3.
+    Source: Papandreou et al., "Towards accurate multi-person pose estimation in the wild", CVPR
+    2017, section 3.3.
     """
     poses = poses[ranking(poses)]
-    return poses[greedy_nms(oks(poses), poses.scores, threshold)]
+    return poses[greedy_nms(pairwise_oks(poses), poses.scores, threshold)]

@@ -1,7 +1,8 @@
-"""The pose NMS of the authors' two releases, as they compute it: for comparison and for results that must match theirs.
+"""The pose NMS of the authors' two releases, for comparison and for parity with their results.
 
-Both take poses by mean joint score, compare plain (not squared) distances, and sum over the joints: eta = 22.48 was
-learned for 16 of them. They differ in the unit of distance, in an extra rule, in the merging and in what they drop.
+Both rank poses by mean joint score, use plain (not squared) distances, and sum over the joints:
+eta = 22.48 was learned for 16 joints. They differ in the unit of distance, in an extra rule, in
+the merging and in which poses they drop.
 """
 
 from dataclasses import dataclass
@@ -17,11 +18,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ReleasedResult:
-    """What a release makes of N poses.
+    """The result of a release's pose NMS on N poses.
 
     Attributes:
-        picks: ``(C,)``, the input pose that leads each cluster, in the order picked.
-        labels: ``(N,)``, the cluster of every input pose.
+        picks: ``(C,)``, the input pose that leads each cluster, in pick order.
+        labels: ``(N,)``, the cluster of each input pose.
         kept: ``(M,)``, the clusters that are not dropped.
         keypoints: ``(M, K, 2)``, merged.
         keypoint_scores: ``(M, K)``, merged.
@@ -35,26 +36,33 @@ class ReleasedResult:
 
 
 def similarity_2016(boxes: Array, keypoints: Array, scores: Array) -> tuple[Array, Array]:
-    """K_Sim and H_Sim of the 2016 release, ``(N, N)`` each, row = the pose picked; their sum is K + 2.08 H.
+    """K_Sim and H_Sim of the 2016 release, ``(N, N)`` each; combined as K + 2.08 H.
 
-    Distances are shares of a tenth of the longer side of the picked pose's box.
+    The row is the picked pose. The unit of distance is a tenth of the longer side of its box.
     """
-    return _similarity(_distances(keypoints) / _radii(boxes)[:, None, None], scores, sigma1=0.01, sigma2=2.08)
+    return _similarity(
+        _distances(keypoints) / _radii(boxes)[:, None, None], scores, sigma1=0.01, sigma2=2.08
+    )
 
 
-def rmpe2016(boxes: Array, keypoints: Array, scores: Array, ankles: tuple[int, ...] = (0, 5)) -> ReleasedResult:
+def rmpe2016(
+    boxes: Array, keypoints: Array, scores: Array, ankles: tuple[int, ...] = (0, 5)
+) -> ReleasedResult:
     """Pose NMS of the 2016 release (MPII, 16 joints).
 
     Args:
         boxes: ``(N, 4)`` xyxy.
         keypoints: ``(N, K, 2)``, NaN where a joint is missing.
         scores: ``(N, K)``, 0 where a joint is missing.
-        ankles: Joints that do not count against a pose when their score is below 0.1.
+        ankles: Joints left out of the pose's mean score where their score is below 0.1.
     """
     soft, spatial = similarity_2016(boxes, keypoints, scores)
-    radii, distances = _radii(boxes), _distances(keypoints)
+    radii = _radii(boxes)
+    distances = _distances(keypoints)
     labels, picks = _clusters(soft + 2.08 * spatial > 22.48, scores)
-    points, values, kept = [], [], []
+    points = []
+    values = []
+    kept = []
     for cluster, pick in enumerate(picks):
         members = np.flatnonzero(labels == cluster)
         near = distances[pick, members] <= radii[pick]
@@ -69,34 +77,48 @@ def rmpe2016(boxes: Array, keypoints: Array, scores: Array, ankles: tuple[int, .
 
 
 def similarity_alphapose(keypoints: Array, scores: Array) -> tuple[Array, Array]:
-    """K_Sim and H_Sim of the later release's body branch, ``(N, N)`` each; distances in pixels, sum K + 1.7 H."""
-    return _similarity(_distances(keypoints), np.where(scores == 0, 1e-5, scores), sigma1=1, sigma2=2.65)
+    """K_Sim and H_Sim of the later release's body branch, ``(N, N)`` each; combined as K + 1.7 H.
+
+    Distances are in pixels.
+    """
+    return _similarity(
+        _distances(keypoints), np.where(scores == 0, 1e-5, scores), sigma1=1, sigma2=2.65
+    )
 
 
 def alphapose(
     boxes: Array, box_scores: Array, keypoints: Array, scores: Array, min_area: float = 0
 ) -> tuple[ReleasedResult, Array]:
-    """Pose NMS of the later release (body branch), and its proposal scores ``(M,)``, which may exceed 1.
+    """Pose NMS of the later release (body branch).
 
     Args:
         boxes: ``(N, 4)`` xyxy.
         box_scores: ``(N,)``.
         keypoints: ``(N, K, 2)``, NaN where a joint is missing.
         scores: ``(N, K)``, 0 where a joint is missing.
-        min_area: Poses are dropped when 2.25 times the area their joints span is below this, in square pixels.
+        min_area: Drop poses when 2.25 times the area spanned by their joints is below this, in
+            square pixels.
+
+    Returns:
+        The result, and its proposal scores ``(M,)``, which may exceed 1.
     """
     scores = np.where(scores == 0, 1e-5, scores)
     soft, spatial = similarity_alphapose(keypoints, scores)
-    radii, distances = _radii(boxes), _distances(keypoints)
+    radii = _radii(boxes)
+    distances = _distances(keypoints)
     close = (distances <= np.minimum(radii, 7)[:, None, None]).sum(axis=2)
     labels, picks = _clusters((soft + 1.7 * spatial > 22.48) | (close >= 5), scores)
-    points, values, kept = [], [], []
+    points = []
+    values = []
+    kept = []
     for cluster, pick in enumerate(picks):
         members = np.flatnonzero(labels == cluster)
         near = distances[pick, members] <= min(radii[pick], 15)
         weights = np.where(near, scores[members], 0)
         total = weights.sum(axis=0)
-        merged = np.divide(np.square(weights).sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
+        merged = np.divide(
+            np.square(weights).sum(axis=0), total, out=np.zeros_like(total), where=total > 0
+        )
         joints = _merge(keypoints, scores, pick, members, near)
         extent = np.nanmax(joints, axis=0) - np.nanmin(joints, axis=0)
         if min(scores[pick].max(), merged.max()) >= 0.3 and 2.25 * extent.prod() >= min_area:
@@ -105,11 +127,13 @@ def alphapose(
             kept.append(cluster)
     result = _result(picks, labels, kept, points, values, keypoints)
     merged = result.keypoint_scores
-    return result, merged.mean(axis=1) + box_scores[picks[result.kept]] + 1.25 * merged.max(axis=1, initial=0)
+    return result, merged.mean(axis=1) + box_scores[picks[result.kept]] + 1.25 * merged.max(
+        axis=1, initial=0
+    )
 
 
 def rmpe2016_nms(poses: Poses) -> Poses:
-    """`rmpe2016` on ``poses``; every pose that is left keeps the score it had, best first."""
+    """`rmpe2016` on ``poses``; the remaining poses keep their scores, best first."""
     poses = poses[ranking(poses)]
     joints = poses.skeleton.joints
     ankles = tuple(joints.index(name) for name in ("left_ankle", "right_ankle") if name in joints)
@@ -121,8 +145,8 @@ def rmpe2016_nms(poses: Poses) -> Poses:
 def alphapose_nms(poses: Poses) -> Poses:
     """`alphapose` on ``poses``, best first.
 
-    `Poses` hold no score of the box alone: the pose's score stands in for it. Proposal scores are divided by 3.25,
-    the largest possible, to lie in [0, 1].
+    `Poses` do not store box scores, so the pose score takes their place. Proposal scores are
+    divided by their maximum, 3.25, to lie in [0, 1].
     """
     poses = poses[ranking(poses)]
     boxes, keypoints, scores = _double(poses)
@@ -146,20 +170,27 @@ def _radii(boxes: Array) -> Array:
 
 
 def _distances(keypoints: Array) -> Array:
-    """Pixels between the same joints of all pairs of poses, ``(N, N, K)``; infinite where one is missing."""
+    """Distances in pixels between the joints of all pairs of poses, ``(N, N, K)``.
+
+    The distance is infinite where a joint is missing.
+    """
     distances = np.linalg.norm(keypoints[:, None] - keypoints[None], axis=3)
     return np.where(np.isfinite(distances), distances, np.inf)
 
 
-def _similarity(distances: Array, scores: Array, sigma1: float, sigma2: float) -> tuple[Array, Array]:
+def _similarity(
+    distances: Array, scores: Array, sigma1: float, sigma2: float
+) -> tuple[Array, Array]:
     """K_Sim (joints at most one unit apart) and H_Sim, ``(N, N)`` each."""
     sure = np.tanh(scores / sigma1)
     soft = np.where(distances <= 1, sure[:, None] * sure[None], 0).sum(axis=2)
     return soft, np.exp(-distances / sigma2).sum(axis=2)
 
 
-def _clusters(redundant: NDArray[np.bool_], scores: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Greedy clusters by mean joint score: the label of every pose ``(N,)`` and the pick of every cluster ``(C,)``."""
+def _clusters(
+    redundant: NDArray[np.bool_], scores: Array
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Greedy clusters by mean joint score: labels ``(N,)`` and picks ``(C,)``."""
     order = np.argsort(-scores.mean(axis=1), kind="stable")
     rows, columns = np.nonzero(np.triu(redundant[np.ix_(order, order)], 1))
     leader = leaders(rows, columns, len(order))
@@ -169,8 +200,13 @@ def _clusters(redundant: NDArray[np.bool_], scores: Array) -> tuple[NDArray[np.i
     return labels, order[ranks]
 
 
-def _merge(keypoints: Array, scores: Array, pick: int, members: NDArray[np.int64], near: NDArray[np.bool_]) -> Array:
-    """Score-weighted mean ``(K, 2)`` of the members' joints that are near; joints without weight stay the pick's."""
+def _merge(
+    keypoints: Array, scores: Array, pick: int, members: NDArray[np.int64], near: NDArray[np.bool_]
+) -> Array:
+    """Score-weighted mean ``(K, 2)`` of the members' near joints.
+
+    A joint with zero total weight stays where the pick has it.
+    """
     weights = np.where(near, scores[members], 0)[..., None]
     total = weights.sum(axis=0)
     mean = (weights * np.nan_to_num(keypoints[members])).sum(axis=0) / np.where(total > 0, total, 1)
@@ -195,9 +231,13 @@ def _result(
     )
 
 
-def _poses(poses: Poses, picks: NDArray[np.int64], result: ReleasedResult, scores: NDArray[np.floating]) -> Poses:
+def _poses(
+    poses: Poses, picks: NDArray[np.int64], result: ReleasedResult, scores: NDArray[np.floating]
+) -> Poses:
     """The result as `Poses`, best first."""
     order = np.argsort(-scores, kind="stable")
     source = poses[picks[order]]
     keypoint_scores = np.clip(result.keypoint_scores[order], 0, 1)
-    return source.replace(keypoints=result.keypoints[order], keypoint_scores=keypoint_scores, scores=scores[order])
+    return source.replace(
+        keypoints=result.keypoints[order], keypoint_scores=keypoint_scores, scores=scores[order]
+    )

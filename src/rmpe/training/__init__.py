@@ -1,1 +1,1 @@
-"""Training (needs the `train` extra): proposals, augmentation, losses, the loop."""
+"""Training of pose estimators, spatial transformers and detectors (needs the `train` extra)."""

@@ -1,4 +1,4 @@
-"""The training loop, whatever learns: plain PyTorch, one process or several, resumable to the bit."""
+"""The training loop for all tasks: plain PyTorch, one or more processes, bit-exact resuming."""
 
 import json
 import os
@@ -20,7 +20,6 @@ from rmpe.config import to_mapping
 from rmpe.errors import DataError, ModelError
 from rmpe.nets.checkpoint import save_checkpoint
 from rmpe.training.meter import Meter
-from rmpe.training.objectives import Parts
 from rmpe.training.optim import (
     MovingAverage,
     OptimConfig,
@@ -30,67 +29,89 @@ from rmpe.training.optim import (
     norms,
     set_learning_rate,
 )
-from rmpe.training.validate import ValidateConfig
 from rmpe.training.worker import Worker
 
-# How much lower the priority of processes that make batches ahead is: no step waits for the batch after the next.
+# How much lower the priority of the processes is that make batches ahead: a step should not wait
+# for the batch after the next.
 NICER = 5
 
 Log = Callable[[str], None]
 Validate = Callable[[nn.Module, str], dict[str, float]]
+Parts = dict[str, Tensor]  # weighted losses by name
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """The photos on which a run is measured; never those on which the result will be reported.
+
+    Attributes:
+        annotations: COCO keypoints JSON; needs the evaluation libraries (extra ``eval``).
+        images: Folder of the photos.
+        only: Text file with names of the photos to use; all if not given.
+        every: Seconds between measurements; the last one is at the end of the run.
+    """
+
+    annotations: Path
+    images: Path
+    only: Path | None = None
+    every: float = 900.0
 
 
 class Task(Protocol):
-    """What a run trains and on what.
+    """The net, data and losses of a run.
 
     Attributes:
-        net: The net that learns.
-        items: How many things (people, photos) an epoch goes through.
-        validation: Figures of a net on a device, in the first process of a run that measures itself.
+        net: The net that is trained.
+        items: Number of items (people or photos) per epoch.
+        validation: Measures a net on a device; set in the first process of a run with validation.
     """
 
     net: nn.Module
     items: int
     validation: Validate | None
 
-    def batch(self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice) -> Any:
-        """An augmented batch, a dataclass.
+    def batch(
+        self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice
+    ) -> Any:
+        """An augmented batch (a dataclass).
 
         Args:
-            items: Indices of the whole batch's things.
+            items: Indices of all items of the batch.
             generator: Source of randomness, the same in all processes.
-            done: Share of the run that is behind, in [0, 1).
-            share: Which rows are this process's.
+            done: Completed share of the run, in [0, 1).
+            share: The shard of the batch that belongs to this process.
         """
         ...
 
     def losses(self, net: nn.Module, batch: Any) -> Parts:
-        """The parts of the loss of ``net``, which is `net` or its replica in several processes."""
+        """The losses of ``net``, which is `net` or, with several processes, its replica."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the checkpoint says about the net; see `rmpe.nets.checkpoint`."""
+        """The configuration for the checkpoint; see `rmpe.nets.checkpoint`."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(ABC):
-    """One training run, whatever learns.
+    """The options that all training runs share.
 
     Attributes:
-        run: Folder for the log, the state to resume from, and the result ``model.safetensors``.
-        steps: Updates of the weights.
-        batch: People or photos an update, over all processes.
-        freeze: Modules whose weights and batch-norm statistics stay as they are.
-        freeze_norms: Keep the statistics of all batch norms (their weights still learn).
-        optim: How weights move.
-        validate: Photos to measure the run on as it goes.
+        run: Folder for the log, the resumable state, and the result ``model.safetensors``.
+        steps: Number of weight updates.
+        batch: People or photos per update, over all processes.
+        freeze: Modules whose weights and batch-norm statistics are frozen.
+        freeze_norms: Freeze the statistics of all batch norms (their weights still learn).
+        optim: The optimiser.
+        validate: Photos on which the run is measured during training.
         device: ``cpu``, ``cuda``, or ``auto``.
-        precision: ``bfloat16`` runs the nets in mixed precision; a CPU gains by it if it has AMX or AVX512-BF16.
-        threads: CPU threads of a process; 0 = PyTorch's choice.
-        workers: Processes that make batches ahead, of lower priority; 0 = the process that trains makes them. They do
-            not change what is learnt. With ``device = "cpu"``, where processes can fork (Linux).
-        seed: Of weights, order and augmentation.
+        precision: ``bfloat16`` runs the nets in mixed precision; it helps on CPUs with AMX or
+            AVX512-BF16.
+        threads: CPU threads per process; 0 = PyTorch's default.
+        workers: Processes of lower priority that make batches ahead; 0 = the training process makes
+            them. The result is the same. Needs ``device = "cpu"`` and processes that can fork
+            (Linux).
+        seed: Seed of weights, order and augmentation.
         log_every: Seconds between log lines.
         save_every: Seconds between saved states.
         tensorboard: Also write TensorBoard events into ``run``.
@@ -137,15 +158,16 @@ class Trainer:
     """A run: a task and the state of its training.
 
     Args:
-        config: What to do.
-        log: Takes one line of progress.
+        config: The run.
+        log: Receives lines of progress.
 
     Raises:
-        RmpeError: If data, checkpoint or options are not usable.
+        RmpeError: If data, checkpoint or options are invalid.
     """
 
     def __init__(self, config: RunConfig, log: Log) -> None:
-        self.config, self.worker = config, Worker.join(config.device)
+        self.config = config
+        self.worker = Worker.join(config.device)
         self.log: Log = log if self.worker.rank == 0 else lambda line: None  # noqa: ARG005
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -153,7 +175,9 @@ class Trainer:
         self.share = self.worker.share(config.batch)
         self.task = config.open(self.worker, self.log)
         self.net = self.task.net
-        self.frozen = frozen_modules(self.net, config.freeze) + (norms(self.net) if config.freeze_norms else [])
+        self.frozen = frozen_modules(self.net, config.freeze) + (
+            norms(self.net) if config.freeze_norms else []
+        )
         self.optimizer = make_optimizer(self.net, config.optim)
         self.average = MovingAverage(self.net, config.optim.ema)
         self.replica = DistributedDataParallel(self.net) if self.worker.count > 1 else self.net
@@ -162,16 +186,21 @@ class Trainer:
         self._ahead: Iterator[Any] | None = None
 
     def fit(self) -> Path:
-        """Train from the current step to the last; returns the checkpoint.
+        """Train from the current step to the last.
+
+        Returns:
+            The checkpoint file.
 
         Raises:
-            ModelError: If the loss is not finite; the batch is saved beside the state.
+            ModelError: If the loss is not finite; the batch is saved next to the state.
         """
         config = self.config
         if self.worker.rank:
             return self._follow()
         config.run.mkdir(parents=True, exist_ok=True)
-        meter = Meter(config.run, config.steps, config.batch, config.log_every, config.tensorboard, self.log)
+        meter = Meter(
+            config.run, config.steps, config.batch, config.log_every, config.tensorboard, self.log
+        )
         saved = validated = time.monotonic()
         while self.step < config.steps:
             parts = self.update()
@@ -189,20 +218,20 @@ class Trainer:
         return config.run / "model.safetensors"
 
     def _follow(self) -> Path:
-        """What the processes beside the first do: the same steps, no files."""
+        """The loop of all processes but the first: the same steps, no files."""
         while self.step < self.config.steps:
             self.update()
         return self.config.run / "model.safetensors"
 
     def validate(self) -> dict[str, float]:
-        """AP of the averaged weights on the validation photos; nothing without them, or in other processes."""
+        """Figures of the averaged weights; empty without validation or in other processes."""
         if self.task.validation is None:
             return {}
         with self.average.applied(self.net) as net:
             return self.task.validation(net, self.worker.device)
 
     def update(self) -> dict[str, float]:
-        """One step; the parts of the loss."""
+        """Run one step and return its losses and learning rate."""
         config = self.config
         self.replica.train()
         for module in self.frozen:
@@ -215,7 +244,7 @@ class Trainer:
         if not torch.isfinite(loss):
             self._stop_on(batch, parts)
         self.optimizer.zero_grad(set_to_none=True)
-        # DDP averages gradients over processes; each loss is already a share of the whole batch's.
+        # DDP averages gradients over processes, but the losses are already divided by the batch.
         torch.autograd.backward(loss * self.worker.count)
         if config.optim.clip:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.optim.clip)
@@ -225,14 +254,15 @@ class Trainer:
         return {name: part.item() for name, part in parts.items()} | {"lr": rate}
 
     def losses(self, batch: Any) -> Parts:
-        """The parts of the loss of a batch, in the run's precision."""
+        """The losses of a batch, in the run's precision."""
         kind = self.worker.device.partition(":")[0]
         with torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return self.task.losses(self.replica, batch)
 
     def batch(self, step: int) -> Any:
-        """The batch of a step; depends on nothing but the configuration, so a resumed run sees the same."""
-        config, count = self.config, self.task.items
+        """The batch of a step; it depends only on the configuration, so resuming is exact."""
+        config = self.config
+        count = self.task.items
         places = range(step * config.batch, (step + 1) * config.batch)
         items = np.array([self._order(place // count)[place % count] for place in places])
         generator = np.random.default_rng([config.seed, step])
@@ -248,13 +278,13 @@ class Trainer:
                 sampler=steps,
                 num_workers=self.config.workers,
                 multiprocessing_context="fork",
-                worker_init_fn=lambda _: os.nice(NICER),  # type: ignore[arg-type,return-value]
+                worker_init_fn=lambda _: os.nice(NICER),  # type: ignore[arg-type]
             )
             self._ahead = iter(loader)
         return next(self._ahead)
 
     def save(self) -> None:
-        """Write the state to resume from and the checkpoint, each atomically."""
+        """Write the resumable state and the checkpoint, each atomically."""
         state = {
             "step": self.step,
             "net": self.net.state_dict(),
@@ -267,13 +297,15 @@ class Trainer:
         partial.replace(self.config.run / "state.pt")
         with self.average.applied(self.net) as net:
             training = {"training": json.loads(to_json(self.config)), "steps": self.step}
-            save_checkpoint(self.config.run / "model.safetensors", net, self.task.describe() | training)
+            save_checkpoint(
+                self.config.run / "model.safetensors", net, self.task.describe() | training
+            )
 
     def resume(self) -> None:
-        """Go on from the state in the run's folder.
+        """Load the state from the run's folder.
 
         Raises:
-            DataError: If there is none, or it belongs to another net.
+            DataError: If there is no state, or it belongs to another net.
         """
         path = self.config.run / "state.pt"
         try:
@@ -287,20 +319,25 @@ class Trainer:
             raise DataError(f"{path}: belongs to another net or optimiser: {error}") from error
         self.step = state["step"]
         if state["config"] != to_json(self.config):
-            self.log("resuming with a configuration that differs from the one the run began with")
+            self.log("resuming with a configuration that differs from the run's original one")
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """The order of things in an epoch."""
+        """The order of the items in an epoch."""
         if epoch not in self._orders:
             self._orders = {key: order for key, order in self._orders.items() if key == epoch - 1}
-            self._orders[epoch] = np.random.default_rng([self.config.seed, epoch, 1]).permutation(self.task.items)
+            self._orders[epoch] = np.random.default_rng([self.config.seed, epoch, 1]).permutation(
+                self.task.items
+            )
         return self._orders[epoch]
 
     def _stop_on(self, batch: Any, parts: dict[str, Tensor]) -> None:
         path = self.config.run / f"bad_batch_{self.step}.{self.worker.rank}.pt"
         torch.save({"batch": asdict(batch), "net": self.net.state_dict()}, path)
         values = ", ".join(f"{name} {part.item()}" for name, part in parts.items())
-        raise ModelError(f"the loss of step {self.step} is not finite ({values}); batch and weights are in {path}")
+        raise ModelError(
+            f"the loss of step {self.step} is not finite ({values});"
+            f" batch and weights are in {path}"
+        )
 
 
 def to_json(config: RunConfig) -> str:

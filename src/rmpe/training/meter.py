@@ -1,4 +1,4 @@
-"""Progress of a run: a line of text now and then, the same as JSON, and TensorBoard if wanted."""
+"""Progress of a run: log lines at intervals, also as JSON and optionally in TensorBoard."""
 
 import json
 import time
@@ -8,21 +8,31 @@ from typing import Any
 
 
 class Meter:
-    """Means of the losses since the last line, rate and time left.
+    """Reports the mean losses since the last line, the rate and the remaining time.
 
     Args:
-        run: Folder for ``log.jsonl`` and TensorBoard's events.
+        run: Folder for ``log.jsonl`` and TensorBoard events.
         steps: Steps of the whole run.
-        batch: People a step.
+        batch: People per step.
         every: Seconds between lines.
-        tensorboard: Whether to write events.
-        log: Takes one line.
+        tensorboard: Whether to write TensorBoard events.
+        log: Receives lines of progress.
     """
 
     def __init__(
-        self, run: Path, steps: int, batch: int, every: float, tensorboard: bool, log: Callable[[str], None]
+        self,
+        run: Path,
+        steps: int,
+        batch: int,
+        every: float,
+        tensorboard: bool,
+        log: Callable[[str], None],
     ) -> None:
-        self.run, self.steps, self.batch, self.every, self.log = run, steps, batch, every, log
+        self.run = run
+        self.steps = steps
+        self.batch = batch
+        self.every = every
+        self.log = log
         self.last = time.monotonic()
         self.sums: dict[str, float] = {}
         self.count = 0
@@ -33,7 +43,7 @@ class Meter:
             self.writer = SummaryWriter(str(run))
 
     def add(self, step: int, parts: dict[str, float]) -> None:
-        """Count a step; speak when it is time, and at the last."""
+        """Count a step; report if the interval is over or the step is the last."""
         self.count += 1
         for name, value in parts.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -41,20 +51,28 @@ class Meter:
         if seconds < self.every and step < self.steps:
             return
         means = {name: value / self.count for name, value in self.sums.items()}
-        rate, left = self.count * self.batch / seconds, (self.steps - step) * seconds / self.count
-        self.log(f"step {step}/{self.steps}  {_text(means)}  {rate:.1f} people/s  {left / 60:.1f} min left")
+        rate = self.count * self.batch / seconds
+        left = (self.steps - step) * seconds / self.count
+        self.log(
+            f"step {step}/{self.steps}  {_text(means)}  {rate:.1f} people/s"
+            f"  {left / 60:.1f} min left"
+        )
         self._write(step, means | {"people_per_second": rate})
-        self.last, self.sums, self.count = time.monotonic(), {}, 0
+        self.last = time.monotonic()
+        self.sums = {}
+        self.count = 0
 
     def measure(self, step: int, figures: dict[str, float]) -> None:
-        """Tell the figures of a validation; its time does not count for the rate."""
+        """Report the figures of a validation, whose time is excluded from the rate."""
         if figures:
             self.log(f"step {step}/{self.steps}  validation  {_text(figures)}")
             self._write(step, {f"validation_{name}": value for name, value in figures.items()})
-        self.last, self.sums, self.count = time.monotonic(), {}, 0
+        self.last = time.monotonic()
+        self.sums = {}
+        self.count = 0
 
     def close(self) -> None:
-        """Finish TensorBoard's file."""
+        """Close the TensorBoard file."""
         if self.writer:
             self.writer.close()
 

@@ -14,19 +14,22 @@ from rmpe.errors import DataError
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How weights move.
+    """Options of the optimiser.
 
     Attributes:
-        optimizer: ``adamw``, or ``rmsprop`` as in the paper, ``sgd`` with momentum 0.9 as in SSD.
+        optimizer: ``adamw``; ``rmsprop`` as in the paper; ``sgd`` with momentum 0.9 as in SSD.
         lr: Peak learning rate.
-        lr_scale: Prefix of parameter names -> factor of the learning rate; the longest prefix counts.
-        weight_decay: Decoupled decay of weights that are matrices (biases and norms are left alone).
-        schedule: ``cosine`` to zero; ``step``: the rate is multiplied by ``drop`` at each of ``drops``.
-        drops: Shares of the run at which the rate drops.
+        lr_scale: Factors of the learning rate by prefix of the parameter name; the longest prefix
+            applies.
+        weight_decay: Decoupled decay of weights with more than one dimension (not of biases and
+            norms).
+        schedule: ``cosine`` decays to zero; ``step`` multiplies the rate by ``drop`` at each of
+            ``drops``.
+        drops: Fractions of the run at which the rate drops.
         drop: Factor of each drop.
         warmup: Steps of linear warm-up.
-        clip: Largest norm of the gradient; 0 = no limit.
-        ema: Decay of the moving average of weights that is saved; 0 = save the weights themselves.
+        clip: Largest gradient norm; 0 = no limit.
+        ema: Decay of the moving average of the weights, which is saved; 0 saves the weights.
     """
 
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
@@ -46,11 +49,11 @@ class OptimConfig:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema = {self.ema} must lie in [0, 1)")
         if any(not 0 < share < 1 for share in self.drops):
-            raise ValueError(f"drops = {list(self.drops)} are shares of the run, between 0 and 1")
+            raise ValueError(f"drops = {list(self.drops)} must lie between 0 and 1")
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """The rate of step ``step`` (from 0) of ``steps``."""
+    """The learning rate of step ``step`` (from 0) of ``steps``."""
     warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     done = step / steps
     if config.schedule == "cosine":
@@ -59,7 +62,7 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
 
 
 def make_optimizer(net: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser of all parameters that want a gradient; each group knows its ``scale`` of the rate."""
+    """The optimiser of all trainable parameters; each group stores its ``scale`` of the rate."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
@@ -67,7 +70,11 @@ def make_optimizer(net: nn.Module, config: OptimConfig) -> torch.optim.Optimizer
             scale = config.lr_scale[max(prefixes, key=len)] if prefixes else 1.0
             groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
     options: list[dict[str, Any]] = [
-        {"params": parameters, "scale": scale, "weight_decay": config.weight_decay if matrix else 0.0}
+        {
+            "params": parameters,
+            "scale": scale,
+            "weight_decay": config.weight_decay if matrix else 0.0,
+        }
         for (scale, matrix), parameters in groups.items()
     ]
     if config.optimizer == "adamw":
@@ -78,35 +85,38 @@ def make_optimizer(net: nn.Module, config: OptimConfig) -> torch.optim.Optimizer
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group ``rate`` times its scale."""
+    """Set the learning rate of every group to ``rate`` times its scale."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
 
 
 class MovingAverage:
-    """Exponential moving average of a net's floating-point state; the rest is copied.
+    """Exponential moving average of a net's floating-point state; other state is copied.
 
-    The decay grows from 0.1 to ``decay`` over the first steps, so that the random start is soon forgotten.
+    The decay grows to ``decay`` over the first steps, so the initial weights soon lose influence.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
-        self.decay, self.updates = decay, 0
+        self.decay = decay
+        self.updates = 0
         self.state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
-        """Take one step towards the net's weights."""
+        """Move the average one step towards the net's weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         new = net.state_dict()
         smooth = [name for name, tensor in self.state.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([self.state[name] for name in smooth], [new[name] for name in smooth], 1 - decay)
+        torch._foreach_lerp_(
+            [self.state[name] for name in smooth], [new[name] for name in smooth], 1 - decay
+        )
         for name in self.state.keys() - set(smooth):
             self.state[name].copy_(new[name])
 
     @contextmanager
     def applied(self, net: nn.Module) -> Iterator[nn.Module]:
-        """The net with the averaged weights for as long as the context lasts; itself without averaging."""
+        """A context in which the net has the averaged weights (if averaging is enabled)."""
         if not self.decay:
             yield net
             return
@@ -118,18 +128,20 @@ class MovingAverage:
             net.load_state_dict(weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """For resuming."""
+        """The state for resuming."""
         return {"updates": self.updates, "state": self.state}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """For resuming."""
+        """Restore a state from `state_dict`."""
         self.updates = saved["updates"]
         for name, tensor in saved["state"].items():
             self.state[name].copy_(tensor)
 
 
 def frozen_modules(net: nn.Module, prefixes: Iterable[str]) -> list[nn.Module]:
-    """Modules named by ``prefixes``, with their parameters frozen; keep them in evaluation mode.
+    """Freeze the parameters of the modules named by ``prefixes`` and return the modules.
+
+    The caller keeps them in evaluation mode.
 
     Raises:
         DataError: If a prefix names no module.
@@ -138,18 +150,20 @@ def frozen_modules(net: nn.Module, prefixes: Iterable[str]) -> list[nn.Module]:
     for prefix in prefixes:
         if prefix not in modules:
             names = ", ".join(dict(net.named_children()))
-            raise DataError(f"freeze: the net has no module {prefix!r}; its parts are {names}")
+            raise DataError(f"freeze: the net has no module {prefix!r}; its modules are {names}")
         modules[prefix].requires_grad_(False)
     return [modules[prefix] for prefix in prefixes]
 
 
 def norms(net: nn.Module) -> list[nn.Module]:
     """All batch norms of a net."""
-    return [module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    return [
+        module for module in net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
 
 
 def weight_sum(weights: Tensor) -> Tensor:
-    """Sum of joint weights over the whole batch, in all processes, at least 1."""
+    """Sum of joint weights over the whole batch (all processes), at least 1."""
     total = weights.sum()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(total)

@@ -1,4 +1,4 @@
-"""One process among those that train together."""
+"""One process of a distributed training run."""
 
 import os
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rmpe.errors import UsageError
 
 @dataclass(frozen=True)
 class Worker:
-    """This process among all that train together (``torchrun`` sets the environment)."""
+    """This process in a distributed run; ``torchrun`` sets the environment."""
 
     rank: int
     count: int
@@ -18,12 +18,13 @@ class Worker:
 
     @classmethod
     def join(cls, device: str) -> "Worker":
-        """Join the others, if there are any.
+        """Join the process group, if there is more than one process.
 
         Raises:
-            UsageError: If CUDA is asked for and not there.
+            UsageError: If CUDA is requested but not available.
         """
-        rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        rank = int(os.environ.get("RANK", "0"))
+        count = int(os.environ.get("WORLD_SIZE", "1"))
         if device == "cuda" and not torch.cuda.is_available():
             raise UsageError("device = cuda, but PyTorch finds no CUDA device; use device = cpu")
         if device == "auto":
@@ -36,18 +37,20 @@ class Worker:
         return cls(rank, count, device)
 
     def leave(self) -> None:
-        """Part from the others; without it the backend complains when the process ends."""
+        """Leave the process group; otherwise the backend warns when the process ends."""
         if self.count > 1:
-            torch.distributed.barrier()  # else one may go while another still answers, and abort at its end
+            # Without the barrier a process may leave while another one still communicates, which
+            # aborts the latter.
+            torch.distributed.barrier()
             torch.distributed.destroy_process_group()
 
     def share(self, batch: int) -> slice:
-        """Which rows of a batch are this process's.
+        """The shard of a batch that belongs to this process.
 
         Raises:
-            UsageError: If the batch cannot be shared evenly.
+            UsageError: If the batch cannot be divided evenly.
         """
         if batch % self.count:
-            raise UsageError(f"batch = {batch} cannot be shared evenly by {self.count} processes")
+            raise UsageError(f"batch = {batch} cannot be divided evenly by {self.count} processes")
         rows = batch // self.count
         return slice(self.rank * rows, (self.rank + 1) * rows)

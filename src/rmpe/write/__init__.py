@@ -3,4 +3,9 @@
 from rmpe.write import alphapose, coco, openpose, table
 
 # What `--format` may be; each writes its files from the journal's records.
-FORMATS = {"coco": coco.write, "alphapose": alphapose.write, "openpose": openpose.write, "csv": table.write}
+FORMATS = {
+    "coco": coco.write,
+    "alphapose": alphapose.write,
+    "openpose": openpose.write,
+    "csv": table.write,
+}

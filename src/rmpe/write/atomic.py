@@ -12,7 +12,8 @@ from rmpe.errors import OutputError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name only when the block ends without an error.
+    """Open a file for writing that appears under its name only when the block ends without an
+    error.
 
     Args:
         path: The final file; its folder is made if need be, an older file is replaced.

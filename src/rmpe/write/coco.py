@@ -31,7 +31,8 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
 
 
 def write_images(records: Iterable[Record], out_dir: Path) -> Path:
-    """Write ``images.json``: id, file name, path, height and width of every image, also of those with nobody in them.
+    """Write ``images.json``: id, file name, path, height and width of every image, also of those
+    with nobody in them.
 
     Raises:
         OutputError: If it cannot be written.

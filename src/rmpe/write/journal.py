@@ -1,10 +1,11 @@
 """The journal: results on disk as they come, so that a stopped run can go on.
 
-A file of JSON Lines. The first line holds the settings of the run, every other line one image that was done, with its
-poses, or one that failed. Only the place of each record is kept in memory; final files are streamed from the journal
-(`Journal.records`) in the order of the image ids.
+A file of JSON Lines. The first line holds the settings of the run, every other line one image that
+was done, with its poses, or one that failed. Only the place of each record is kept in memory; final
+files are streamed from the journal (`Journal.records`) in the order of the image ids.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +35,8 @@ class Record:
         size: (height, width).
         poses: Its people.
         seconds: When a frame of a video is shown; 0 for an image.
+        stamp: Size, time and contents of the file it was read from, see `file_stamp`; empty for a
+            frame of a video.
     """
 
     image_id: int
@@ -43,6 +46,7 @@ class Record:
     size: tuple[int, int]
     poses: Poses
     seconds: float = 0.0
+    stamp: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,37 @@ class Failure:
     reason: str
 
 
+def file_stamp(path: Path) -> str:
+    """Size, time of change and a hash of a file: by the first two it is known again at no cost.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    return f"{status.st_size}:{status.st_mtime_ns}:{digest}"
+
+
+def is_same_file(path: Path, stamp: str) -> bool:
+    """Whether a file still has the contents of ``stamp``; a file that is gone is no other file."""
+    try:
+        status = path.stat()
+        size, time, digest = stamp.split(":")
+        if (str(status.st_size), str(status.st_mtime_ns)) == (size, time):
+            return True
+        return file_stamp(path).endswith(f":{digest}")
+    except (OSError, ValueError):
+        return True
+
+
 class Journal:
     """An open journal; use it in a ``with`` block.
 
     Attributes:
         path: The file.
-        failures: The images that failed in this run and have not been done since, by file name; those of an earlier
-            run are tried again, so they do not count.
+        failures: The images that failed in this run and have not been done since, by file name;
+            those of an earlier run are tried again, so they do not count.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False) -> None:
@@ -67,7 +95,8 @@ class Journal:
 
         Args:
             path: The file; its folder is made if need be.
-            settings: All that changes results, as JSON has it; a journal is only resumed under the same.
+            settings: All that changes results, as JSON has it; a journal is only resumed under the
+                same.
             resume: Go on with the journal if there is one. A last line that was cut off is dropped.
 
         Raises:
@@ -81,7 +110,8 @@ class Journal:
         header = {"rmpe_journal": VERSION, "settings": json.loads(json.dumps(settings))}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: a record is either handed to the system or still ours, nothing lies between.
+            # Unbuffered: a record is either handed to the system or still ours, nothing lies
+            # between.
             self._file = path.open("r+b" if resume and path.exists() else "w+b", buffering=0)
         except OSError as error:
             raise OutputError(why_not_written(path, error)) from error
@@ -97,7 +127,10 @@ class Journal:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._file.close()
 
@@ -118,7 +151,15 @@ class Journal:
             DataError: If the journal holds an image that is not among them or has another id now.
         """
         for line in self._lines():
-            image_id, was = line["image_id"], line["file_name"]
+            image_id = line["image_id"]
+            was = line["file_name"]
+            if stamp := line.get("stamp"):
+                path = Path(line["path"])
+                if not is_same_file(path, stamp):
+                    raise DataError(
+                        f"{path}: has changed since the run that is to be resumed;"
+                        " start anew without --resume"
+                    )
             if was != (now := file_names.get(image_id)):
                 raise DataError(
                     f"{self.path}: image {image_id} was {was}, now it is {now or 'gone'}; resume with the same sources,"
@@ -159,7 +200,10 @@ class Journal:
 
     def _append(self, lines: list[dict[str, Any]]) -> list[int]:
         """Write lines at the end; where each starts."""
-        encoded = [json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n" for line in lines]
+        encoded = [
+            json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+            for line in lines
+        ]
         try:
             _write_all(self._file.fileno(), b"".join(encoded))
         except OSError as error:
@@ -191,8 +235,11 @@ class Journal:
 
     def _check_header(self, found: Any, header: dict[str, Any]) -> None:
         if not isinstance(found, dict) or found.get("rmpe_journal") != VERSION:
-            raise DataError(f"{self.path}: not a journal of this version of rmpe; start anew without --resume")
-        was, now = found["settings"], header["settings"]
+            raise DataError(
+                f"{self.path}: not a journal of this version of rmpe; start anew without --resume"
+            )
+        was = found["settings"]
+        now = header["settings"]
         changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
         if changed:
             key = changed[0]
@@ -206,7 +253,7 @@ class Journal:
 def _to_json(result: Record | Failure) -> dict[str, Any]:
     if isinstance(result, Failure):
         return asdict(result)
-    fields = ("image_id", "file_name", "name", "path", "size", "seconds")
+    fields = ("image_id", "file_name", "name", "path", "size", "seconds", "stamp")
     return {field: getattr(result, field) for field in fields} | {"poses": result.poses.to_dict()}
 
 

@@ -1,6 +1,7 @@
 """MOT text, as the MOT Challenge and its tools read it: one line a person and frame.
 
-Source: https://motchallenge.net/instructions (frame, id, left, top, width, height, confidence, x, y, z).
+Source: https://motchallenge.net/instructions (frame, id, left, top, width, height, confidence, x,
+y, z).
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,8 @@ from rmpe.write.journal import Record
 def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``mot.txt``; arguments and errors as for `rmpe.write.coco.write`.
 
-    Frames are counted from 1 and ids from 1. People without an id are left out: the format has no place for them.
+    Frames are counted from 1 and ids from 1. People without an id are left out: the format has no
+    place for them.
     """
     path = out_dir / "mot.txt"
     with atomic(path) as file:
@@ -24,7 +26,9 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
 
 def _lines(record: Record) -> Iterator[str]:
     poses = record.poses[record.poses.track_ids >= 0]
-    for box, score, track_id in zip(poses.boxes.tolist(), poses.scores.tolist(), poses.track_ids.tolist(), strict=True):
+    for box, score, track_id in zip(
+        poses.boxes.tolist(), poses.scores.tolist(), poses.track_ids.tolist(), strict=True
+    ):
         x1, y1, x2, y2 = box
         place = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
         yield f"{record.image_id + 1},{track_id + 1},{place},{score:.4f},-1,-1,-1\n"

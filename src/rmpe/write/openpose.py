@@ -1,7 +1,7 @@
 """OpenPose's result files: one per image, 25 joints (BODY_25).
 
-Joints that a skeleton has not are ``0, 0, 0``, as OpenPose writes what it did not find. The neck is the middle of the
-shoulders and the middle hip that of the hips, unless the skeleton has them.
+Joints that a skeleton has not are ``0, 0, 0``, as OpenPose writes what it did not find. The neck is
+the middle of the shoulders and the middle hip that of the hips, unless the skeleton has them.
 """
 
 import json
@@ -49,7 +49,8 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
 def _people(poses: Poses) -> list[dict[str, Any]]:
     rows = body_25(poses).astype(np.float64).round(3)
     return [
-        {"person_id": [int(track_id)], "pose_keypoints_2d": row.ravel().tolist()} | {key: [] for key in NOT_FOUND}
+        {"person_id": [int(track_id)], "pose_keypoints_2d": row.ravel().tolist()}
+        | {key: [] for key in NOT_FOUND}
         for row, track_id in zip(rows, poses.track_ids, strict=True)
     ]
 
@@ -62,7 +63,10 @@ def body_25(poses: Poses) -> NDArray[np.float32]:
     for index, name in enumerate(BODY_25):
         if (own := joints.get(name, joints.get(SAME.get(name, "")))) is not None:
             rows[:, index] = own
-        elif name in MIDDLE and (pair := [joints[side] for side in MIDDLE[name] if side in joints])[1:]:
+        elif (
+            name in MIDDLE
+            and (pair := [joints[side] for side in MIDDLE[name] if side in joints])[1:]
+        ):
             rows[:, index, :2] = (pair[0][:, :2] + pair[1][:, :2]) / 2
             rows[:, index, 2] = np.minimum(pair[0][:, 2], pair[1][:, 2])
     rows[~np.isfinite(rows).all(axis=2)] = 0

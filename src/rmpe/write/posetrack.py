@@ -1,7 +1,8 @@
 """PoseTrack 2018 JSON: images, annotations and one category with PoseTrack's 17 joints.
 
-Joints that a skeleton has not are ``0, 0, 0`` with score 0. The neck (``head_bottom``) is the middle of the shoulders,
-unless the skeleton has it; the head top cannot be told from COCO's joints and stays missing.
+Joints that a skeleton has not are ``0, 0, 0`` with score 0. The neck (``head_bottom``) is the
+middle of the shoulders, unless the skeleton has it; the head top cannot be told from COCO's joints
+and stays missing.
 """
 
 import json
@@ -24,7 +25,8 @@ JOINTS = (
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
     "right_ankle",
 )  # fmt: skip
-NECK, SHOULDERS = JOINTS.index("head_bottom"), [JOINTS.index("left_shoulder"), JOINTS.index("right_shoulder")]
+NECK = JOINTS.index("head_bottom")
+SHOULDERS = [JOINTS.index("left_shoulder"), JOINTS.index("right_shoulder")]
 
 
 def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
@@ -34,10 +36,12 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     """
     path = out_dir / "posetrack.json"
     categories = [{"id": 1, "name": "person", "supercategory": "person", "keypoints": JOINTS}]
-    # The people are written as they come; the images wait in a file, because the format wants two lists.
+    # The people are written as they come; the images wait in a file, because the format wants two
+    # lists.
     with tempfile.TemporaryFile() as images, atomic(path) as file:
         file.write(b'{"categories":' + json.dumps(categories).encode() + b',"annotations":[')
-        first_image, first_person = True, True
+        first_image = True
+        first_person = True
         for record in records:
             images.write(_row(_image(record), first=first_image))
             first_image = False
@@ -64,7 +68,11 @@ def _image(record: Record) -> dict[str, Any]:
 def _people(record: Record, skeleton: Skeleton) -> Iterator[dict[str, Any]]:
     poses = record.poses[record.poses.track_ids >= 0]
     for row, box, score, track_id in zip(
-        posetrack_joints(poses, skeleton), poses.boxes.tolist(), poses.scores.tolist(), poses.track_ids, strict=True
+        posetrack_joints(poses, skeleton),
+        poses.boxes.tolist(),
+        poses.scores.tolist(),
+        poses.track_ids,
+        strict=True,
     ):
         joints = row.astype(np.float64).round(3)
         yield {
@@ -74,7 +82,9 @@ def _people(record: Record, skeleton: Skeleton) -> Iterator[dict[str, Any]]:
             "keypoints": joints.ravel().tolist(),
             "scores": joints[:, 2].tolist(),
             "score": round(score, 6),
-            "bbox": [round(value, 3) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
+            "bbox": [
+                round(value, 3) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])
+            ],
         }
 
 

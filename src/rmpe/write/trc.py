@@ -1,7 +1,9 @@
-"""TRC files (Track Row Column) for biomechanics tools: one a person, a row a frame, x, y, z of every joint.
+"""TRC files (Track Row Column) for biomechanics tools: one a person, a row a frame, x, y, z of
+every joint.
 
-Units are pixels: scale them to metres in the tool. X points right and Y up from the image's lower border, Z is 0.
-Missing joints are empty cells; frames in which a person was out of sight have rows without any.
+Units are pixels: scale them to metres in the tool. X points right and Y up from the image's lower
+border, Z is 0. Missing joints are empty cells; frames in which a person was out of sight have rows
+without any.
 
 Source: the format as OpenSim documents it.
 """
@@ -29,7 +31,8 @@ class _Person:
 
 
 def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
-    """Write ``trc/person_ID.trc`` for every track; arguments and errors as for `rmpe.write.coco.write`.
+    """Write ``trc/person_ID.trc`` for every track; arguments and errors as for
+    `rmpe.write.coco.write`.
 
     Returns:
         The folder.
@@ -41,7 +44,10 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
             for index in np.flatnonzero(record.poses.track_ids >= 0):
                 _append(people, record, int(index), Path(scratch))
         for track_id, person in people.items():
-            with atomic(folder / f"person_{track_id:04d}.trc") as file, person.file.open("rb") as rows:
+            with (
+                atomic(folder / f"person_{track_id:04d}.trc") as file,
+                person.file.open("rb") as rows,
+            ):
                 file.write(_header(skeleton, person, f"person_{track_id:04d}.trc").encode())
                 shutil.copyfileobj(rows, file)
     return folder
@@ -50,12 +56,17 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
 def _append(people: dict[int, _Person], record: Record, index: int, scratch: Path) -> None:
     track_id = int(record.poses.track_ids[index])
     now = (record.image_id, record.seconds)
-    person = people.setdefault(track_id, _Person(scratch / str(track_id), now, (record.image_id - 1, record.seconds)))
-    (frame, seconds), missing = person.last, record.image_id - person.last[0] - 1
+    person = people.setdefault(
+        track_id, _Person(scratch / str(track_id), now, (record.image_id - 1, record.seconds))
+    )
+    (frame, seconds) = person.last
+    missing = record.image_id - person.last[0] - 1
     with person.file.open("a", newline="") as file:
         for step in range(1, missing + 1):
             time = seconds + (record.seconds - seconds) * step / (missing + 1)
-            file.write(f"{frame + step + 1}\t{time:.5f}" + "\t\t\t" * len(record.poses.skeleton) + "\n")
+            file.write(
+                f"{frame + step + 1}\t{time:.5f}" + "\t\t\t" * len(record.poses.skeleton) + "\n"
+            )
         file.write(f"{record.image_id + 1}\t{record.seconds:.5f}\t{_cells(record, index)}\n")
     person.last = now
 
@@ -63,7 +74,9 @@ def _append(people: dict[int, _Person], record: Record, index: int, scratch: Pat
 def _cells(record: Record, index: int) -> str:
     points = record.poses.keypoints[index].astype(np.float64)
     height = record.size[0]
-    return "\t".join(f"{x:.3f}\t{height - y:.3f}\t0.000" if np.isfinite(x + y) else "\t\t" for x, y in points)
+    return "\t".join(
+        f"{x:.3f}\t{height - y:.3f}\t0.000" if np.isfinite(x + y) else "\t\t" for x, y in points
+    )
 
 
 def _header(skeleton: Skeleton, person: _Person, name: str) -> str:

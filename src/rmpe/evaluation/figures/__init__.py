@@ -1,0 +1,1 @@
+"""Figures beyond the benchmarks' own: bootstrap intervals, error kinds, plots."""

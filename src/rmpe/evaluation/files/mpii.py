@@ -1,0 +1,145 @@
+"""MPII's annotations in the JSON layout of single-person work, and results for them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rmpe.errors import DataError
+from rmpe.evaluation.files.frames import Floats, Footage, Frame, Sequence, person_area
+from rmpe.files import read_json
+
+# Head size in pixels per unit of the annotated ``scale``, as in MPII's single-person file.
+HEAD_PER_SCALE = 25.0
+# MPII has no body boxes. Joints end at the wrists and ankles, so their extent is enlarged.
+EXTENT_TO_BOX = 1.2
+# The 14 joints of the benchmark (MPII's 16 without pelvis and thorax), with its names and order.
+JOINTS = (
+    *(
+        "r_ankle",
+        "r_knee",
+        "r_hip",
+        "l_hip",
+        "l_knee",
+        "l_ankle",
+        "r_wrist",
+        "r_elbow",
+        "r_shoulder",
+    ),
+    *("l_shoulder", "l_elbow", "l_wrist", "upper_neck", "head_top"),
+)
+# Their indices among the 16.
+REPORTED = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 8, 9]
+
+
+@dataclass(frozen=True, eq=False)
+class MpiiPerson:
+    """One annotated person.
+
+    Attributes:
+        image: Name of the image.
+        scale: Size in units of 200 px.
+        center: (x, y) of the body; NaN if the file has none.
+        joints: ``(16, 3)`` x, y, flag; NaN where not annotated.
+    """
+
+    image: str
+    scale: float
+    center: tuple[float, float]
+    joints: Floats
+
+
+def read_annotations(path: Path, results: Path) -> Footage:
+    """Read MPII people and a results file.
+
+    Args:
+        path: A list of people (or ``{"persons": [...]}``), each with ``image``, ``scale`` (in units
+            of 200 px) and the 16 ``joints`` as ``[x, y]`` with ``joints_vis``, or ``keypoints`` as
+            ``[x, y, visible]``.
+        results: A COCO results list; ``image_id`` is the name of the image, and ``keypoints`` are
+            16 joints as ``x, y, score``.
+
+    Raises:
+        DataError: If a file has another layout, a result names an unknown image, or joints are not
+            16 finite triples.
+    """
+    by_image: dict[str, list[MpiiPerson]] = {}
+    for person in read_mpii_people(path):
+        by_image.setdefault(person.image, []).append(person)
+    found: dict[str, list[Floats]] = {name: [] for name in by_image}
+    for index, result in enumerate(_results(results)):
+        image = str(result["image_id"])
+        if image not in found:
+            raise DataError(f"{results}: detection {index}: image {image!r} is not in {path}")
+        found[image].append(
+            _joints16(result["keypoints"], f"{results}: detection {index}")[REPORTED]
+        )
+    frames = [_frame(by_image[name], found[name]) for name in by_image]
+    empty = sum(not detections for detections in found.values())
+    warnings = [f"{results}: {empty} of {len(frames)} images have no detection"] if empty else []
+    return Footage(JOINTS, [Sequence(str(path), frames)], warnings)
+
+
+def read_mpii_people(path: Path) -> list[MpiiPerson]:
+    """Read the people of MPII's JSON; see `read_annotations`."""
+    data = read_json(path)
+    people = data.get("persons") if isinstance(data, dict) else data
+    if not isinstance(people, list) or not all(
+        isinstance(p, dict) and {"image", "scale"} <= set(p) for p in people
+    ):
+        raise DataError(
+            f"{path}: not MPII annotations: expected a list of people with 'image', 'scale'"
+            " and 'joints'"
+        )
+    result = []
+    for index, person in enumerate(people):
+        where = f"{path}: person {index}"
+        try:
+            rows = (
+                person["keypoints"]
+                if "keypoints" in person
+                else np.c_[person["joints"], person["joints_vis"]]
+            )
+            center = tuple(float(value) for value in person.get("center", (np.nan, np.nan)))
+            scale = float(person["scale"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{where}: needs 16 'joints' with 'joints_vis' and a number as 'scale': {error!r}"
+            ) from error
+        result.append(
+            MpiiPerson(str(person["image"]), scale, (center[0], center[1]), _joints16(rows, where))
+        )
+    return result
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    results = read_json(path)
+    if not isinstance(results, list) or not all(
+        {"image_id", "keypoints"} <= set(result) for result in results
+    ):
+        raise DataError(f"{path}: expected a list of detections with 'image_id' and 'keypoints'")
+    return results
+
+
+def _joints16(rows: ArrayLike, where: str) -> Floats:
+    """Joints ``(16, 3)`` as x, y, score; NaN where the third number is not above 0."""
+    joints = np.array(rows, np.float64)
+    if joints.size != 48 or not np.isfinite(joints).all():
+        raise DataError(f"{where}: needs 16 joints of 3 finite numbers, got {joints.size} numbers")
+    joints = joints.reshape(16, 3)
+    return np.where(joints[:, 2:] > 0, joints, np.nan)
+
+
+def _frame(people: list[MpiiPerson], found: list[Floats]) -> Frame:
+    truth = np.array([person.joints[REPORTED, :2] for person in people], np.float64).reshape(
+        -1, len(JOINTS), 2
+    )
+    heads = HEAD_PER_SCALE * np.array([person.scale for person in people], np.float64)
+    areas = np.array(
+        [person_area(joints, head) for joints, head in zip(truth, heads, strict=True)], np.float64
+    )
+    points = np.array(found, np.float64).reshape(-1, len(JOINTS), 3)
+    no_ids = [np.full(len(rows), -1, np.int64) for rows in (truth, points)]
+    return Frame(truth, heads, areas, no_ids[0], points[..., :2], points[..., 2], no_ids[1])

@@ -1,0 +1,1 @@
+"""Matching of predictions with annotations, and the metrics computed from it."""

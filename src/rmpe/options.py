@@ -1,0 +1,195 @@
+"""One door for models: every entrance names them the same way, loads them and knows them again."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rmpe.cards import card_beside
+from rmpe.detect import WHOLE_IMAGE, Detector, RecordedBoxes, WholeImage, load_detector
+from rmpe.errors import UsageError
+from rmpe.estimate.pose_model import load_pose_model
+from rmpe.estimate.stn import load_stn
+from rmpe.models import resolve_model
+from rmpe.pipeline import Estimator
+from rmpe.runtime import Device, sha256_of
+from rmpe.suppress import suppressor
+
+DEFAULT_MIN_SCORE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOptions:
+    """The models of a pipeline and how they run.
+
+    Attributes:
+        detector: ONNX file, name of an installed model, or ``whole-image``; ``None`` = the default
+            model.
+        boxes: File of precomputed boxes (COCO results or annotations) in place of a detector.
+        annotations: COCO file that says which image each of ``boxes`` belongs to.
+        pose: ONNX file or name of the single-person pose model; ``None`` = the default model.
+        stn: ONNX file or name of a spatial transformer; ``None`` = no transformer.
+        card: Model card of the pose model, where it has none of its own.
+        nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
+            parameters.
+        device: Where the models run.
+        threads: Cores to use; 0 = all.
+        batch: Most crops in one call of the pose model. Two suit a CPU's caches; a GPU wants 16 or
+            more.
+        flip_test: Also run every crop mirrored and average: slower, a little better.
+        min_score: Poses below it are left out, and boxes too poor to reach it are skipped; 0 for
+            measuring AP.
+        limit: Most people in one image.
+    """
+
+    detector: str | Path | None = None
+    boxes: Path | None = None
+    annotations: Path | None = None
+    pose: str | Path | None = None
+    stn: str | Path | None = None
+    card: Path | None = None
+    nms: str = "parametric"
+    device: Device = "auto"
+    threads: int = 0
+    batch: int = 2
+    flip_test: bool = False
+    min_score: float = DEFAULT_MIN_SCORE
+    limit: int = 100
+
+    def __post_init__(self) -> None:
+        if self.boxes and self.detector:
+            raise UsageError("boxes and detector exclude each other: leave one of them out")
+        if not 0 <= self.min_score <= 1:
+            raise UsageError(f"min_score = {self.min_score} must lie in [0, 1]")
+        for name, least in (("threads", 0), ("batch", 1), ("limit", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} = {getattr(self, name)} must be at least {least}")
+
+    @property
+    def cores(self) -> int:
+        """How many cores the pipeline may use."""
+        return self.threads or os.cpu_count() or 1
+
+    def load(self, workers: int = 1, detector: Detector | None = None) -> Estimator:
+        """Load the models and put the pipeline together.
+
+        Args:
+            workers: Images that `rmpe.stream` works on side by side; the cores are divided among
+                them. One is best for single images, `cores` for many.
+            detector: Any object that finds people, in place of the detector named here.
+
+        Raises:
+            RmpeError: If a model cannot be used or an option is wrong.
+        """
+        each = max(1, self.cores // max(1, workers))
+        return Estimator(
+            detector or self.load_detector(each),
+            load_pose_model(
+                resolve_model(self.pose, "pose"),
+                self.device,
+                each,
+                self.card,
+                flip_test=self.flip_test,
+                batch=self.batch,
+            ),
+            load_stn(resolve_model(self.stn, "stn"), self.device, each) if self.stn else None,
+            suppressor(self.nms),
+            min_score=self.min_score,
+            limit=self.limit,
+            workers=workers,
+        )
+
+    def load_detector(self, threads: int = 0) -> Detector:
+        """The detector alone; ``threads`` = threads for one call, 0 = the engine's choice.
+
+        Raises:
+            RmpeError: If the model or the file of boxes cannot be used.
+        """
+        if self.boxes:
+            return RecordedBoxes(self.boxes, self.annotations)
+        if self.detector == WHOLE_IMAGE:
+            return WholeImage()
+        return load_detector(resolve_model(self.detector, "detector"), self.device, threads)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the results, as JSON has it: two runs with the same one may be joined.
+
+        Files count by their contents, models by the file that their name or the default stands for.
+        Device, threads and batch are left out: they change the results by rounding only.
+
+        Raises:
+            RmpeError: If a file is missing.
+        """
+        files: dict[str, Path | None] = {
+            "boxes": self.boxes,
+            "annotations": self.annotations if self.boxes else None,
+            "card": self.card,
+            "nms": Path(self.nms) if self.nms.endswith(".toml") else None,
+        }
+        if self.boxes is None and self.detector != WHOLE_IMAGE:
+            files["detector"] = resolve_model(self.detector, "detector")
+        files["pose"] = resolve_model(self.pose, "pose")
+        if self.stn:
+            files["stn"] = resolve_model(self.stn, "stn")
+        for kind in ("detector", "pose", "stn"):
+            if path := files.get(kind):
+                files[f"{kind} card"] = card_beside(path)
+        settings = {
+            name: value
+            for name, value in asdict(self).items()
+            if name in ("nms", "flip_test", "min_score", "limit")
+        }
+        settings["detector"] = str(self.detector) if self.detector else None
+        return settings | {name: sha256_of(path) for name, path in files.items() if path}
+
+
+def load(
+    detector: str | Path | Detector | None = None,
+    pose: str | Path | None = None,
+    *,
+    stn: str | Path | None = None,
+    card: str | Path | None = None,
+    nms: str = "parametric",
+    device: Device = "auto",
+    threads: int = 0,
+    workers: int = 1,
+    batch: int = 2,
+    flip_test: bool = False,
+    min_score: float = DEFAULT_MIN_SCORE,
+    limit: int = 100,
+) -> Estimator:
+    """Load models and put the pipeline together.
+
+    Args:
+        detector: ONNX file, name of an installed model, or any `Detector` object; ``None`` = the
+            default model.
+        pose: ONNX file or name of the single-person pose model; ``None`` = the default model.
+        stn: ONNX file or name of a spatial transformer; ``None`` = no transformer.
+        card: Model card of the pose model, where it has none of its own.
+        nms: See `PipelineOptions`, like all that follow.
+        device: Where the models run.
+        threads: Cores to use; 0 = all.
+        workers: Images that `rmpe.stream` works on side by side; the cores are divided among them.
+        batch: Most crops in one call of the pose model.
+        flip_test: Also run every crop mirrored and average.
+        min_score: Poses below it are left out.
+        limit: Most people in one image.
+
+    Raises:
+        RmpeError: If a model cannot be used or an option is wrong.
+    """
+    named = detector is None or isinstance(detector, str | Path)
+    options = PipelineOptions(
+        detector=detector if named else None,  # type: ignore[arg-type] # `named` says it is one
+        pose=pose,
+        stn=stn,
+        card=Path(card) if card else None,
+        nms=nms,
+        device=device,
+        threads=threads,
+        batch=batch,
+        flip_test=flip_test,
+        min_score=min_score,
+        limit=limit,
+    )
+    return options.load(workers, None if named else detector)  # type: ignore[arg-type] # an object

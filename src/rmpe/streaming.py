@@ -1,0 +1,119 @@
+"""Many images through the pipeline: decoding, detection and estimation overlap on threads."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from rmpe.boxes import Boxes
+from rmpe.errors import RmpeError
+from rmpe.media.images import read_image
+from rmpe.pipeline import Estimator, Image
+from rmpe.poses import Poses
+
+# Images whose people share a batch. More evens out the batches of the pose model but keeps more
+# images in memory.
+CHUNK = 4
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome for one image of a stream.
+
+    Attributes:
+        path: Where it came from.
+        image: RGB pixels; ``None`` if it could not be read.
+        poses: The people in it; ``None`` if anything failed.
+        error: Why, in one line; empty if nothing failed.
+    """
+
+    path: Path
+    image: Image | None = None
+    poses: Poses | None = None
+    error: str = ""
+
+
+def stream(
+    estimator: Estimator,
+    paths: Iterable[Path],
+    read: Callable[[Path], Image] = read_image,
+    each: Callable[[Result], None] | None = None,
+) -> Iterator[Result]:
+    """Find everybody in many images, in order; an image that fails does not stop the rest.
+
+    Different images overlap on ``estimator.workers`` threads. Only a few images are held at a
+    time, however many there are.
+
+    Args:
+        estimator: The pipeline.
+        paths: Image files.
+        read: How to read one; its `RmpeError` becomes that image's failure.
+        each: Called with every result in the thread that made it, e.g. to draw.
+    """
+    pending: deque[Future[list[Result]]] = deque()
+    with ThreadPoolExecutor(estimator.workers, "rmpe") as pool:
+        try:
+            for chunk in _chunks(paths):
+                pending.append(pool.submit(_process, estimator, chunk, read, each))
+                if len(pending) > estimator.workers:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:  # a caller that stops early does not wait for images it will never see
+            for future in pending:
+                future.cancel()
+
+
+def _process(
+    estimator: Estimator,
+    paths: list[Path],
+    read: Callable[[Path], Image],
+    each: Callable[[Result], None] | None,
+) -> list[Result]:
+    looked = [_look(estimator, path, read) for path in paths]
+    images = [result.image for result, _ in looked if result.image is not None]
+    boxes = [found for result, found in looked if result.image is not None]
+    try:
+        answers: list[Poses | str] = list(estimator.estimate_batch(images, boxes))
+    except RmpeError:  # one image broke the batch: estimate each alone, so the others live
+        answers = [
+            _alone(estimator, image, found) for image, found in zip(images, boxes, strict=True)
+        ]
+    remaining = iter(answers)
+    results = [
+        result if result.image is None else _answered(result, next(remaining))
+        for result, _ in looked
+    ]
+    if each:
+        for result in results:
+            each(result)
+    return results
+
+
+def _look(estimator: Estimator, path: Path, read: Callable[[Path], Image]) -> tuple[Result, Boxes]:
+    try:
+        image = read(path)
+        return Result(path, image), estimator.detector(image, path.as_posix())
+    except RmpeError as error:
+        return Result(path, error=str(error)), Boxes.empty()
+
+
+def _alone(estimator: Estimator, image: Image, boxes: Boxes) -> Poses | str:
+    try:
+        return estimator.estimate(image, boxes)
+    except RmpeError as error:
+        return str(error)
+
+
+def _answered(result: Result, answer: Poses | str) -> Result:
+    if isinstance(answer, str):
+        return replace(result, error=answer)
+    return replace(result, poses=answer)
+
+
+def _chunks(paths: Iterable[Path]) -> Iterator[list[Path]]:
+    remaining = iter(paths)
+    while chunk := list(islice(remaining, CHUNK)):
+        yield chunk

@@ -1,0 +1,125 @@
+"""A pose flow: one person's poses over time, and the re-linking of broken flows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.boxes import Index
+from rmpe.poses import Poses
+from rmpe.tracking.features import limb_colors
+from rmpe.tracking.motion import Motion, places
+
+# Lab distance at which the similarity of two limb colours falls to 1/e.
+COLOR_SPREAD = 22.0
+# Tolerance for a re-linked person: position in sizes, on top of the motion's own spread; size in
+# log units.
+PLACE_SLACK = 0.12
+SIZE_SLACK = 0.4
+COLOR_MEMORY = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Sightings:
+    """Position, score and colours of the N poses of a frame, as flows use them.
+
+    Attributes:
+        places: Centres and sizes ``(N, 3)``, see `rmpe.tracking.motion.places`.
+        scores: Pose scores ``(N,)``.
+        colors: Limb colours ``(N, L, 3)``, Lab.
+        trust: Trust in each colour ``(N, L)``, see `limb_colors`.
+    """
+
+    places: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    colors: NDArray[np.float32]
+    trust: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], poses: Poses) -> "Sightings":
+        """The sightings of the people of one image."""
+        return cls(places(poses), poses.scores, *limb_colors(image, poses))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Index) -> "Sightings":
+        return Sightings(
+            self.places[index], self.scores[index], self.colors[index], self.trust[index]
+        )
+
+
+@dataclass(eq=False)
+class Flow:
+    """One person through the video; a summary of fixed size, not a list of poses.
+
+    Attributes:
+        id: The track id.
+        motion: Position and velocity.
+        colors: Mean limb colours ``(L, 3)``.
+        trust: Trust in them ``(L,)``.
+        confidence: Mean score of its poses so far.
+        length: Number of its poses.
+        unseen: Frames since its last pose.
+    """
+
+    id: int
+    motion: Motion
+    colors: NDArray[np.float32]
+    trust: NDArray[np.float32]
+    confidence: float
+    length: int = 1
+    unseen: int = 0
+
+    @classmethod
+    def begin(cls, track_id: int, seen: Sightings, index: int) -> "Flow":
+        """Start a flow with pose ``index``."""
+        motion = Motion(seen.places[index])
+        return cls(
+            track_id, motion, seen.colors[index], seen.trust[index], float(seen.scores[index])
+        )
+
+    def wait(self) -> None:
+        """Advance by one frame; `see` resets the unseen counter."""
+        self.motion.step()
+        self.unseen += 1
+
+    def see(self, seen: Sightings, index: int) -> "Flow":
+        """Continue the flow with pose ``index``."""
+        self.motion.correct(seen.places[index])
+        self.unseen = 0
+        self.length += 1
+        self.confidence += (float(seen.scores[index]) - self.confidence) / self.length
+        old = self.trust * COLOR_MEMORY
+        new = seen.trust[index] * (1 - COLOR_MEMORY)
+        total = old + new
+        share = np.divide(new, total, out=np.zeros_like(total), where=total > 0)[:, None]
+        self.colors = self.colors + share * (seen.colors[index] - self.colors)
+        self.trust = total
+        return self
+
+
+def relink_similarity(flows: Sequence[Flow], seen: Sightings) -> NDArray[np.float64]:
+    """Similarity of each broken flow with each pose, ``(F, N)`` in [0, 1].
+
+    The product of three terms: distance from the flow's predicted position (with a tolerance that
+    grows while the person is unseen), difference in size, and difference in limb colours.
+    """
+    if not flows or not len(seen):
+        return np.zeros((len(flows), len(seen)))
+    predicted = np.array([flow.motion.place for flow in flows])
+    spread = np.array([flow.motion.spread for flow in flows])[:, None]
+    error = seen.places[None] - predicted[:, None]
+    away = np.square(error[..., :2] / np.exp(predicted[:, None, 2:])).sum(axis=2)
+    place = np.exp(-away / (2 * (np.square(spread) + PLACE_SLACK**2)))
+    size = np.exp(-np.square(error[..., 2] / SIZE_SLACK) / 2)
+    trust = np.array([flow.trust for flow in flows])[:, None] * seen.trust[None]
+    unlike = np.linalg.norm(
+        np.array([flow.colors for flow in flows])[:, None] - seen.colors[None], axis=3
+    )
+    total = trust.sum(axis=2)
+    mean = np.divide(
+        (unlike * trust).sum(axis=2), total, out=np.full_like(total, COLOR_SPREAD), where=total > 0
+    )
+    return place * size * np.exp(-mean / COLOR_SPREAD)

@@ -1,0 +1,1 @@
+"""Training of pose estimators and spatial transformers."""

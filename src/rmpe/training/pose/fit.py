@@ -1,0 +1,216 @@
+"""Training a pose estimator, SSTN and pose estimator joined, or a localisation net alone."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rmpe.datasets.sets import DataConfig, open_data
+from rmpe.errors import ModelError
+from rmpe.nets.checkpoint import build_net, load_checkpoint
+from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
+from rmpe.training.loop import Log, Parts, RunConfig, Trainer, Validate
+from rmpe.training.pose.augment import AugmentConfig, Augmenter, Batch
+from rmpe.training.pose.distill import Asking, pseudo_labels, teacher_heatmaps
+from rmpe.training.pose.objectives import (
+    SstnConfig,
+    sppe_objective,
+    sstn_objective,
+    stn_objective,
+)
+from rmpe.training.pose.onlooker import Onlooker
+from rmpe.training.pose.validate import Validation
+from rmpe.training.worker import Worker
+
+__all__ = ["PoseTask", "TrainConfig", "Trainer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig):
+    """A run that trains poses.
+
+    The fields that every run has are those of `RunConfig`.
+
+    Attributes:
+        data: Whom to train on.
+        stage: 1 = pose estimator alone; 2 = SSTN and pose estimator joined; ``stn`` = a
+            localisation net alone, taught by the true transform, which can then stand before any
+            pose model.
+        model: Stage 1: name of the net in `rmpe.nets.checkpoint.NETS` and its arguments (``joints``
+            is filled in).
+        start: Checkpoint of a pose estimator to start from; stage 2 needs it, ``stn`` if its early
+            blocks are used.
+        small_size: Crop (height, width) in the first part of the run; cheaper steps first.
+        small_share: Share of the steps at ``small_size``.
+        sigma: Standard deviation of the target Gaussians, heatmap cells.
+        distill: Stage 1 with ``data.teacher``: weight of the teacher's heatmaps in the loss, for
+            all joints.
+        teacher_view: What the teacher is shown: ``stored`` = the true box, once; its answer follows
+            the augmentation. ``view`` = the augmented crop that the student sees, every time.
+        augment: How people are changed.
+        sstn: Stage 2 only.
+    """
+
+    data: DataConfig
+    stage: Literal[1, 2, "stn"] = 1
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "lite", "pretrained": True})
+    start: Path | None = None
+    small_size: tuple[int, int] = (128, 96)
+    small_share: float = 0.0
+    sigma: float = 1.5
+    distill: float = 0.0
+    teacher_view: Literal["stored", "view"] = "stored"
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    sstn: SstnConfig = field(default_factory=SstnConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.small_share <= 1:
+            raise ValueError(f"small_share = {self.small_share} must lie in [0, 1]")
+        if self.stage == 2 and self.start is None:
+            raise ValueError("stage 2 needs start = CHECKPOINT of a stage 1 run")
+        if self.stage == "stn" and self.validate is not None:
+            raise ValueError("validate measures poses; stage = 'stn' gives none")
+        if self.distill and (self.stage != 1 or self.data.teacher is None):
+            raise ValueError("distill needs data.teacher and stage 1")
+        if self.teacher_view != "stored" and not self.distill:
+            raise ValueError(
+                f"teacher_view = {self.teacher_view!r} needs distill, the weight of the teacher"
+            )
+
+    def open(self, worker: Worker, log: Log) -> "PoseTask":
+        """Open data and nets on the worker's device."""
+        return PoseTask(self, worker, log)
+
+
+class PoseTask:
+    """People packed as crops, the nets of the stage and their loss; a `rmpe.training.loop.Task`.
+
+    Raises:
+        RmpeError: If data or checkpoint are not usable.
+    """
+
+    def __init__(self, config: TrainConfig, worker: Worker, log: Log) -> None:
+        self.config = config
+        self.worker = worker
+        self.log = log
+        self.packed = open_data(config.data, log)
+        self.items = len(self.packed)
+        self.augmenter = self._augmenter()
+        self.onlooker = self._onlooker()
+        self.net: nn.Module
+        self.net, self.parallel = self._nets()
+        self.validation: Validate | None = self._validation()
+
+    def batch(
+        self, items: NDArray[np.int64], generator: np.random.Generator, done: float, share: slice
+    ) -> Batch:
+        """Augmented people."""
+        size = self.config.small_size if done < self.config.small_share else self.config.data.size
+        if self.onlooker is not None:  # it sees what the student sees, and small steps in full size
+            batch = self.augmenter(items, generator, self.config.data.size, share)
+            return replace(batch, teacher=self.onlooker(batch.images)).shrunk(size)
+        composed = self.config.stage == 2 and self.config.sstn.sampling == "composed"
+        return self.augmenter(items, generator, size, share, source=composed)
+
+    def losses(self, net: nn.Module, batch: Batch) -> Parts:
+        """The stage's objective."""
+        if self.config.stage == "stn":
+            return stn_objective(net, batch)
+        if self.config.stage == 1:
+            return sppe_objective(net, batch, self.config.sigma, self.config.distill)
+        return sstn_objective(net, self.parallel, batch, self.config.sigma, self.config.sstn)
+
+    def describe(self) -> dict[str, Any]:
+        """What the checkpoint says about the net."""
+        data = self.config.data
+        return {
+            "model": self.model_config,
+            "skeleton": data.skeleton,
+            "size": list(data.size),
+            "growth": data.growth,
+            "alignment": "center",
+        }
+
+    def _augmenter(self) -> Augmenter:
+        data = self.config.data
+        pseudo = None
+        heatmaps = None
+
+        def progress(done: int, total: int) -> None:
+            self.log(f"teacher: person {done} of {total}")
+
+        if data.teacher is not None:
+            asking = Asking(data.teacher, data.teacher_engine, data.teacher_mirrored)
+            pseudo = pseudo_labels(self.packed, asking, progress)
+            if self.config.distill and self.config.teacher_view == "stored":
+                heatmaps = teacher_heatmaps(self.packed, asking, data.teacher_sigma, progress)
+        device = self.worker.device
+        return Augmenter(
+            self.packed,
+            self.config.augment,
+            data.growth,
+            pseudo,
+            data.teacher_score,
+            heatmaps,
+            device=device,
+        )
+
+    def _onlooker(self) -> Onlooker | None:
+        config, data = self.config, self.config.data
+        if config.teacher_view == "stored" or data.teacher is None:
+            return None
+        skeleton = self.packed.people.skeleton
+        return Onlooker(
+            data.teacher, skeleton, data.teacher_sigma, data.teacher_engine, data.teacher_mirrored
+        )
+
+    def _validation(self) -> Validation | None:
+        config = self.config.validate
+        data = self.config.data
+        if config is None or self.worker.rank:
+            return None
+        return Validation(config, self.packed.people.skeleton, data.size, data.growth)
+
+    def _nets(self) -> tuple[nn.Module, ParallelSppe | None]:
+        """The net that learns, and the frozen one beside it in stage 2."""
+        config = self.config
+        parallel = None
+        self.model_config = {"joints": len(self.packed.people.skeleton), **config.model}
+        if config.start is not None:
+            net, saved = load_checkpoint(config.start)
+            if saved["skeleton"] != config.data.skeleton:
+                raise ModelError(
+                    f"{config.start}: its skeleton is {saved['skeleton']},"
+                    f" not {config.data.skeleton}"
+                )
+            self.model_config = saved["model"]
+        else:
+            net = build_net(self.model_config)
+        if config.stage != 1:
+            localisation = {"size": list(config.data.size), **config.sstn.localisation}
+            if localisation["name"] in ("early_localisation", "backbone_localisation"):
+                localisation["sppe"] = net
+            transformer = build_net(localisation)
+            if "sppe" in localisation:
+                localisation["sppe"] = self.model_config
+        if config.stage == 2:
+            if config.sstn.parallel:
+                parallel = ParallelSppe(net)
+            net = SstnSppe(net, transformer)
+            self.model_config = {
+                "name": "sstn_sppe",
+                "sppe": self.model_config,
+                "localisation": localisation,
+            }
+        if config.stage == "stn":
+            net = transformer
+            self.model_config = localisation
+        for one in (net, parallel):
+            if one is not None:
+                one.to(self.worker.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return net, parallel

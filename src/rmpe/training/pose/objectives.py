@@ -1,0 +1,95 @@
+"""What each stage of the training minimises (paper section 3.1 and 4.1)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from rmpe.nets.parallel_sppe import ParallelSppe
+from rmpe.nets.sstn import theta_loss
+from rmpe.training.loop import Parts
+from rmpe.training.optim import weight_sum
+from rmpe.training.pose.augment import Batch
+from rmpe.training.pose.losses import gaussian_targets, heatmap_loss
+
+
+@dataclass(frozen=True)
+class SstnConfig:
+    """Stage 2: SSTN, and what teaches it.
+
+    Attributes:
+        localisation: Name of the localisation net in `rmpe.nets.checkpoint.NETS`, and its
+            arguments.
+        parallel: Weight of the parallel SPPE's loss; the paper gives none, the authors' code adds
+            the two. 0 = none.
+        theta: Weight of direct supervision by the true transform; not in the paper. 0 = none.
+        sampling: What the pose estimator sees: ``crop`` = pixels sampled from the proposal's crop
+            (the paper); ``composed`` = pixels sampled once from the image, through theta composed
+            with the crop's own map. Train as the net will run: `rmpe export --way`.
+    """
+
+    localisation: dict[str, Any] = field(
+        default_factory=lambda: {"name": "early_localisation", "motion": "zoom"}
+    )
+    parallel: float = 1.0
+    theta: float = 0.0
+    sampling: Literal["crop", "composed"] = "crop"
+
+
+def sppe_objective(net: nn.Module, batch: Batch, sigma: float, distill: float = 0.0) -> Parts:
+    """Stage 1: the pose estimator alone, on proposals, optionally with distillation.
+
+    Differs: ``distill``, the weight of the loss against the teacher's heatmaps. Each joint is
+        weighted by the teacher's confidence.
+    """
+    heatmaps: list[Tensor] = net(batch.images)
+    parts = {"pose": _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma)}
+    if batch.teacher is not None:
+        targets = batch.teacher((heatmaps[-1].shape[2], heatmaps[-1].shape[3]), sigma)
+        weights = targets.amax(dim=(2, 3)).clamp(max=1)
+        parts["teacher"] = distill * heatmap_loss(
+            heatmaps, targets, weights, sigma, weight_sum(weights)
+        )
+    return parts
+
+
+def sstn_objective(
+    net: nn.Module, parallel: ParallelSppe | None, batch: Batch, sigma: float, config: SstnConfig
+) -> Parts:
+    """Stage 2: SSTN and pose estimator together; the parallel SPPE and true theta train the STN.
+
+    Source: RMPE, section 3.1: the loss of the main branch is computed after the SDTN, the loss of
+        the parallel branch before it, in the crop of the undisturbed true box.
+    Differs: the loss ``theta``; and if the batch has a source, the STN samples from it directly.
+    """
+    output = net(batch.images, batch.source)
+    parts = {"pose": _pose_loss(output.heatmaps, batch.keypoints, batch.visible, batch, sigma)}
+    if parallel is not None and config.parallel:
+        heatmaps = parallel(output.centred_images)
+        loss = _pose_loss(heatmaps, batch.centred_keypoints, batch.centred_visible, batch, sigma)
+        parts["parallel"] = config.parallel * loss
+    if config.theta:
+        parts["theta"] = config.theta * _theta_loss(output.theta, batch)
+    return parts
+
+
+def stn_objective(net: nn.Module, batch: Batch) -> Parts:
+    """A localisation net alone, trained on the true transform; cheap, as it needs no SPPE.
+
+    Differs: not in the paper.
+    """
+    return {"theta": _theta_loss(net(batch.images), batch)}
+
+
+def _theta_loss(theta: Tensor, batch: Batch) -> Tensor:
+    """This process's share of the mean over the whole batch."""
+    return theta_loss(theta, batch.theta) * (len(theta) / weight_sum(theta.new_ones(len(theta))))
+
+
+def _pose_loss(
+    heatmaps: list[Tensor], keypoints: Tensor, visible: Tensor, batch: Batch, sigma: float
+) -> Tensor:
+    height, width = batch.images.shape[2:]
+    cells = (heatmaps[-1].shape[2], heatmaps[-1].shape[3])
+    targets = gaussian_targets(keypoints, (height, width), cells, sigma)
+    return heatmap_loss(heatmaps, targets, visible, sigma, weight_sum(visible))

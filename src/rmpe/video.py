@@ -1,0 +1,152 @@
+"""A video from frames to people: detect, estimate, track, smooth; decoding and estimating overlap."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+
+from rmpe.errors import UsageError
+from rmpe.media.background import Background
+from rmpe.media.video import Video, VideoFrame
+from rmpe.pipeline import Estimator
+from rmpe.poses import Poses
+from rmpe.tracking.interval import DetectionInterval, Every
+from rmpe.tracking.oks_tracker import OksTracker
+from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
+from rmpe.tracking.smooth import OneEuro
+from rmpe.tracking.tracker import Tracker
+
+Recorded = Callable[[int], Poses | None]
+
+# Frames that wait between two stages.
+AHEAD = 3
+# How long somebody may be out of sight and keep the id, and how far PoseFlow looks ahead, in
+# seconds.
+MEMORY = 3.0
+LOOKAHEAD = 0.2
+
+
+def _poseflow(fps: float, live: bool) -> Tracker:
+    lookahead = 0 if live else max(1, round(LOOKAHEAD * fps))
+    return PoseFlow(PoseFlowParameters(lookahead=lookahead, memory=max(1, round(MEMORY * fps))))
+
+
+def _oks(fps: float, live: bool) -> Tracker:  # noqa: ARG001 - it never looks ahead
+    return OksTracker(memory=max(1, round(MEMORY * fps)))
+
+
+TRACKERS: dict[str, Callable[[float, bool], Tracker]] = {"poseflow": _poseflow, "oks": _oks}
+
+
+def load_tracker(name: str, fps: float, *, live: bool = False) -> Tracker:
+    """A tracker by name (``poseflow``, ``oks``) with its times set for ``fps``.
+
+    Live sources get one without latency.
+
+    Raises:
+        UsageError: If there is no such tracker.
+    """
+    if name not in TRACKERS:
+        raise UsageError(f"unknown tracker {name!r}; known: {', '.join(TRACKERS)}")
+    return TRACKERS[name](fps or 25.0, live)
+
+
+def track(
+    estimator: Estimator,
+    source: str | Path,
+    tracker: str = "poseflow",
+    *,
+    detect_every: Every = 1,
+    smooth: bool = False,
+) -> Iterator[tuple[VideoFrame, Poses]]:
+    """Follow everybody through a video: every frame with its people, who have track ids.
+
+    Args:
+        estimator: The pipeline.
+        source: Video file, folder of images, or URL; for a camera open a `Video` and `follow` it.
+        tracker: ``poseflow`` or ``oks``.
+        detect_every: Run the detector on every so many frames, or ``auto``.
+        smooth: Take the jitter out of the joints (one-euro filter).
+
+    Raises:
+        RmpeError: If the video cannot be read or an option is wrong.
+    """
+    with Video(source) as video:
+        yield from follow(
+            estimator,
+            video,
+            load_tracker(tracker, video.fps, live=video.live),
+            interval=DetectionInterval(detect_every),
+            smooth=OneEuro() if smooth else None,
+        )
+
+
+def follow(
+    estimator: Estimator,
+    video: Video,
+    tracker: Tracker | None = None,
+    *,
+    interval: DetectionInterval | None = None,
+    smooth: OneEuro | None = None,
+    recorded: Recorded | None = None,
+    record: Callable[[VideoFrame, Poses], None] | None = None,
+) -> Generator[tuple[VideoFrame, Poses]]:
+    """`track` for an open video, with parts of one's own.
+
+    Decoding and estimating run in threads of their own, a few frames ahead of the caller. Stop
+    early by closing the generator: the threads end with it.
+
+    Args:
+        estimator: Finds people and their poses.
+        video: The frames. Of a live one, frames that nobody takes in time are dropped.
+        tracker: Gives ids; none if not given.
+        interval: When to run the detector; on every frame if not given.
+        smooth: Takes the jitter out of what is tracked.
+        recorded: The poses of a frame that an earlier run has found, if it has; such a frame is
+            tracked again but not estimated, which gives the same result as a run that was never
+            stopped.
+        record: Called with every frame and its poses as estimated, before tracking, in order, in
+            another thread.
+
+    Yields:
+        Every frame with its people, in order.
+    """
+    frames = Background(video, AHEAD, newest_only=video.live, on_close=video.stop)
+    estimated = _estimated(estimator, frames, interval or DetectionInterval(), recorded, record)
+    found = Background(estimated, AHEAD, on_close=frames.close)
+    for frame, poses in _tracked(found, tracker):
+        yield frame, poses if smooth is None else smooth.update(poses, frame.seconds)
+
+
+def _estimated(
+    estimator: Estimator,
+    frames: Iterable[VideoFrame],
+    interval: DetectionInterval,
+    recorded: Recorded | None,
+    record: Callable[[VideoFrame, Poses], None] | None,
+) -> Iterator[tuple[VideoFrame, Poses]]:
+    for frame in frames:
+        boxes = interval.boxes(frame.image)
+        poses = recorded(frame.index) if recorded else None
+        if poses is None:
+            poses = estimator.estimate(
+                frame.image, estimator.detector(frame.image) if boxes is None else boxes
+            )
+            if record is not None:
+                record(frame, poses)
+        interval.note(poses, detected=boxes is None)
+        yield frame, poses
+
+
+def _tracked(
+    found: Iterable[tuple[VideoFrame, Poses]], tracker: Tracker | None
+) -> Iterator[tuple[VideoFrame, Poses]]:
+    if tracker is None:
+        yield from found
+        return
+    waiting: deque[VideoFrame] = deque()
+    for frame, poses in found:
+        waiting.append(frame)
+        for done in tracker.update(frame.image, poses):
+            yield waiting.popleft(), done
+    for done in tracker.flush():
+        yield waiting.popleft(), done

@@ -1,0 +1,308 @@
+import time
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from rmpe.errors import ImageError, RmpeError
+from rmpe.media.background import Background
+from rmpe.media.video import Video, upright
+from rmpe.media.video_writer import VideoWriter
+
+
+def picture(value, size=(48, 64)):
+    """An image whose grey level encodes its index; bright at the top left, to detect rotations."""
+    image = np.full((*size, 3), value, np.uint8)
+    image[: size[0] // 4, : size[1] // 4] = 255
+    return image
+
+
+def write(path, times, **options):
+    with VideoWriter(path, **options) as writer:
+        for number, seconds in enumerate(times):
+            writer.write(picture(40 + 10 * number, options.pop("size", (48, 64))), seconds)
+    return path
+
+
+def tone(path, seconds=2.0, codec="aac", fmt="mp4", title="a tone"):
+    """A file with a picture track and a sound track."""
+    with av.open(str(path), "w", format=fmt) as container:
+        container.metadata["title"] = title
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream(codec, rate=48000, layout="mono")
+        for number in range(int(seconds * 10)):
+            frame = av.VideoFrame.from_ndarray(picture(100), format="rgb24")
+            frame.pts = number
+            container.mux(video.encode(frame))
+        wave = (np.sin(np.arange(int(seconds * 48000)) * 0.05) * 8000).astype(np.int16)
+        for start in range(0, len(wave) - 1023, 1024):
+            block = av.AudioFrame.from_ndarray(
+                wave[None, start : start + 1024], format="s16", layout="mono"
+            )
+            block.sample_rate, block.pts, block.time_base = 48000, start, Fraction(1, 48000)
+            container.mux(audio.encode(block))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+    return path
+
+
+def test_frames_and_irregular_times_come_back(tmp_path):
+    times = [0.0, 0.1, 0.15, 0.5, 0.52, 1.3]
+    with Video(write(tmp_path / "v.mp4", times, fps=10)) as video:
+        frames = list(video)
+    assert [frame.index for frame in frames] == list(range(6))
+    assert np.allclose([frame.seconds for frame in frames], times, atol=1e-4)
+    assert np.allclose(
+        [frame.image[30, 40].mean() for frame in frames], 40 + 10 * np.arange(6), atol=3
+    )
+    assert frames[0].image.shape == (48, 64, 3)
+    assert frames[0].image.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("size", "stored"), [((47, 63), (48, 64)), ((48, 63), (48, 64)), ((2, 2), (2, 2))]
+)
+def test_odd_sizes_become_even_and_browsers_can_play_it(tmp_path, size, stored):
+    path = tmp_path / "v.mp4"
+    with VideoWriter(path) as writer:
+        for number in range(3):
+            writer.write(picture(100, size), number / 25)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.height, stream.width) == stored
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+    data = path.read_bytes()
+    assert 0 < data.find(b"moov") < data.find(b"mdat")  # the index comes first
+
+
+@pytest.mark.parametrize(
+    ("size", "inside"),
+    [
+        ((48, 64), (0, 0, 64, 48)),
+        ((96, 128), (0, 0, 64, 48)),
+        ((96, 64), (16, 0, 48, 48)),
+        ((7, 28), (0, 15, 64, 33)),
+    ],
+)
+def test_a_frame_of_another_size_is_fitted_with_black_bars(tmp_path, size, inside):
+    with VideoWriter(tmp_path / "v.mp4", crf=5) as writer:
+        writer.write(np.full((47, 64, 3), 100, np.uint8), 0.0)
+        writer.write(np.full((*size, 3), 200, np.uint8), 0.1)
+    with Video(tmp_path / "v.mp4") as video:
+        first, second = (frame.image.mean(axis=2) for frame in video)
+    assert first.shape == second.shape == (48, 64)
+    x1, y1, x2, y2 = inside
+    expected = np.zeros((48, 64))
+    expected[y1:y2, x1:x2] = 200
+    assert np.abs(second - expected).mean() < 4
+
+
+def test_colours_survive(tmp_path):
+    colors = np.array([(220, 30, 30), (30, 200, 30), (30, 30, 220), (128, 128, 128)], np.uint8)
+    image = np.repeat(np.repeat(colors.reshape(2, 2, 3), 40, 0), 40, 1)
+    with VideoWriter(tmp_path / "v.mp4", crf=5) as writer:
+        writer.write(image, 0)
+    with Video(tmp_path / "v.mp4") as video:
+        (frame,) = video
+    assert np.abs(frame.image[20::40, 20::40].astype(int) - colors.reshape(2, 2, 3)).max() < 12
+
+
+def test_nothing_written_leaves_no_file(tmp_path):
+    with VideoWriter(tmp_path / "v.mp4"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_has_its_name_only_when_it_is_whole(tmp_path):
+    writer = VideoWriter(tmp_path / "v.mp4")
+    writer.write(picture(1), 0)
+    assert not (tmp_path / "v.mp4").exists()
+    writer.close()
+    writer.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["v.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "fmt", "kept"),
+    [("aac", "mp4", "aac"), ("pcm_s16le", "mov", "aac"), ("mp3", "mov", "mp3")],
+)
+def test_sound_goes_along(tmp_path, codec, fmt, kept):
+    source = tone(tmp_path / f"in.{fmt}", codec=codec, fmt=fmt)
+    with (
+        Video(source) as video,
+        VideoWriter(tmp_path / "v.mp4", fps=10, audio_from=source) as writer,
+    ):
+        for frame in video:
+            writer.write(frame.image, frame.seconds)
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        audio = container.streams.audio[0]
+        assert audio.codec_context.name.removesuffix("float") == kept
+        samples = sum(frame.samples for frame in container.decode(audio))
+    assert samples / 48000 == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_silent_source_gives_a_silent_file(tmp_path):
+    source = write(tmp_path / "in.mp4", [0, 0.1])
+    write(tmp_path / "v.mp4", [0, 0.1], audio_from=source)
+    with av.open(str(tmp_path / "v.mp4")) as container:
+        assert not container.streams.audio
+
+
+def test_damaged_packets_cost_their_own_frames_only(tmp_path):
+    path = tmp_path / "v.mp4"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"g": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(10):
+            image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for at, size in (places[3], places[7]):
+        data[at + 4 : at + size] = bytes(size - 4)
+    path.write_bytes(data)
+    with Video(path) as video:
+        frames = list(video)
+        assert video.corrupt == 2
+    assert [frame.index for frame in frames] == list(range(8))
+    assert np.allclose([frame.seconds for frame in frames], [0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 0.9])
+
+
+def test_a_truncated_file_gives_what_is_left(tmp_path):
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"g": "5"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        rng = np.random.default_rng(0)
+        for _ in range(40):
+            image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with Video(path) as video:
+        assert 5 < len(list(video)) < 40
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_rotation_metadata_is_honoured(tmp_path, degrees):
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        if not hasattr(stream, "set_display_rotation"):
+            pytest.skip("this PyAV cannot write rotation metadata")
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(degrees)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(40), format="rgb24")))
+        container.mux(stream.encode(None))
+    with Video(path) as video:
+        (frame,) = video
+    expected = np.rot90(picture(40), degrees // 90)
+    assert frame.image.shape == expected.shape
+    assert np.abs(frame.image.astype(int) - expected).mean() < 8
+
+
+def test_upright_turns_nothing_without_metadata():
+    image = np.random.default_rng(0).integers(0, 255, (4, 6, 3), dtype=np.uint8)
+    assert np.array_equal(upright(av.VideoFrame.from_ndarray(image, format="rgb24")), image)
+
+
+def test_a_folder_of_images_is_a_video(tmp_path):
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number:03}.png"), picture(50 * number))
+    (tmp_path / "002.png").write_bytes(b"broken")
+    with Video(tmp_path, fps=10) as video:
+        frames = list(video)
+        assert (video.total, video.corrupt, video.live) == (4, 1, False)
+    assert np.allclose([frame.seconds for frame in frames], [0, 0.1, 0.3])
+    assert [int(frame.image[-1, -1, 0]) for frame in frames] == [0, 50, 150]
+
+
+def test_a_tag_that_is_not_utf8_does_not_hide_the_video(tmp_path):
+    path = tone(tmp_path / "v.mp4", seconds=0.5, title="MARK")
+    data = path.read_bytes()
+    assert data.count(b"MARK") == 1
+    path.write_bytes(data.replace(b"MARK", "Élan".encode("latin-1")))
+    with Video(path) as video:
+        assert len(list(video)) == 5
+    write(tmp_path / "with_sound.mp4", [0.0, 0.2], audio_from=path)
+    with av.open(str(tmp_path / "with_sound.mp4")) as container:
+        assert len(container.streams.audio) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no video at all" * 50])
+def test_what_is_no_video_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "v.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"v\.mp4.*cannot open") as caught:
+        Video(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sound_file_is_refused(tmp_path):
+    with av.open(str(tmp_path / "a.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 800), np.int16), format="s16", layout="mono"
+        )
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(ImageError, match="no video"):
+        Video(tmp_path / "a.wav")
+
+
+def test_a_missing_camera_is_a_user_error():
+    with pytest.raises(RmpeError, match="camera"):
+        Video("97", camera=True)
+
+
+def test_background_keeps_order_and_length():
+    assert list(Background(range(100), depth=3)) == list(range(100))
+    assert list(Background([], depth=1)) == []
+
+
+def test_background_raises_where_items_are_taken():
+    def broken():
+        yield 1
+        raise ImageError("gone")
+
+    items = iter(Background(broken()))
+    assert next(items) == 1
+    with pytest.raises(ImageError, match="gone"):
+        next(items)
+
+
+def test_background_is_bounded_and_stops_early():
+    made = []
+    closed = []
+
+    def source():
+        try:
+            for number in range(10**9):
+                made.append(number)
+                yield number
+        finally:
+            closed.append(True)
+
+    background = Background(source(), depth=2)
+    time.sleep(0.3)
+    assert len(made) <= 4
+    for item in background:
+        if item == 5:
+            break
+    background.close()
+    assert closed == [True]
+    assert len(made) < 20
+
+
+def test_background_drops_the_oldest_of_a_live_source():
+    background = Background(range(50), depth=2, newest_only=True)
+    time.sleep(0.3)
+    assert list(background)[-1] == 49
+    assert background.dropped > 0
