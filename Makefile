@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DETECTOR ?=
 POSE ?=
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-browser lint docs clean
 
 demo: $(VENV)/core
 	$(BIN)/rmpe predict examples/basketball1.png --out out/demo $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
@@ -16,6 +16,10 @@ test: $(VENV)/dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The page in a browser. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
+test-browser: $(VENV)/browser
+	$(BIN)/python -m pytest tests/browser
 
 # The picture at the top of the README, and the results.
 docs: $(VENV)/dev
@@ -32,6 +36,10 @@ $(VENV)/core: pyproject.toml | $(VENV)/bin/python
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $@ $(VENV)/core
+
+$(VENV)/browser: pyproject.toml $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]"
+	@touch $@
 
 clean:
 	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache

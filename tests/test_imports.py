@@ -22,11 +22,11 @@ HEAVY = {
 }
 # A layer may import those before it, and itself.
 LAYERS = [
-    {"errors", "affine", "files", "config", "skeletons", "boxes", "poses"},
-    {"runtime", "cards", "models"},
+    {"errors", "affine", "fields", "files", "config", "skeletons", "annotations", "boxes", "poses"},
+    {"runtime", "cards", "models", "catalogue", "download", "checkpoints"},
     {"write", "media", "draw", "propose", "suppress"},
     {"detect", "estimate", "tracking"},
-    {"pipeline"},
+    {"pipeline", "install"},
     {"options", "streaming", "video"},
     {"evaluation.files"},
     {"evaluation.matching"},
@@ -36,7 +36,7 @@ LAYERS = [
     {"learn", "datasets", "nets", "quantise"},
     {"training", "export"},
     {"training.pose", "training.detector"},
-    {"ablation"},
+    {"ablation", "serve"},
     {"cli", "__main__"},
 ]
 HEAVY_ROOMS = TORCH_ROOMS | {"quantise", "learn"}  # these may import scikit-learn or onnx on top
@@ -131,7 +131,7 @@ def weighs(name, seen):
     seen.add(name)
     file = PACKAGE / f"{name.replace('.', '/')}.py"
     path = file if file.is_file() else file.with_suffix("") / "__init__.py"
-    return bool(others(path) & (HEAVY | {"av"})) or any(
+    return bool(others(path) & (HEAVY | {"av", "fastapi", "uvicorn"})) or any(
         weighs(other, seen) for other in ours(path) - seen
     )
 

@@ -333,10 +333,10 @@ def test_recorded_annotations_leave_crowds_out(tmp_path):
     [
         ("{", "not JSON"),
         ({"a": 1}, "neither"),
-        ([{"image_id": 1}], "entry 0 needs"),
-        ([{"image_id": 1, "bbox": [1, 2, "x", 4]}], "entry 0 needs"),
+        ([{"image_id": 1}], "detection 0 has no 'bbox'"),
+        ([{"image_id": 1, "bbox": [1, 2, "x", 4]}], "detection 0: 'bbox' must hold numbers"),
         ([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 7}], r"\[0, 1\]"),
-        ([3], "entry 0 needs"),
+        ([3], "detection 0 is 3, not a table"),
     ],
 )
 def test_broken_box_files_are_named(tmp_path, data, message):

@@ -64,8 +64,13 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """The public names, also those that have not been used yet."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
-    """Import public names when they are first used, so that ``import rmpe`` costs next to nothing."""
+    """Import a public name when it is first used, so that ``import rmpe`` costs next to nothing."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'rmpe' has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

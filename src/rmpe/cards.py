@@ -6,24 +6,34 @@ with the package (by SHA-256 of the model, by the names of its outputs, or by a 
 name).
 """
 
-import tomllib
-from dataclasses import dataclass, fields
+import json
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rmpe.affine import Alignment
 from rmpe.config import from_mapping
 from rmpe.errors import DataError, ModelError
+from rmpe.files import is_file, parse_toml, read_bytes
 from rmpe.runtime import Session, sha256_of
 
 METADATA_KEY = "rmpe_card"
+# Pixels of a side of a model's input; and no factor of a card is larger.
+LARGEST_SIDE = 8192
+MOST = 100
 DECODERS = {
     "pose": ("argmax", "dark", "integral-sigmoid", "integral-softmax", "simcc", "keypoints"),
-    "detector": ("yolox", "boxes"),
+    "detector": ("yolox", "boxes", "nms-boxes"),
+    "one-stage": ("rtmo", "yolo-pose"),
     "stn": ("theta",),
 }
+# A family's card fits models of any number of joints: these are the ones people publish.
+SKELETON_OF_COUNT = {17: "coco17", 21: "hand21", 26: "halpe26", 133: "wholebody133"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +41,13 @@ class ModelCard:
     """What one model, or one family of models, expects and answers.
 
     Attributes:
-        kind: ``pose``, ``detector`` or ``stn``.
+        kind: ``pose``, ``detector``, ``one-stage`` (boxes and joints in one pass) or ``stn``.
         name: What to call it.
         decoder: How its outputs are read; which ones exist depends on the kind (`DECODERS`).
         skeleton: Name of the joints' skeleton or path of its TOML (pose models).
         size: Input (height, width); ``(0, 0)`` = read it from the model.
         color: ``rgb`` or ``bgr``.
+        layout: Order of the input's axes: ``nchw`` (channels first) or ``nhwc`` (channels last).
         mean: Three numbers subtracted from the 0..255 channels, in the model's channel order.
         sd: Three numbers the result is divided by.
         growth: Factor by which a box is grown before it is cut out.
@@ -53,15 +64,18 @@ class ModelCard:
         notes: Training data, figures, known failures.
         sha256: Files this card belongs to.
         outputs: Output names this card belongs to, where no file matches.
-        family: Words in a file name this card belongs to, where nothing else matches.
+        family: Words in a file name this card belongs to, where nothing else matches. A card with
+            both ``outputs`` and ``family`` belongs to models that have both.
+        trust: Why an installed file is believed to be the right one.
     """
 
-    kind: Literal["pose", "detector", "stn"]
+    kind: Literal["pose", "detector", "one-stage", "stn"]
     name: str
     decoder: str
     skeleton: str = "coco17"
     size: tuple[int, int] = (0, 0)
     color: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     sd: tuple[float, float, float] = (1.0, 1.0, 1.0)
     growth: float = 1.25
@@ -77,6 +91,7 @@ class ModelCard:
     sha256: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     family: tuple[str, ...] = ()
+    trust: str = ""
 
     def __post_init__(self) -> None:
         decoders = DECODERS[self.kind]
@@ -84,13 +99,21 @@ class ModelCard:
             raise ValueError(
                 f"decoder {self.decoder!r}, known for a {self.kind} model: {', '.join(decoders)}"
             )
-        if min(self.size) < 0 or min(*self.sd, self.growth, self.score_gain) <= 0:
+        if not all(0 <= side <= LARGEST_SIDE for side in self.size):
+            raise ValueError(f"size {self.size}: sides must be 0 to {LARGEST_SIDE} pixels")
+        if min(*self.sd, self.growth, self.score_gain, self.split) <= 0:
             raise ValueError(
-                f"size {self.size} must not be negative, sd {self.sd}, growth {self.growth} and score_gain"
-                f" {self.score_gain} be above 0"
+                f"sd {self.sd}, growth {self.growth}, score_gain {self.score_gain} and split"
+                f" {self.split} must be above 0"
             )
-        if self.blur < 0 or (self.blur > 0 and self.blur % 2 == 0):
-            raise ValueError(f"blur {self.blur} must be 0 or an odd number")
+        if max(self.growth, self.split) > MOST:
+            raise ValueError(f"growth {self.growth} and split {self.split} must be at most {MOST}")
+        if not (0 <= self.score_threshold <= 1 and 0 <= self.nms <= 1):
+            raise ValueError(
+                f"score_threshold {self.score_threshold} and nms {self.nms} must lie in [0, 1]"
+            )
+        if not 0 <= self.blur <= MOST or (self.blur > 0 and self.blur % 2 == 0):
+            raise ValueError(f"blur {self.blur} must be 0 or an odd number up to {MOST}")
 
     @classmethod
     def from_toml(cls, text: str, source: str) -> "ModelCard":
@@ -103,12 +126,31 @@ class ModelCard:
         Raises:
             ModelError: If it is not TOML, misses a field, or has one that a card does not know.
         """
+        place = f"{source}: model card"
         try:
-            return from_mapping(cls, tomllib.loads(text), f"{source}: model card")
-        except tomllib.TOMLDecodeError as error:
-            raise ModelError(f"{source}: the model card is not valid TOML: {error}") from error
+            return from_mapping(cls, parse_toml(text, place), place)
         except DataError as error:
             raise ModelError(str(error)) from error
+
+    def input_shape(self, session: Session) -> tuple[int | None, ...]:
+        """Shape of a model's input as (n, channels, height, width), whatever its layout.
+
+        Raises:
+            ModelError: If the model takes uint8 pixels and this card would change them.
+        """
+        if session.input_type == np.uint8 and (any(self.mean) or set(self.sd) != {1}):
+            raise ModelError(
+                f"{session.path}: takes uint8 pixels: leave mean and sd out of its card"
+            )
+        shape = next(iter(session.inputs.values()))
+        if self.layout == "nhwc" and len(shape) == 4:
+            return shape[0], shape[3], shape[1], shape[2]
+        return shape
+
+    def arranged(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A batch ``(n, 3, height, width)`` with the axes in the order of the model's layout."""
+        order = (0, 2, 3, 1) if self.layout == "nhwc" else (0, 1, 2, 3)
+        return np.ascontiguousarray(batch.transpose(order))
 
     def to_toml(self) -> str:
         """The card as TOML; only what differs from the defaults."""
@@ -133,7 +175,8 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
     if card is not None:
         return read_card(card)
     if text := session.metadata.get(METADATA_KEY):
-        return ModelCard.from_toml(text, f"{session.path} (metadata {METADATA_KEY!r})")
+        found = ModelCard.from_toml(text, f"{session.path} (metadata {METADATA_KEY!r})")
+        return _with_skeleton_beside(found, session.path.parent)
     if beside := card_beside(session.path):
         return read_card(beside)
     cards = shipped_cards()
@@ -141,14 +184,13 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
     for known in cards:
         if digest in known.sha256:
             return known
-    for known in cards:
-        if known.outputs and set(known.outputs) <= set(session.outputs):
-            return known
-    for known in cards:
-        if any(word in session.path.name.lower() for word in known.family):
-            return known
+    fitting = [known for known in cards if _fits(known, session)]
+    if fitting:  # the card that asks for most knows the model best
+        best = max(fitting, key=lambda known: (bool(known.outputs), bool(known.family)))
+        return _with_skeleton(best, session)
     raise ModelError(
-        f"{session.path}: no model card found: write {session.path.with_suffix('.toml').name} beside it or pass --card FILE (docs/model_cards.md)"
+        f"{session.path}: no model card found: write {session.path.with_suffix('.toml').name} "
+        "beside it or pass --card FILE (docs/model_cards.md)"
     )
 
 
@@ -159,16 +201,24 @@ def card_beside(model: Path) -> Path | None:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read a card file.
+    """Read a card file. A skeleton file that it names is looked for beside it first.
 
     Raises:
         ModelError: If it cannot be read or is not a card.
     """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bytes(path).decode("utf-8")
+    except (DataError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: cannot read the model card: {error}") from error
-    return ModelCard.from_toml(text, str(path))
+    return _with_skeleton_beside(ModelCard.from_toml(text, str(path)), path.parent)
+
+
+def _with_skeleton_beside(card: ModelCard, folder: Path) -> ModelCard:
+    """The card with the full path of its skeleton file, if that lies in a folder."""
+    beside = folder / card.skeleton
+    if card.skeleton.endswith(".toml") and is_file(beside):
+        return replace(card, skeleton=str(beside))
+    return card
 
 
 @cache
@@ -182,15 +232,43 @@ def shipped_cards() -> tuple[ModelCard, ...]:
     return tuple(ModelCard.from_toml(file.read_text("utf-8"), file.name) for file in files)
 
 
+def _fits(card: ModelCard, session: Session) -> bool:
+    """Whether a model shows every sign that a card knows its models by."""
+    if not (card.outputs or card.family):
+        return False
+    by_outputs = set(card.outputs) <= set(session.outputs)
+    name = session.path.name.lower()
+    return by_outputs and (not card.family or any(word in name for word in card.family))
+
+
+def _with_skeleton(card: ModelCard, session: Session) -> ModelCard:
+    """A family's card with the skeleton that the model's number of outputs stands for.
+
+    Raises:
+        ModelError: If no skeleton that ships has that many joints.
+    """
+    if card.kind == "pose":
+        shape = next(iter(session.outputs.values()), ())
+        joints = shape[1] if len(shape) in (3, 4) else None
+    elif card.decoder == "rtmo":
+        shape = session.outputs.get("keypoints", ())
+        joints = shape[2] if len(shape) == 4 else None
+    else:
+        joints = None
+    if joints is None:
+        return card
+    if joints not in SKELETON_OF_COUNT:
+        raise ModelError(
+            f"{session.path}: answers {joints} joints and no card says which; write a card with "
+            "skeleton = FILE beside it (docs/model_cards.md)"
+        )
+    return replace(card, skeleton=SKELETON_OF_COUNT[joints])
+
+
 def _toml_value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(entry) for entry in value) + "]"
     if isinstance(value, str):
-        escaped = (
-            value.replace("\\", "\\\\")
-            .replace('"', '\\"')
-            .replace("\n", "\\n")
-            .replace("\t", "\\t")
-        )
-        return f'"{escaped}"'
+        # JSON's escapes are among TOML's, but for DEL, which TOML wants escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)

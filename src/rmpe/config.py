@@ -1,7 +1,9 @@
-"""Configurations: a TOML file becomes a tree of frozen dataclasses, each beside the code that it governs."""
+"""Configurations: a TOML file becomes a tree of frozen dataclasses.
+
+Each dataclass stands beside the code that it governs.
+"""
 
 import dataclasses
-import tomllib
 import types
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -9,7 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from rmpe import fields
 from rmpe.errors import DataError, UsageError
+from rmpe.files import parse_toml, read_toml
+
+__all__ = ["from_mapping", "load_config", "read_toml", "to_mapping"]
 
 T = TypeVar("T")
 
@@ -58,21 +64,11 @@ def load_config(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
-            raise UsageError(f"--set {override}: write key=value, e.g. --set optim.lr=1e-3")
-        _place(data, key.strip().split("."), _value(text.strip()), f"--set {override}")
+            said = fields.cut(override)
+            raise UsageError(f"--set {said}: write key=value, e.g. --set optim.lr=1e-3")
+        keys = key.strip().split(".")
+        _place(data, keys, _value(text.strip()), f"--set {fields.cut(override)}")
     return from_mapping(kind, data, str(path))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The contents of a TOML file.
-
-    Raises:
-        DataError: If it cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: cannot read the configuration: {error}") from error
 
 
 def from_mapping(kind: type[T], data: Mapping[str, Any], source: str) -> T:
@@ -102,14 +98,14 @@ def to_mapping(config: Any) -> Any:
 
 def _build(kind: Any, data: Any, source: str, where: str) -> Any:
     if not isinstance(data, Mapping):
-        raise DataError(f"{source}: {where} must be a table, not {data!r}")
+        raise DataError(f"{source}: {where} must be a table, not {fields.shown(data)}")
     hints = get_type_hints(kind)
     known = {field.name: field for field in dataclasses.fields(kind)}
     for key in data:
         if key not in known:
             near = get_close_matches(key, known, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise DataError(f"{source}: unknown key {_join(where, key)!r}; {hint}")
+            raise DataError(f"{source}: unknown key {fields.cut(_join(where, key))!r}; {hint}")
     for name, field in known.items():
         required = (
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -143,11 +139,15 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
                 _convert(item, one, source, where) for item, one in zip(items, value, strict=True)
             )
     if origin is dict and isinstance(value, Mapping):
+        _check_plain(value, source, where)
         return dict(value)
     if hint is Path and isinstance(value, str):
-        return find_shipped(value) if value.startswith(f"{CONFIGS}/") else Path(value)
+        named = fields.name(value, f"{source}: {where}")
+        return find_shipped(named) if named.startswith(f"{CONFIGS}/") else Path(named)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return fields.number(value, f"{source}: {where}")
+    if hint is int and type(value) is int:
+        return fields.whole(value, f"{source}: {where}")
     if isinstance(hint, type) and type(value) is hint:
         return value
     wanted = (
@@ -155,22 +155,39 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
         if origin is Literal
         else getattr(hint, "__name__", str(hint))
     )
-    raise DataError(f"{source}: {where} must be {wanted}, not {value!r}")
+    raise DataError(f"{source}: {where} must be {wanted}, not {fields.shown(value)}")
+
+
+def _check_plain(value: Any, source: str, where: str) -> None:
+    """That a table without a type of its own holds text, sound numbers, lists and tables only."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            _check_plain(one, source, _join(where, key))
+    elif isinstance(value, list):
+        for one in value:
+            _check_plain(one, source, where)
+    elif isinstance(value, float):
+        fields.number(value, f"{source}: {where}")
+    elif isinstance(value, int):
+        fields.whole(int(value), f"{source}: {where}")
+    elif not isinstance(value, str):
+        raise DataError(f"{source}: {where} is {fields.shown(value)}, not a plain value")
 
 
 def _place(data: dict[str, Any], keys: list[str], value: Any, source: str) -> None:
     for key in keys[:-1]:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):
-            raise UsageError(f"{source}: {key!r} is not a table")
+            raise UsageError(f"{source}: {fields.cut(key)!r} is not a table")
     data[keys[-1]] = value
 
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}", text)
+    except DataError:
         return text
+    return parsed["value"] if len(parsed) == 1 else text
 
 
 def _join(where: str, key: str) -> str:

@@ -1,11 +1,14 @@
-"""Poses drawn on an image: limbs by side, joints by confidence, lines as thick as the person is large."""
+"""Poses drawn on an image: limbs by side, joints by confidence, widths by the person's size."""
 
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmpe.media.arrays import ChannelOrder
+from rmpe.media.images import as_image
 from rmpe.poses import Poses
 from rmpe.skeletons import MIDDLE, Color, Skeleton
 
@@ -17,18 +20,20 @@ CLEAR = 0.5  # joint scores at which a joint begins to be seen, and is seen in f
 LIMB_WIDTH = 0.012  # as a share of the person's longer side
 WIDEST = 500  # pixels; a box may be absurdly large, OpenCV's lines may not
 EDGED_WIDTH = 3  # pixels; thinner limbs have a fainter dark edge, or small people would be all edge
+HEAD = 0.1  # height above the highest joint, as a share of the joints' extent
 FRACTION_BITS = 4  # OpenCV draws at 1/16 pixel
 FARTHEST = 1e6  # pixels; beyond it OpenCV's integers overflow
 
 
 def draw_poses(
-    image: NDArray[np.uint8],
+    image: Any,
     poses: Poses,
     *,
     min_score: float = 0.3,
     show_boxes: bool = False,
     show_ids: bool = False,
     other_boxes: ArrayLike | None = None,
+    color: ChannelOrder = "rgb",
 ) -> NDArray[np.uint8]:
     """Draw people on a copy of an image.
 
@@ -37,18 +42,23 @@ def draw_poses(
     left out. More certain people are drawn over less certain ones.
 
     Args:
-        image: RGB uint8 ``(H, W, 3)``; not changed.
+        image: RGB uint8 ``(H, W, 3)``, or anything else that `rmpe.media.images.as_image` takes;
+            not changed.
         poses: The people, in pixels of the image.
         min_score: People with a lower score are left out.
         show_boxes: Draw the box of each person, white or in the colour of its track.
         show_ids: Write the track id of each person who has one.
         other_boxes: ``(M, 4)`` xyxy, drawn in magenta, e.g. boxes from another stage than those of
             ``poses``.
+        color: Order of the colour channels of ``image`` and of the answer.
 
     Returns:
-        A new RGB uint8 image ``(H, W, 3)``.
+        A new uint8 image ``(H, W, 3)``.
+
+    Raises:
+        ImageError: If ``image`` is not an image.
     """
-    canvas = np.ascontiguousarray(image).copy()
+    canvas = as_image(image, color).copy()
     kept = poses[np.flatnonzero(poses.scores >= min_score)]
     kept = kept[np.argsort(kept.scores, kind="stable")]
     for person in range(len(kept)):
@@ -61,10 +71,10 @@ def draw_poses(
         for box, track_id in tracks:
             _draw_box(canvas, box, track_color(track_id) if track_id >= 0 else BOX)
     if show_ids:
-        for box, track_id in tracks:
-            if track_id >= 0:
-                _draw_label(canvas, box, str(track_id), track_color(track_id))
-    return canvas
+        for person in range(len(kept)):
+            if (track_id := int(kept.track_ids[person])) >= 0:
+                _draw_label(canvas, _head_place(kept[person]), str(track_id), track_color(track_id))
+    return np.ascontiguousarray(canvas[..., ::-1]) if color == "bgr" else canvas
 
 
 def track_color(track_id: int) -> Color:
@@ -76,7 +86,11 @@ def track_color(track_id: int) -> Color:
 
 @cache
 def limb_colors(skeleton: Skeleton) -> tuple[Color, ...]:
-    """RGB of each limb: the colour its joints share, that of the one with a side, or the middle's for two sides."""
+    """RGB of each limb.
+
+    It is the colour that both joints share, or that of the one joint with a side; the middle's
+    where the joints are of two sides.
+    """
     colors = []
     for start, end in skeleton.limbs:
         sided = {skeleton.colors[start], skeleton.colors[end]} - {MIDDLE}
@@ -136,10 +150,24 @@ def _draw_box(canvas: NDArray[np.uint8], box: NDArray[np.floating], color: Color
     cv2.rectangle(canvas, *corners, color, width, cv2.LINE_AA, FRACTION_BITS)
 
 
+def _head_place(person: Poses) -> NDArray[np.float64]:
+    """The person's box with its top at the highest joint that is drawn, a head's height above it.
+
+    A box may be much taller than the person: the label stands where the head is seen.
+    """
+    box = person.boxes[0].astype(np.float64)
+    points = person.keypoints[0].astype(np.float64)
+    seen = np.isfinite(points).all(axis=1) & (person.keypoint_scores[0] > FAINT)
+    if seen.any():
+        highest = points[seen, 1].min() - HEAD * (points[seen, 1].max() - points[seen, 1].min())
+        box[1] = np.clip(highest, box[1], box[3])
+    return box
+
+
 def _draw_label(
     canvas: NDArray[np.uint8], box: NDArray[np.floating], text: str, color: Color
 ) -> None:
-    """Text in a filled rectangle above the box's top-left corner, moved into the image where it would leave it."""
+    """Text in a filled rectangle above the box's top-left corner, moved inside the image."""
     scale = max(0.4, 0.23 * _line_width(box))  # the font is 22 pixels high at scale 1
     thickness = max(1, round(1.6 * scale))
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
@@ -171,7 +199,7 @@ def _fixed(point: NDArray[np.floating]) -> tuple[int, int]:
 def _window(
     points: NDArray[np.float64], margin: float, canvas: NDArray[np.uint8]
 ) -> tuple[slice, slice]:
-    """Rows and columns of the canvas that the points and a margin around them need; empty if they lie outside."""
+    """Rows and columns of the canvas around the points, with a margin; empty outside of it."""
     if not len(points):
         return slice(0, 0), slice(0, 0)
     limit = canvas.shape[1::-1]

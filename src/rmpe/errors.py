@@ -7,7 +7,21 @@ this package.
 
 
 class RmpeError(Exception):
-    """Base class of all errors that the user can fix."""
+    """Base class of all errors that the user can fix.
+
+    The message is one line whatever it repeats of the user's files and options: line breaks and
+    other control characters in it are written as escapes.
+    """
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return said if said.isprintable() else "".join(map(_printable, said))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 class UsageError(RmpeError):
@@ -20,6 +34,18 @@ class ImageError(RmpeError):
 
 class ModelError(RmpeError):
     """A model file or model card that cannot be used."""
+
+
+class NotInstalledError(ModelError):
+    """A model of the catalogue that was not fetched yet.
+
+    Attributes:
+        name: What the catalogue calls it.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 class DataError(RmpeError):

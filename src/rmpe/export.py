@@ -1,7 +1,6 @@
 """Export of checkpoints to ONNX files with embedded model cards, for `rmpe predict` or others."""
 
 import logging
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -15,10 +14,12 @@ from torch import Tensor, nn
 
 from rmpe.affine import boxes_to_crops
 from rmpe.cards import METADATA_KEY, ModelCard
+from rmpe.config import from_mapping
 from rmpe.datasets.coco import read_coco
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.estimate.crops import cut, network_input
+from rmpe.files import read_toml
 from rmpe.media.images import read_image
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import load_checkpoint
@@ -164,10 +165,7 @@ def read_about(path: Path) -> dict[str, str]:
     Raises:
         DataError: If the file cannot be read or has other entries.
     """
-    try:
-        entries = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: cannot read the card's entries: {error}") from error
+    entries = read_toml(path)
     wrong = [
         key for key, value in entries.items() if key not in ABOUT or not isinstance(value, str)
     ]
@@ -194,18 +192,23 @@ def model_card(config: dict[str, Any], kind: Kind, decoder: str) -> ModelCard:
         for key in ("growth", "score_threshold", "nms", *ABOUT[1:])
         if key in config
     }
-    return ModelCard(
-        kind=kind,
-        name=config.get("name", config["model"]["name"]),
-        decoder=decoder,
-        skeleton=config["skeleton"],
-        size=(int(config["size"][0]), int(config["size"][1])),
-        color="rgb",
-        mean=(PIXEL_MEAN,) * 3,
-        sd=(PIXEL_SD,) * 3,
-        alignment="center",
-        **{"growth": 1.3, **known},
-    )
+    entries = {
+        "kind": kind,
+        "name": config.get("name", config["model"]["name"]),
+        "decoder": decoder,
+        "skeleton": config["skeleton"],
+        "size": list(config["size"]),
+        "color": "rgb",
+        "mean": [PIXEL_MEAN] * 3,
+        "sd": [PIXEL_SD] * 3,
+        "alignment": "center",
+        "growth": 1.3,
+        **known,
+    }
+    try:
+        return from_mapping(ModelCard, entries, "checkpoint")
+    except DataError as error:
+        raise ModelError(str(error)) from error
 
 
 def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path) -> Path:

@@ -1,24 +1,138 @@
-"""Reading small files whole."""
+"""Reading small files whole: the door of JSON and of TOML."""
 
+import io
 import json
+import struct
+import tokenize
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rmpe.errors import DataError
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.errors import DataError, OutputError
+from rmpe.fields import cut
+
+# Levels of lists and tables in each other; no file of ours has a tenth of it.
+DEEPEST = 100
+# Bytes of one array in a file of arrays.
+LARGEST_ARRAY = 2**30
+# What Python's readers of zip archives and NumPy's of their entries raise for broken ones.
+BROKEN_ARCHIVE = (
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_json(path: Path) -> Any:
     """Parse a JSON file.
 
+    ``NaN`` and infinities, which are no JSON, are let through: whoever takes the value out says in
+    which entry they stand.
+
     Raises:
-        DataError: If it cannot be read or is not JSON.
+        DataError: If it cannot be read or is not JSON, a key is in one table twice, or it is nested
+            too deeply.
+    """
+    return parse_json(read_bytes(path), str(path))
+
+
+def parse_json(data: bytes | str, source: str) -> Any:
+    """Parse JSON; ``source`` begins the error messages, which are those of `read_json`."""
+    return _parsed(lambda: json.loads(data, object_pairs_hook=_table), source, "JSON")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        DataError: If it cannot be read or is not TOML, or is nested too deeply.
+    """
+    return parse_toml(read_bytes(path), str(path))
+
+
+def parse_toml(data: bytes | str, source: str) -> dict[str, Any]:
+    """Parse TOML; ``source`` begins the error messages, which are those of `read_toml`."""
+
+    def parse() -> dict[str, Any]:
+        text = data if isinstance(data, str) else data.decode("utf-8").removeprefix("\ufeff")
+        # The parser's time grows with the square of the parts of a dotted key.
+        if any(line.partition("=")[0].count(".") > DEEPEST for line in text.splitlines()):
+            raise RecursionError
+        return tomllib.loads(text)
+
+    result: dict[str, Any] = _parsed(parse, source, "TOML")
+    return result
+
+
+def read_bytes(path: Path) -> bytes:
+    """The contents of a file.
+
+    Raises:
+        DataError: If it cannot be read.
     """
     try:
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a null character in the name
+        raise DataError(f"{str(path)!r} is not the name of a file: {error}") from error
+
+
+def read_arrays_of(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+    """Numbers from a NumPy file ``.npz``.
+
+    Args:
+        path: The file.
+        names: What it must hold; anything else in it is left alone.
+
+    Raises:
+        DataError: If it cannot be read, lacks an array, or one does not hold plain numbers.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+            for name in names:
+                if f"{name}.npy" not in sizes:
+                    raise DataError(f"{path}: needs arrays {', '.join(names)}; it has no {name!r}")
+                if sizes[f"{name}.npy"] > LARGEST_ARRAY:
+                    raise DataError(f"{path}: array {name!r} is too large")
+                with archive.open(f"{name}.npy") as entry:
+                    array = np.lib.format.read_array(entry, allow_pickle=False)
+                if array.dtype.kind not in "biuf":
+                    raise DataError(f"{path}: array {name!r} holds {array.dtype}, not numbers")
+                found[name] = array.astype(np.float64)
+    except (*BROKEN_ARCHIVE, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path}: not a NumPy file of arrays (.npz): {reason}") from error
+    return found
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it lies in, if it is not there.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: cannot make the folder: {reason}") from error
 
 
 def read_names(path: Path) -> set[str]:
@@ -28,7 +142,63 @@ def read_names(path: Path) -> set[str]:
         DataError: If it cannot be read.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bytes(path).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot read the list of images: {error}") from error
     return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; also for names that the system does not take."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _parsed(parse: Callable[[], Any], source: str, language: str) -> Any:
+    try:
+        result = parse()
+        if _too_deep(result):
+            raise RecursionError
+    except RecursionError as error:
+        raise DataError(
+            f"{source}: not a file of ours: lists or tables nested more than {DEEPEST} deep"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}: not {language}: not UTF-8 text: {error.reason}") from error
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{source}: not {language}: {error}") from error
+    except ValueError as error:  # Python converts no number of more than 4300 digits
+        reason = "a number of too many digits" if "digits" in str(error) else str(error)
+        raise DataError(f"{source}: not {language}: {reason}") from error
+    return result
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        double = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {cut(double)!r} is in one table twice")
+    return result
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether a document is nested deeper than `DEEPEST`: level by level, not by recursion."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _nested(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _nested(value: Any) -> list[Any]:
+    """The lists and tables in one."""
+    if not isinstance(value, list | dict):
+        return []
+    entries = value.values() if isinstance(value, dict) else value
+    if {list, dict}.isdisjoint(map(type, entries)):  # the many lists of numbers
+        return []
+    return [entry for entry in entries if isinstance(entry, list | dict)]

@@ -5,14 +5,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rmpe.cards import card_beside
+from rmpe.cards import card_beside, find_card
 from rmpe.detect import WHOLE_IMAGE, Detector, RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import UsageError
-from rmpe.estimate.pose_model import load_pose_model
+from rmpe.estimate.one_stage import OneStageModel
+from rmpe.estimate.pose_model import PoseModel
 from rmpe.estimate.stn import load_stn
+from rmpe.media.arrays import ChannelOrder
 from rmpe.models import resolve_model
-from rmpe.pipeline import Estimator
-from rmpe.runtime import Device, sha256_of
+from rmpe.pipeline import Estimator, OneStageEstimator
+from rmpe.runtime import Device, Session, sha256_of
 from rmpe.suppress import suppressor
 
 DEFAULT_MIN_SCORE = 0.05
@@ -27,7 +29,8 @@ class PipelineOptions:
             model.
         boxes: File of precomputed boxes (COCO results or annotations) in place of a detector.
         annotations: COCO file that says which image each of ``boxes`` belongs to.
-        pose: ONNX file or name of the single-person pose model; ``None`` = the default model.
+        pose: ONNX file or name of the single-person pose model, or of a one-stage model, which
+            needs no detector; ``None`` = the default model.
         stn: ONNX file or name of a spatial transformer; ``None`` = no transformer.
         card: Model card of the pose model, where it has none of its own.
         nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
@@ -40,6 +43,8 @@ class PipelineOptions:
         min_score: Poses below it are left out, and boxes too poor to reach it are skipped; 0 for
             measuring AP.
         limit: Most people in one image.
+        color: Order of the colour channels of arrays that are passed to the estimator: ``rgb``, or
+            ``bgr`` for those that OpenCV read.
     """
 
     detector: str | Path | None = None
@@ -55,6 +60,7 @@ class PipelineOptions:
     flip_test: bool = False
     min_score: float = DEFAULT_MIN_SCORE
     limit: int = 100
+    color: ChannelOrder = "rgb"
 
     def __post_init__(self) -> None:
         if self.boxes and self.detector:
@@ -67,8 +73,9 @@ class PipelineOptions:
 
     @property
     def cores(self) -> int:
-        """How many cores the pipeline may use."""
-        return self.threads or os.cpu_count() or 1
+        """How many cores the pipeline may use: never more than there are."""
+        there = os.cpu_count() or 1
+        return min(self.threads or there, there)
 
     def load(self, workers: int = 1, detector: Detector | None = None) -> Estimator:
         """Load the models and put the pipeline together.
@@ -82,22 +89,45 @@ class PipelineOptions:
             RmpeError: If a model cannot be used or an option is wrong.
         """
         each = max(1, self.cores // max(1, workers))
+        if self.detector and self.detector != WHOLE_IMAGE:
+            resolve_model(self.detector, "detector")  # what is missing is said in pipeline order
+        session = Session(resolve_model(self.pose, "pose"), self.device, each)
+        card = find_card(session, self.card)
+        suppress = suppressor(self.nms)
+        if card.kind == "one-stage":
+            self._check_one_stage(session.path, detector)
+            return OneStageEstimator(
+                OneStageModel(session, card),
+                suppress,
+                min_score=self.min_score,
+                limit=self.limit,
+                workers=workers,
+            )
         return Estimator(
             detector or self.load_detector(each),
-            load_pose_model(
-                resolve_model(self.pose, "pose"),
-                self.device,
-                each,
-                self.card,
-                flip_test=self.flip_test,
-                batch=self.batch,
-            ),
+            PoseModel(session, card, flip_test=self.flip_test, batch=self.batch),
             load_stn(resolve_model(self.stn, "stn"), self.device, each) if self.stn else None,
-            suppressor(self.nms),
+            suppress,
             min_score=self.min_score,
             limit=self.limit,
             workers=workers,
+            color=self.color,
         )
+
+    def _check_one_stage(self, model: Path, detector: Detector | None) -> None:
+        """Refuse what a one-stage model has no use for."""
+        useless = {
+            "detector": self.detector or detector,
+            "boxes": self.boxes,
+            "stn": self.stn,
+            "flip_test": self.flip_test,
+        }
+        for name, given in useless.items():
+            if given:
+                raise UsageError(
+                    f"{model}: a one-stage model finds people by itself: leave {name} out, or "
+                    "name a pose model"
+                )
 
     def load_detector(self, threads: int = 0) -> Detector:
         """The detector alone; ``threads`` = threads for one call, 0 = the engine's choice.
@@ -157,6 +187,7 @@ def load(
     flip_test: bool = False,
     min_score: float = DEFAULT_MIN_SCORE,
     limit: int = 100,
+    color: ChannelOrder = "rgb",
 ) -> Estimator:
     """Load models and put the pipeline together.
 
@@ -174,6 +205,7 @@ def load(
         flip_test: Also run every crop mirrored and average.
         min_score: Poses below it are left out.
         limit: Most people in one image.
+        color: ``bgr`` for arrays that OpenCV read.
 
     Raises:
         RmpeError: If a model cannot be used or an option is wrong.
@@ -191,5 +223,6 @@ def load(
         flip_test=flip_test,
         min_score=min_score,
         limit=limit,
+        color=color,
     )
     return options.load(workers, None if named else detector)  # type: ignore[arg-type] # an object

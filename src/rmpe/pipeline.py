@@ -1,15 +1,20 @@
 """The method on one screen: detect, propose, STN, SPPE, SDTN, pose NMS."""
 
+from typing import Any, overload
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.affine import apply, invert
 from rmpe.boxes import Boxes, size_of
-from rmpe.detect import Detector
+from rmpe.detect import Detector, WholeImage
 from rmpe.estimate.crops import Cropper, cut
+from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import BoxCropper, PoseModel
 from rmpe.estimate.score import lowest_box_score, pose_scores
 from rmpe.estimate.stn import Stn, StnCropper
+from rmpe.media.arrays import ChannelOrder, check_channel_order
+from rmpe.media.images import as_image, as_images
 from rmpe.poses import Poses
 from rmpe.propose.regions import propose
 from rmpe.skeletons import Skeleton
@@ -34,6 +39,7 @@ class Estimator:
         min_score: float = 0.0,
         limit: int = 100,
         workers: int = 1,
+        color: ChannelOrder = "rgb",
     ) -> None:
         """Put the stages together.
 
@@ -45,6 +51,10 @@ class Estimator:
             min_score: Poses below it are left out.
             limit: Most people in one image; the best boxes are kept.
             workers: Threads of `rmpe.stream`.
+            color: Order of the colour channels of arrays that callers pass; files know theirs.
+
+        Raises:
+            ImageError: If there is no such order.
         """
         self.detector = detector
         self.pose = pose
@@ -54,27 +64,50 @@ class Estimator:
         self.min_score = min_score
         self.limit = limit
         self.workers = max(1, workers)
+        self.color = check_channel_order(color)
 
     @property
     def skeleton(self) -> Skeleton:
         """The joints of the poses."""
         return self.pose.skeleton
 
-    def __call__(self, image: Image, name: str = "") -> Poses:
-        """Find everybody in one image.
+    @overload
+    def __call__(self, image: list[Any] | tuple[Any, ...], name: str = "") -> list[Poses]: ...
+    @overload
+    def __call__(self, image: Any, name: str = "") -> Poses: ...
+    def __call__(self, image: Any, name: str = "") -> Poses | list[Poses]:
+        """Find everybody in one image, or in each of a list of images.
 
         Args:
-            image: RGB uint8 ``(H, W, 3)``.
+            image: Whatever can be meant by an image (`rmpe.media.images.as_image`): a path, bytes,
+                a file object, a Pillow image, a PyTorch tensor, an array; or a list of such.
             name: What the image is called; only needed by detectors that look boxes up.
 
         Returns:
-            Poses, best first.
+            Poses, best first; for a list, a list.
+
+        Raises:
+            ImageError: If something is not an image.
         """
-        return self.estimate(image, self.detector(image, name))
+        if isinstance(image, list | tuple):
+            return [
+                self.estimate(each, self.detector(each, name))
+                for each in as_images(image, self.color)
+            ]
+        pixels = as_image(image, self.color)
+        return self.estimate(pixels, self.detector(pixels, name))
 
     def estimate(self, image: Image, boxes: Boxes) -> Poses:
-        """The poses of the people in the given boxes, without redundant ones, best first."""
-        return self.estimate_batch([image], [boxes])[0]
+        """The poses of the people in the given boxes, without redundant ones, best first.
+
+        Args:
+            image: Anything that `rmpe.media.images.as_image` takes; RGB whatever ``color`` is.
+            boxes: Where to look.
+
+        Raises:
+            ImageError: If ``image`` is not an image.
+        """
+        return self.estimate_batch([as_image(image)], [boxes])[0]
 
     def estimate_batch(self, images: list[Image], boxes: list[Boxes]) -> list[Poses]:
         """`estimate` for several images, whose people share the pose model's batches.
@@ -116,3 +149,45 @@ class Estimator:
         """Pose NMS, and a last cut at ``min_score``."""
         poses = self.suppress(poses)
         return poses[poses.scores >= self.min_score]
+
+
+class OneStageEstimator(Estimator):
+    """Everybody's pose from a model that answers boxes and joints at once.
+
+    It looks at the whole of every image: whatever boxes it is given say nothing to it. Pose NMS,
+    and all that comes after, is as for `Estimator`.
+    """
+
+    def __init__(
+        self,
+        model: OneStageModel,
+        suppress: Suppressor | None = None,
+        *,
+        min_score: float = 0.0,
+        limit: int = 100,
+        workers: int = 1,
+    ) -> None:
+        """Put the stages together.
+
+        Args:
+            model: The one-stage model.
+            suppress: See `Estimator`, like all that follow.
+            min_score: Poses below it are left out.
+            limit: Most people in one image; those of the best boxes are kept.
+            workers: Threads of `rmpe.stream`.
+        """
+        self.detector = WholeImage()
+        self.model = model
+        self.suppress = suppress or suppressor("parametric")
+        self.min_score = min_score
+        self.limit = limit
+        self.workers = max(1, workers)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints of the poses."""
+        return self.model.skeleton
+
+    def estimate_batch(self, images: list[Image], boxes: list[Boxes]) -> list[Poses]:  # noqa: ARG002
+        """The poses of everybody in several images."""
+        return [self._without_redundant(self.model(image)[: self.limit]) for image in images]

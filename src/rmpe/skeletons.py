@@ -4,7 +4,6 @@ The skeletons that ship are TOML files in ``rmpe/data/skeletons``; a user's own 
 and is loaded by path.
 """
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -14,9 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe import fields
 from rmpe.errors import DataError
+from rmpe.files import parse_toml, read_toml
 
 Color = tuple[int, int, int]
+# A standard deviation of half a person is no constant of a joint; COCO's largest is 0.107.
+LARGEST_SIGMA = 1.0
+LONGEST_NAME = 100
 LEFT = (0, 200, 80)
 RIGHT = (255, 128, 0)
 MIDDLE = (60, 150, 255)
@@ -61,7 +65,10 @@ class Skeleton:
 
     @cached_property
     def flip_order(self) -> NDArray[np.int64]:
-        """Joint order of a mirrored person: ``mirrored[..., flip_order, :]`` has left and right in place again."""
+        """Joint order of a mirrored person.
+
+        ``mirrored[..., flip_order, :]`` has left and right in place again.
+        """
         order = np.arange(len(self))
         for left, right in self.pairs:
             order[left] = right
@@ -69,7 +76,7 @@ class Skeleton:
         return order
 
     def correspondence(self, target: "Skeleton") -> NDArray[np.int64]:
-        """For every joint of ``target`` the index of the joint of the same name here, -1 where there is none."""
+        """Index of the joint of the same name here for every joint of ``target``; -1 = none."""
         return np.array(
             [self.joints.index(name) if name in self.joints else -1 for name in target.joints],
             np.int64,
@@ -90,30 +97,55 @@ class Skeleton:
         known = {"name", "joints", "limbs", "sigmas", "colors"}
         if unknown := set(data) - known:
             raise DataError(
-                f"{source}: unknown key {sorted(unknown)[0]!r}; a skeleton has {', '.join(sorted(known))}"
+                f"{source}: unknown key {fields.cut(sorted(unknown)[0])!r}; a skeleton has"
+                f" {', '.join(sorted(known))}"
             )
         if missing := {"name", "joints", "limbs", "sigmas"} - set(data):
             raise DataError(f"{source}: a skeleton needs {', '.join(sorted(missing))}")
-        joints = tuple(data["joints"])
-        if (
-            not joints
-            or len(set(joints)) != len(joints)
-            or not all(isinstance(joint, str) for joint in joints)
-        ):
+        joints = fields.texts(data["joints"], f"{source}: joints")
+        if not joints or len(set(joints)) != len(joints) or not all(map(_is_name, joints)):
             raise DataError(f"{source}: joints must be a list of different names")
-        sigmas = tuple(float(sigma) for sigma in data["sigmas"])
-        colors = tuple(
-            tuple(color) for color in data.get("colors", [_side_color(joint) for joint in joints])
+        sigmas = tuple(fields.numbers(data["sigmas"], f"{source}: sigmas").tolist())
+        given = data.get("colors")
+        colors = (
+            tuple(map(_side_color, joints))
+            if given is None
+            else tuple(
+                _color(color, f"{source}: color {index}")
+                for index, color in enumerate(fields.items(given, f"{source}: colors"))
+            )
         )
         if len(sigmas) != len(joints) or len(colors) != len(joints) or min(sigmas) <= 0:
             raise DataError(
-                f"{source}: {len(joints)} joints need {len(joints)} positive sigmas (and colors, if given)"
+                f"{source}: {len(joints)} joints need {len(joints)} positive sigmas (and colors, if"
+                " given)"
             )
-        for limb in data["limbs"]:
+        if max(sigmas) > LARGEST_SIGMA:
+            raise DataError(f"{source}: sigma {max(sigmas):g} is more than {LARGEST_SIGMA:g}")
+        limbs = []
+        for index, value in enumerate(fields.items(data["limbs"], f"{source}: limbs")):
+            limb = fields.texts(value, f"{source}: limb {index}")
             if len(limb) != 2 or not set(limb) <= set(joints):
-                raise DataError(f"{source}: limb {list(limb)} does not name two of the joints")
-        limbs = tuple((joints.index(start), joints.index(end)) for start, end in data["limbs"])
-        return cls(str(data["name"]), joints, limbs, sigmas, colors)
+                said = fields.cut(str(list(limb)))
+                raise DataError(f"{source}: limb {said} does not name two of the joints")
+            limbs.append((joints.index(limb[0]), joints.index(limb[1])))
+        name = fields.text(data["name"], f"{source}: name")
+        if not _is_name(name):
+            raise DataError(f"{source}: name is {fields.shown(name)}, not a name")
+        return cls(name, joints, tuple(limbs), sigmas, colors)
+
+
+def _is_name(text: str) -> bool:
+    return bool(text.strip()) and text.isprintable() and len(text) <= LONGEST_NAME
+
+
+def _color(value: Any, place: str) -> Color:
+    red, green, blue = (
+        fields.whole(one, place) for one in fields.numbers(value, place, 3).tolist()
+    )
+    if not all(0 <= one <= 255 for one in (red, green, blue)):
+        raise DataError(f"{place} must be three numbers from 0 to 255")
+    return red, green, blue
 
 
 def _side_color(joint: str) -> Color:
@@ -122,27 +154,23 @@ def _side_color(joint: str) -> Color:
 
 @cache
 def load_skeleton(name_or_path: str) -> Skeleton:
-    """A skeleton by name (``coco17``, ``mpii16``, ``crowdpose14``, ``posetrack15``, ``lsp14``) or
-    TOML path.
+    """A skeleton by name or TOML path.
+
+    Those that ship are ``coco17``, ``mpii16``, ``crowdpose14``, ``posetrack15`` and ``lsp14``.
 
     Raises:
         DataError: If there is no such skeleton or file, or the file is not a skeleton.
     """
     if name_or_path in skeleton_names():
         text = (_shipped() / f"{name_or_path}.toml").read_text("utf-8")
-    elif (path := Path(name_or_path)).suffix == ".toml":
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot read the skeleton file: {error}") from error
-    else:
+        return Skeleton.from_dict(parse_toml(text, name_or_path), name_or_path)
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
         raise DataError(
-            f"unknown skeleton {name_or_path!r}; known: {', '.join(skeleton_names())}, or a .toml file"
+            f"unknown skeleton {fields.cut(name_or_path)!r}; known: {', '.join(skeleton_names())},"
+            " or a .toml file"
         )
-    try:
-        return Skeleton.from_dict(tomllib.loads(text), name_or_path)
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{name_or_path}: not valid TOML: {error}") from error
+    return Skeleton.from_dict(read_toml(path), name_or_path)
 
 
 @cache

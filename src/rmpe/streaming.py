@@ -50,7 +50,8 @@ def stream(
         estimator: The pipeline.
         paths: Image files.
         read: How to read one; its `RmpeError` becomes that image's failure.
-        each: Called with every result in the thread that made it, e.g. to draw.
+        each: Called with every result in the thread that made it, e.g. to draw; its `RmpeError`
+            becomes that image's failure.
     """
     pending: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(estimator.workers, "rmpe") as pool:
@@ -86,10 +87,7 @@ def _process(
         result if result.image is None else _answered(result, next(remaining))
         for result, _ in looked
     ]
-    if each:
-        for result in results:
-            each(result)
-    return results
+    return [_seen(result, each) for result in results] if each else results
 
 
 def _look(estimator: Estimator, path: Path, read: Callable[[Path], Image]) -> tuple[Result, Boxes]:
@@ -105,6 +103,14 @@ def _alone(estimator: Estimator, image: Image, boxes: Boxes) -> Poses | str:
         return estimator.estimate(image, boxes)
     except RmpeError as error:
         return str(error)
+
+
+def _seen(result: Result, each: Callable[[Result], None]) -> Result:
+    try:
+        each(result)
+    except RmpeError as error:  # e.g. its picture cannot be written: a failure of this image alone
+        return replace(result, poses=None, error=str(error))
+    return result
 
 
 def _answered(result: Result, answer: Poses | str) -> Result:

@@ -1,13 +1,15 @@
-"""A video from frames to people: detect, estimate, track, smooth; decoding and estimating overlap."""
+"""A video from frames to people: detect, estimate, track, smooth, each overlapping the next."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rmpe.errors import UsageError
 from rmpe.media.background import Background
 from rmpe.media.video import Video, VideoFrame
-from rmpe.pipeline import Estimator
+from rmpe.pipeline import Estimator, OneStageEstimator
 from rmpe.poses import Poses
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.oks_tracker import OksTracker
@@ -25,34 +27,36 @@ MEMORY = 3.0
 LOOKAHEAD = 0.2
 
 
-def _poseflow(fps: float, live: bool) -> Tracker:
+def _poseflow(fps: float, live: bool, ghosts: bool) -> Tracker:
     lookahead = 0 if live else max(1, round(LOOKAHEAD * fps))
-    return PoseFlow(PoseFlowParameters(lookahead=lookahead, memory=max(1, round(MEMORY * fps))))
+    parameters = PoseFlowParameters(lookahead=lookahead, memory=max(1, round(MEMORY * fps)))
+    return PoseFlow(replace(parameters, believed=0.0) if ghosts else parameters)
 
 
-def _oks(fps: float, live: bool) -> Tracker:  # noqa: ARG001 - it never looks ahead
+def _oks(fps: float, live: bool, ghosts: bool) -> Tracker:  # noqa: ARG001 - it never looks ahead
     return OksTracker(memory=max(1, round(MEMORY * fps)))
 
 
-TRACKERS: dict[str, Callable[[float, bool], Tracker]] = {"poseflow": _poseflow, "oks": _oks}
+TRACKERS: dict[str, Callable[[float, bool, bool], Tracker]] = {"poseflow": _poseflow, "oks": _oks}
 
 
-def load_tracker(name: str, fps: float, *, live: bool = False) -> Tracker:
+def load_tracker(name: str, fps: float, *, live: bool = False, ghosts: bool = False) -> Tracker:
     """A tracker by name (``poseflow``, ``oks``) with its times set for ``fps``.
 
-    Live sources get one without latency.
+    Live sources get one without latency. With ``ghosts``, PoseFlow gives ids to flows that never
+    look like a person, too.
 
     Raises:
         UsageError: If there is no such tracker.
     """
     if name not in TRACKERS:
         raise UsageError(f"unknown tracker {name!r}; known: {', '.join(TRACKERS)}")
-    return TRACKERS[name](fps or 25.0, live)
+    return TRACKERS[name](fps or 25.0, live, ghosts)
 
 
 def track(
     estimator: Estimator,
-    source: str | Path,
+    source: str | Path | Iterable[Any],
     tracker: str = "poseflow",
     *,
     detect_every: Every = 1,
@@ -62,7 +66,8 @@ def track(
 
     Args:
         estimator: The pipeline.
-        source: Video file, folder of images, or URL; for a camera open a `Video` and `follow` it.
+        source: Video file, folder of images, URL, or the images themselves (each anything that
+            `rmpe.media.images.as_image` takes); for a camera open a `Video` and `follow` it.
         tracker: ``poseflow`` or ``oks``.
         detect_every: Run the detector on every so many frames, or ``auto``.
         smooth: Take the jitter out of the joints (one-euro filter).
@@ -70,7 +75,7 @@ def track(
     Raises:
         RmpeError: If the video cannot be read or an option is wrong.
     """
-    with Video(source) as video:
+    with Video(source, color=estimator.color) as video:
         yield from follow(
             estimator,
             video,
@@ -110,6 +115,8 @@ def follow(
     Yields:
         Every frame with its people, in order.
     """
+    if isinstance(estimator, OneStageEstimator) and interval and interval.every != 1:
+        raise UsageError("a one-stage model looks at the whole of every frame: no detect_every")
     frames = Background(video, AHEAD, newest_only=video.live, on_close=video.stop)
     estimated = _estimated(estimator, frames, interval or DetectionInterval(), recorded, record)
     found = Background(estimated, AHEAD, on_close=frames.close)

@@ -15,8 +15,9 @@ from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 from rmpe.cli import rmpe as command
 from rmpe.cli.output import only_run_in
 from rmpe.errors import RmpeError
+from rmpe.install import add_model, remove_model
 from rmpe.media.images import read_image, save_image
-from rmpe.models import add_model, remove_model, use_model
+from rmpe.models import use_model
 
 
 @pytest.fixture
@@ -262,13 +263,13 @@ def test_results_inside_the_source_are_not_read(tmp_path, models, photos, monkey
 
 def test_a_second_run_leaves_no_stale_results(tmp_path, models, photos):
     out = tmp_path / "out"
-    run(photos, "--out", out, *models, "--format", "csv", "--format", "openpose")
+    run(photos, "--out", out, *models, "--format", "csv", "--format", "alphapose")
     (out / "drawn" / "mine.jpg").write_bytes(b"not made by rmpe")
     run(photos / "a.jpg", "--out", out, *models)
     drawn = {path.name for path in (out / "drawn").rglob("*.jpg")}
     assert drawn == {"a.jpg", "mine.jpg"}
     assert not (out / "poses.csv").exists()
-    assert list((out / "openpose").rglob("*.json")) == []
+    assert not (out / "alphapose-results.json").exists()
 
 
 def test_a_second_run_at_once_is_refused(tmp_path, models, photos):

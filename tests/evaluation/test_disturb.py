@@ -61,7 +61,7 @@ def test_draws_depend_on_person_target_and_seed_only() -> None:
 def test_crowds_and_people_without_joints_are_left_out() -> None:
     assert disturbed_boxes(people([]), 0.7) == []
     assert disturbed_boxes(people(BOXES, iscrowd=1), 0.7) == []
-    assert disturbed_boxes(people(BOXES, num_keypoints=0), 0.7) == []
+    assert disturbed_boxes(people(BOXES, keypoints=[0] * 51), 0.7) == []
 
 
 def test_impossible_iou_is_refused() -> None:

@@ -250,7 +250,7 @@ def broken_people(key, value):
     [
         ([], "lists 'images' and 'annotations'"),
         (dataset([], images=(1, 1)), "image id 1 is there more than once"),
-        (dataset([], images=("a",)), "whole numbers"),
+        (dataset([], images=("a",)), "not a whole number"),
         (broken_people("id", 1), "annotation id 1 is there more than once"),
         (broken_people("image_id", 77), "image id 77"),
         (broken_people("bbox", [0, 0, float("nan"), 1]), "'bbox' has a number that is not finite"),

@@ -10,7 +10,7 @@ from test_evaluation_tracking import BOOKKEEPING, NOT_IMITATED, flat
 
 from rmpe.cli.evaluate import evaluate
 from rmpe.errors import DataError, RmpeError, UsageError
-from rmpe.evaluation.benchmarks import PROTOCOLS
+from rmpe.evaluation.benchmarks import PROTOCOLS, measure_of
 from rmpe.evaluation.figures import plots
 from rmpe.evaluation.figures.error_kinds import (
     error_kinds,
@@ -207,16 +207,15 @@ def test_unanswerable_questions(parity, tmp_path):
         run("coco", "--annotations", truth, catch=False)
     with pytest.raises(UsageError, match="exclude each other"):
         run("coco", "--annotations", truth, "--results", truth, "--images", tmp_path, catch=False)
-    with pytest.raises(DataError, match="17 joints per person, the file has 14"):
-        run(
-            "coco",
-            "--annotations",
-            parity / "crowdpose_gt.json",
-            "--results",
-            parity / "crowdpose_dets.json",
-            catch=False,
-        )
-    with pytest.raises(DataError, match="arrays gt, pred, head_size"):
+    nameless = tmp_path / "nameless.json"
+    nameless.write_text(json.dumps(read_json(parity / "crowdpose_gt.json") | {"categories": []}))
+    with pytest.raises(DataError, match="14 joints a person are those of no skeleton that ships"):
+        PROTOCOLS["coco"](nameless, parity / "crowdpose_dets.json")
+    with pytest.raises(DataError, match="coco17 has 17 joints a person, the file has 14"):
+        measure_of("coco", COCO17)(nameless, parity / "crowdpose_dets.json")
+    with pytest.raises(UsageError, match="--skeleton is for coco"):
+        measure_of("mpii", COCO17)
+    with pytest.raises(DataError, match="not a NumPy file of arrays"):
         (tmp_path / "x.npz").write_bytes(b"nothing")
         PROTOCOLS["pck"](tmp_path / "x.npz", None)
 

@@ -381,10 +381,17 @@ def test_frames_layout_reads_nulls_and_head_size():
     [
         ({"pred": [{"joints": [[1, 2, 0.5]]}]}, "1 joints, there are 2"),
         ({"pred": [{"joints": [[1, 2], None]}]}, "not 3 finite numbers"),
-        ({"pred": [{"joints": [[1, float("nan"), 1], None]}]}, "not 3 finite numbers"),
-        ({"gt": [{"joints": [[1, 2], None]}]}, "a 'head_box' of 4 numbers"),
-        ({"pred": [{"track_id": 1}]}, "people need 'joints'"),
-        ({"pred": [{"joints": [["a", 2, 1], None]}]}, "people need 'joints'"),
+        (
+            {"pred": [{"joints": [[1, float("nan"), 1], None]}]},
+            "joint 0 has a number that is not finite",
+        ),
+        ({"gt": [{"joints": [[1, 2], None]}]}, "'head_box' is nothing"),
+        ({"gt": [{"joints": [[1, 2], None], "head_box": [5, 5, 5, 5]}]}, "'head_box' has no size"),
+        ({"pred": [{"track_id": 1}]}, "'joints' is nothing"),
+        (
+            {"pred": [{"joints": [["a", 2, 1], None]}]},
+            "joint 0 must hold numbers only, not text 'a'",
+        ),
         ({"pred": [{"joints": [None, None], "track_id": 3}] * 2}, "same track id"),
     ],
 )

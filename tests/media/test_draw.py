@@ -158,3 +158,15 @@ def test_anywhere_at_any_size(shape, left, width):
 def test_views_of_larger_images_can_be_drawn_on():
     image = np.full((240, 160, 3), 128, np.uint8)[::2, ::-2]
     assert changed(image, draw_poses(image, person())).any()
+
+
+def test_the_label_stands_at_the_head_not_at_a_tall_box():
+    image = np.full((400, 80, 3), 128, np.uint8)
+    low = person(top=300, track_id=7)
+    tall = low.replace(boxes=[[20, 5, 60, 390]])
+    rows = np.flatnonzero(
+        changed(draw_poses(image, tall), draw_poses(image, tall, show_ids=True)).any(axis=1)
+    )
+    assert 270 < rows.min() < rows.max() < 310
+    nobody = tall.replace(keypoints=np.full((1, 17, 2), np.nan), keypoint_scores=np.zeros((1, 17)))
+    assert changed(image, draw_poses(image, nobody, show_ids=True))[:60].any()

@@ -2,13 +2,16 @@
 
 import io
 import logging
+import os
+import struct
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
-from rmpe.errors import ImageError, OutputError
-from rmpe.media import images
+from rmpe.errors import ImageError, OutputError, UsageError
+from rmpe.media.headers import SIZES, jpeg_is_whole, kind_of, size_of
 from rmpe.media.images import read_image, save_image
 
 Image = pytest.importorskip("PIL.Image")
@@ -139,7 +142,40 @@ def test_whole_jpeg_with_bytes_after_its_end_is_read(tmp_path, trailer, exif, pr
 def test_every_photo_of_the_data_folder_counts_as_whole(data_root):
     photos = sorted((data_root / "data/coco-val/images").glob("*.jpg"))[:50]
     assert photos
-    assert all(images._jpeg_is_whole(photo.read_bytes()) for photo in photos)
+    assert all(jpeg_is_whole(photo.read_bytes()) for photo in photos)
+
+
+def png_header(width, height):
+    return (
+        b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
+        + struct.pack(">II", width, height)
+        + b"\1\0\0\0\0"
+        + bytes(4)
+    )
+
+
+def bmp_header(width, height):
+    return b"BM" + bytes(8) + struct.pack("<IIiiHH", 54, 40, width, height, 1, 24) + bytes(24)
+
+
+def tiff_header(width, height, order="<", tile=0):
+    tags = [(256, 4, width), (257, 4, height)] + [(322, 4, tile), (323, 4, tile)] * bool(tile)
+    rows = b"".join(struct.pack(order + "HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
+    return start + struct.pack(order + "H", len(tags)) + rows + bytes(4)
+
+
+def jpeg_header(width, height):
+    return (
+        b"\xff\xd8\xff\xc0\0\x11\x08"
+        + struct.pack(">HH", height, width)
+        + b"\3\1\x22\0\2\x11\1\3\x11\1"
+        + b"\xff\xda\0\x0c\3\1\0\2\x11\3\x11\0\x3f\0"
+    )
+
+
+def webp_header(chunk, rest):
+    return b"RIFF\0\0\0\0WEBP" + chunk + struct.pack("<I", 10) + rest
 
 
 def half(kind):
@@ -159,24 +195,38 @@ def half(kind):
         ("half.webp", half(".webp"), "damaged or truncated WebP"),
         ("half.bmp", half(".bmp"), "damaged or truncated BMP"),
         ("half.tif", half(".tif"), "damaged or truncated TIFF"),
-        (
-            "photo.heic",
-            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99,
-            "HEIC pictures are not supported; convert",
-        ),
-        (
-            "photo.heic",
-            b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 99,
-            "HEIC pictures are not supported; convert",
-        ),
+        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99, "HEIC"),
+        ("photo.heic", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 99, "HEIC"),
         (
             "photo.avif",
             b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + b"\0" * 99,
             "no AVIF decoder; convert it",
         ),
         ("cut.gif", b"GIF89a\x10\0\x10\0", "no GIF decoder; convert it"),
-        # A header that promises more pixels than OpenCV accepts (2^40).
-        ("bomb.ppm", b"P6 1048577 1048577 255 ", "bomb.ppm: "),
+        ("bomb.ppm", b"P6 1048577 1048577 255 ", "1048577 x 1048577 pixels, more than 178956970"),
+        ("bomb.ppm", b"P6 " + b"9" * 5000 + b" 9 255 ", "more than 178956970"),
+        ("bomb.png", png_header(30000, 30000), "30000 x 30000 pixels, more than 178956970 in all"),
+        ("bomb.png", png_header(2**31 - 1, 2**31 - 1), "more than 178956970"),
+        ("bomb.bmp", bmp_header(30000, -30000), "30000 x 30000 pixels"),
+        ("bomb.gif", b"GIF89a" + struct.pack("<HH", 65535, 65535) + bytes(9), "65535 x 65535"),
+        ("bomb.tif", tiff_header(30000, 30000), "30000 x 30000 pixels"),
+        ("bomb.tif", tiff_header(30000, 30000, ">"), "30000 x 30000 pixels"),
+        ("tile.tif", tiff_header(8, 8, tile=60000), "60000 x 60000 pixels"),
+        ("bomb.jpg", jpeg_header(65500, 65500) + b"\xff\xd9", "65500 x 65500 pixels"),
+        ("bomb.webp", webp_header(b"VP8X", bytes(4) + b"\xff\xff\x0f" * 2), "1048576 x 1048576"),
+        ("bomb.webp", webp_header(b"VP8L", b"/\xff\xff\xff\x0f" + bytes(9)), "16384 x 16384"),
+        ("bomb.webp", webp_header(b"VP8 ", bytes(6) + b"\xff\x3f" * 2), "16383 x 16383"),
+        ("short.webp", webp_header(b"VP8X", b"")[:18], "damaged or truncated WebP"),
+        ("short.bmp", b"BM1", "damaged or truncated BMP"),
+        ("short.tif", b"II*\0\xff\xff\xff\xff", "damaged or truncated TIFF"),
+        ("short.gif", b"GIF89a", "GIF decoder"),
+        # A chunk that claims to be 4 GB long.
+        ("chunk.png", png_header(8, 8) + b"\xff\xff\xff\xf0IDAT", "damaged or truncated PNG"),
+        ("cut.png", png_header(8, 8)[:30], "damaged or truncated PNG"),
+        ("clip.mp4", b"\0\0\0\x20ftypisom\0\0\2\0", "a video, not an image; use rmpe track"),
+        ("clip.mkv", b"\x1aE\xdf\xa3" + bytes(30), "a video, not an image; use rmpe track"),
+        ("clip.avi", b"RIFF\0\0\0\0AVI LIST", "a video, not an image; use rmpe track"),
+        ("clip.ts", (b"G" + bytes(187)) * 4, "a video, not an image; use rmpe track"),
     ],
 )
 def test_unreadable_files_say_why(tmp_path, name, data, message):
@@ -217,3 +267,80 @@ def test_folder_in_the_way_is_an_output_error(tmp_path):
     with pytest.raises(OutputError, match=r"picture\.png: cannot write"):
         save_image(tmp_path / "picture.png", SMOOTH)
     assert [file.name for file in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_a_limit_of_pixels_can_be_set(tmp_path, monkeypatch):
+    save_image(tmp_path / "picture.png", SMOOTH)
+    monkeypatch.setenv("RMPE_MAX_PIXELS", str(WIDTH * HEIGHT))
+    assert read_image(tmp_path / "picture.png").shape == SMOOTH.shape
+    monkeypatch.setenv("RMPE_MAX_PIXELS", str(WIDTH * HEIGHT - 1))
+    with pytest.raises(ImageError, match="set RMPE_MAX_PIXELS"):
+        read_image(tmp_path / "picture.png")
+    monkeypatch.setenv("RMPE_MAX_PIXELS", "many")
+    with pytest.raises(UsageError, match="RMPE_MAX_PIXELS is 'many'"):
+        read_image(tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff", ".bmp", ".jp2", ".ppm"])
+def test_the_header_tells_the_size(suffix):
+    done, data = cv2.imencode(suffix, SMOOTH)
+    assert done
+    kind = kind_of(data.tobytes())
+    assert kind is not None
+    assert size_of(kind, data.tobytes()) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("kind", sorted(SIZES))
+def test_a_header_cut_anywhere_is_no_traceback(kind):
+    starts = {
+        "JPEG": jpeg(SMOOTH),
+        "PNG": png_header(8, 8),
+        "BMP": bmp_header(8, 8),
+        "TIFF": tiff_header(8, 8),
+        "WebP": webp_header(b"VP8 ", bytes(20)),
+        "GIF": b"GIF89a\1\0\1\0",
+        "JPEG 2000": b"\xff\x4f\xff\x51" + bytes(40),
+        "PNM": b"P6 # a\n 12 13 255 ",
+        "AVIF": bytes(20) + b"ispe" + bytes(12),
+    }
+    for end in range(min(len(starts[kind]), 700)):
+        size_of(kind, starts[kind][:end])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_or_device_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(ImageError, match="not a regular file"):
+            read_image(path)
+
+
+def test_a_file_too_large_for_a_picture_is_not_read(tmp_path):
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(ImageError, match="larger than 1024 MiB"):
+        read_image(tmp_path / "huge.png")
+
+
+def test_heic_is_read_with_its_extra(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:, 32:] = (200, 40, 40)
+    heif.encode("RGB", (64, 48), picture.tobytes(), str(tmp_path / "a.heic"), quality=95)
+    found = read_image(tmp_path / "a.heic")
+    assert found.shape == (48, 64, 3)
+    assert np.abs(found.astype(int) - picture).mean() < 8
+
+
+def test_heic_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99)
+    with pytest.raises(ImageError, match=r"pip install 'rmpe\[heic\]'; or convert it"):
+        read_image(tmp_path / "a.heic")
+
+
+def test_an_offset_beyond_all_memory_is_a_damaged_file():
+    """BigTIFF's offsets have 64 bits: found by fuzzing."""
+    data = b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(40)
+    with pytest.raises(ImageError, match="damaged or truncated TIFF"):
+        read_image(data)

@@ -183,6 +183,11 @@ def coco(path, **ids):
             {"p/x/a.jpg": 1, "a.jpg": 2},
             {"x/a.jpg": 1},
         ),  # the longest end wins; the root is p
+        (["a.jpg", "b.jpg"], {"upload/4/a.jpg": 1, "up\\5\\b.jpg": 2}, {"a.jpg": 1, "b.jpg": 2}),
+        (["a.jpg", "b.jpg"], {"u/1/a.jpg": 1, "u/2/a.jpg": 2, "b.jpg": 3}, {"b.jpg": 3}),
+        (["a.jpg"], {"upload/0a1b2c3d-a.jpg": 4}, {"a.jpg": 4}),
+        (["a.jpg"], {"a_jpg.rf.0123abc.jpg": 4}, {"a.jpg": 4}),
+        (["x/a.jpg", "y/a.jpg"], {"x/a.jpg": 1}, {"x/a.jpg": 1}),
     ],
 )
 def test_ids_from_annotations(tree, files, known, expected):
@@ -195,13 +200,13 @@ def test_ids_from_annotations(tree, files, known, expected):
     ("text", "message"),
     [
         ("", "not JSON"),
-        ("[]", "not COCO annotations"),
+        ("[]", "names none of the images"),
         ("{}", "not COCO annotations"),
-        ('{"images": [{"id": 1}]}', "not COCO annotations"),
-        ('{"images": [{"id": "x", "file_name": "a.jpg"}]}', "not COCO annotations"),
+        ('{"images": [{"id": 1}]}', "image 1 has no 'file_name'"),
+        ('{"images": [{"id": "x", "file_name": "a.jpg"}]}', "'x' is not a whole number"),
         (
             '{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]}',
-            "two images are called",
+            r"a\.jpg is there more than once",
         ),
         ('{"images": [{"id": 1, "file_name": "a.jpg"}]}', "are both image 1 there"),
     ],

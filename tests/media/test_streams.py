@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from stick_people import people, pose
 
 from rmpe.cli import rmpe as command
 from rmpe.errors import ImageError
@@ -178,8 +179,6 @@ def test_whoever_is_slow_gets_the_newest_frames():
 
 
 def test_a_stream_is_tracked_through_its_interruption():
-    from test_track import people, pose
-
     class One:
         def detector(self, image):
             return None
@@ -216,8 +215,7 @@ def test_nobody_there_is_one_line():
 
 
 def test_the_command_says_what_a_stream_went_through(tmp_path, monkeypatch):
-    from tiny_models import PEOPLE
-    from tiny_models import spot_pose_model, yolox_model
+    from tiny_models import PEOPLE, spot_pose_model, yolox_model
 
     monkeypatch.setattr(module, "RECONNECT", (0.01, 0.02, 0.04))
     models = [

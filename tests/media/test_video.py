@@ -1,3 +1,5 @@
+import os
+import struct
 import time
 from fractions import Fraction
 
@@ -170,7 +172,8 @@ def test_damaged_packets_cost_their_own_frames_only(tmp_path):
     with Video(path) as video:
         frames = list(video)
         assert video.corrupt == 2
-    assert [frame.index for frame in frames] == list(range(8))
+        assert video.missing == 2
+    assert [frame.index for frame in frames] == [0, 1, 2, 4, 5, 6, 8, 9]
     assert np.allclose([frame.seconds for frame in frames], [0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 0.9])
 
 
@@ -220,6 +223,8 @@ def test_a_folder_of_images_is_a_video(tmp_path):
         frames = list(video)
         assert (video.total, video.corrupt, video.live) == (4, 1, False)
     assert np.allclose([frame.seconds for frame in frames], [0, 0.1, 0.3])
+    assert [frame.index for frame in frames] == [0, 1, 3]
+    assert [frame.item.file_name for frame in frames] == ["000.png", "001.png", "003.png"]
     assert [int(frame.image[-1, -1, 0]) for frame in frames] == [0, 50, 150]
 
 
@@ -306,3 +311,191 @@ def test_background_drops_the_oldest_of_a_live_source():
     time.sleep(0.3)
     assert list(background)[-1] == 49
     assert background.dropped > 0
+
+
+def test_a_clip_with_damaged_frames_keeps_their_numbers(data_root):
+    """10 frames a second, 20 frames, of which 5 to 10 are damaged in one way or another."""
+    with Video(data_root / "cases/video_damaged_numbering/damaged.mp4") as video:
+        frames = list(video)
+        assert video.fps == 10
+        assert video.missing == video.corrupt == 6
+    assert [frame.index for frame in frames] == [*range(5), *range(11, 20)]
+    for frame in frames:
+        assert frame.seconds == pytest.approx(frame.index / 10, abs=1e-3)
+
+
+def damaged_clip(path, lost, count=12, **options):
+    """A clip of key frames, one frame in ten seconds; the packets of ``lost`` hold zeros."""
+    rng = np.random.default_rng(1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"g": "1"} | options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(count):
+            image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for number in lost:
+        at, size = places[number]
+        data[at + 4 : at + size] = bytes(size - 4)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("lost", [[], [0], [0, 1, 2], [5], [3, 4, 5], [11], [1, 3, 5, 7]])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_numbers_whatever_the_container(tmp_path, lost, suffix):
+    with Video(damaged_clip(tmp_path / f"v{suffix}", lost)) as video:
+        frames = list(video)
+    whole = [number for number in range(12) if number not in lost]
+    assert [frame.index for frame in frames] == whole
+    assert [frame.seconds for frame in frames] == pytest.approx(
+        [number / 10 for number in whole], abs=2e-3
+    )
+
+
+MATRICES = {
+    "plain": ((1, 0, 0, 1), lambda image: image),
+    "90": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    "180": ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+    "270": ((0, -1, 1, 0), np.rot90),
+    "mirrored": ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda image: image[::-1]),
+    "transposed": ((0, 1, 1, 0), lambda image: image.transpose(1, 0, 2)),
+    "transversed": ((0, -1, -1, 0), lambda image: image[::-1, ::-1].transpose(1, 0, 2)),
+    "scaled": ((2, 0, 0, 2), lambda image: image),
+    "zero": ((0, 0, 0, 0), lambda image: image),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_the_whole_display_matrix_is_honoured(tmp_path, name):
+    """Written into the track header's box, as cameras do."""
+    (a, b, c, d), show = MATRICES[name]
+    path = tmp_path / "v.mp4"
+    with VideoWriter(path, crf=1) as writer:
+        writer.write(picture(40), 0)
+    data = bytearray(path.read_bytes())
+    place = data.find(b"tkhd") + 4 + 40  # version 0: the matrix lies 40 bytes into the box
+    unit = 1 << 16
+    matrix = [a * unit, b * unit, 0, c * unit, d * unit, 0, 0, 0, 1 << 30]
+    assert struct.unpack(">9i", data[place : place + 36]) == (unit, 0, 0, 0, unit, 0, 0, 0, 1 << 30)
+    data[place : place + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(data)
+    with Video(path) as video:
+        (frame,) = video
+    expected = show(picture(40))
+    assert frame.image.flags.c_contiguous
+    assert frame.image.shape == expected.shape
+    assert np.abs(frame.image.astype(int) - expected).mean() < 4
+
+
+def test_mirrored_clips_of_the_cases(data_root):
+    folder = data_root / "cases/video_mirror_matrix"
+
+    def first(name):
+        with Video(folder / f"{name}.mp4") as video:
+            return next(iter(video)).image.astype(int)
+
+    plain = first("plain")
+    for name, right in (
+        ("hflip", plain[:, ::-1]),
+        ("vflip", plain[::-1]),
+        ("rot90_hflip", np.rot90(plain, 2).transpose(1, 0, 2)),
+    ):
+        assert first(name).shape == right.shape
+        assert abs(first(name) - right).mean() < 3
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_cover_art_is_not_a_video(tmp_path, moving):
+    path = tmp_path / "song.mp4"
+    cover = cv2.imencode(".png", picture(200, (30, 30)))[1].tobytes()
+    with av.open(str(path), "w") as container:
+        art = container.add_stream("png", rate=1)
+        art.width, art.height, art.pix_fmt = 30, 30, "rgb24"
+        art.disposition = 0x400
+        sound = container.add_stream("aac", rate=48000, layout="mono")
+        video = container.add_stream("mpeg4", rate=10) if moving else None
+        if video:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        packet = av.Packet(cover)
+        packet.stream = art
+        packet.pts = packet.dts = 0
+        container.start_encoding()
+        container.mux(packet)
+        silence = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
+        silence.sample_rate = 48000
+        container.mux(sound.encode(silence))
+        if video:
+            for number in range(3):
+                frame = av.VideoFrame.from_ndarray(picture(100), format="rgb24")
+                frame.pts = number
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    if moving:
+        with Video(path) as found:
+            assert [frame.image.shape for frame in found] == [(48, 64, 3)] * 3
+        write(tmp_path / "with_sound.mp4", [0.0, 0.1], audio_from=path)
+    else:
+        with pytest.raises(ImageError, match="only a cover picture"):
+            Video(path)
+
+
+NAMES = {
+    "numbers": ["frame1", "frame2", "frame10", "frame11"],
+    "padded": ["f001", "f002", "f010", "f100"],
+    "two numbers": ["cam1_2", "cam1_10", "cam2_1", "cam10_1"],
+    "no numbers": ["a", "b", "c"],
+    "some numbers": ["1", "2", "10", "a"],
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_frames_of_a_folder_come_as_people_count(tmp_path, kind):
+    names = NAMES[kind]
+    for number, name in enumerate(names):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((8, 8, 3), number, np.uint8))
+    for source in (tmp_path, f"{tmp_path}/*.png"):
+        with Video(source) as video:
+            frames = list(video)
+        assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(len(names)))
+        assert [frame.item.name for frame in frames] == names
+        assert [frame.index for frame in frames] == list(range(len(names)))
+
+
+def test_images_in_memory_are_a_video(tmp_path):
+    assert list(Video([])) == []
+    cv2.imwrite(str(tmp_path / "a.png"), picture(90))
+    given = [picture(50), picture(70) / 255, tmp_path / "a.png"]
+    for source in (given, iter(given)):
+        with Video(source, fps=10) as video:
+            frames = list(video)
+            assert (video.fps, video.live) == (10, False)
+        assert [int(frame.image[-1, -1, 0]) for frame in frames] == [50, 70, 90]
+        assert np.allclose([frame.seconds for frame in frames], [0, 0.1, 0.2])
+    with pytest.raises(ImageError, match=r"image 1 of the list: .*this is None"):
+        list(Video([picture(1), None]))
+    (frame,) = Video([np.dstack([picture(9)[..., :2], picture(99)[..., :1]])], color="bgr")
+    assert frame.image[-1, -1].tolist() == [99, 9, 9]
+
+
+def test_a_transport_stream_that_names_an_unknown_track(data_root):
+    """Its frames are read or counted as damaged; PyAV's IndexError is not ours to show."""
+    with Video(data_root / "cases/fuzz/video_01/h.ts") as video:
+        frames = list(video)
+        assert video.corrupt > 0
+    assert len(frames) > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_or_device_is_no_video(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path in (tmp_path / "pipe.mp4", "/dev/zero"):
+        with pytest.raises(ImageError, match="not a regular file"):
+            Video(path)

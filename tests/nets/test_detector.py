@@ -406,6 +406,7 @@ class FakeSession:
     """A session that returns given boxes and scores."""
 
     path = "model.onnx"
+    input_type = np.float32
 
     def __init__(self, boxes, scores, shape=(None, 3, 64, 64)):
         self.answer = [

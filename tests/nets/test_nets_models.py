@@ -281,7 +281,7 @@ def test_wrong_files_are_clear_errors(tmp_path):
         load_checkpoint(tmp_path / "missing.safetensors")
     garbage = tmp_path / "garbage.safetensors"
     garbage.write_bytes(b"not a checkpoint")
-    with pytest.raises(ModelError, match=r"garbage\.safetensors: cannot read"):
+    with pytest.raises(ModelError, match=r"garbage\.safetensors: no checkpoint of rmpe"):
         load_checkpoint(garbage)
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stick_people import COCO, people, pose
 
 from rmpe.boxes import Boxes
 from rmpe.errors import ImageError, UsageError
 from rmpe.estimate.score import pose_scores
 from rmpe.media.video import VideoFrame
 from rmpe.poses import Poses
-from rmpe.skeletons import load_skeleton
 from rmpe.tracking.assignment import max_weight_matching
 from rmpe.tracking.features import follow, joint_features, limb_colors, matched_share, shrink
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
@@ -24,28 +24,7 @@ from rmpe.tracking.smooth import OneEuro
 from rmpe.video import follow as follow_video
 from rmpe.video import load_tracker
 
-COCO = load_skeleton("coco17")
 SIZE = (240, 320)
-# A standing person, joints in shares of the height from the box's centre.
-STANCE = np.array(
-    [
-        (0, -0.42), (-0.02, -0.44), (0.02, -0.44), (-0.04, -0.42), (0.04, -0.42),
-        (0.11, -0.3), (-0.11, -0.3), (0.14, -0.14), (-0.14, -0.14), (0.14, 0), (-0.14, 0),
-        (0.07, 0.02), (-0.07, 0.02), (0.07, 0.24), (-0.07, 0.24), (0.07, 0.46), (-0.07, 0.46),
-    ],
-    np.float32,
-)  # fmt: skip
-
-
-def pose(center, height=120.0, score=0.9):
-    x, y = center
-    points = STANCE * height + np.array([x, y], np.float32)
-    box = [x - 0.2 * height, y - height / 2, x + 0.2 * height, y + height / 2]
-    return Poses(points[None], np.full((1, 17), score), [score], [box], COCO)
-
-
-def people(*many):
-    return Poses.merge([Poses.empty(COCO), *many])
 
 
 def texture(seed, size, tint):
@@ -701,3 +680,33 @@ def test_errors_of_the_estimator_reach_the_caller():
 
     with pytest.raises(ImageError, match="broken"):
         list(follow_video(Broken(where, images), Clip(images)))
+
+
+# Ghosts
+
+
+@pytest.mark.parametrize(
+    ("scores", "believed", "with_id"),
+    [
+        ([0.6] * 15, 0.35, 15),
+        ([0.3] * 15, 0.35, 0),
+        ([0.3] * 15, 0.0, 15),
+        ([0.3] * 5 + [0.65] * 10, 0.35, 10),  # its mean reaches 0.35 with the sixth pose
+        ([0.6] * 12 + [0.21] * 60, 0.35, 72),  # proven: stays a person when it fades
+        ([0.6] * 3 + [0.21] * 30, 0.35, 8),  # a few good poses prove nothing
+    ],
+)
+def test_what_never_looks_like_a_person_has_no_id(scores, believed, with_id):
+    tracker = PoseFlow(PoseFlowParameters(believed=believed))
+    frames = [
+        (paint({0: (100, 120)}), pose((100, 120)).replace(scores=np.array([score], np.float32)))
+        for score in scores
+    ]
+    ids = [int(poses.track_ids[0]) for poses in run(tracker, frames)]
+    assert set(ids) <= {-1, 0}
+    assert ids.count(0) == with_id
+
+
+def test_ghosts_are_kept_if_asked_for():
+    assert load_tracker("poseflow", 25).parameters.believed > 0
+    assert load_tracker("poseflow", 25, ghosts=True).parameters.believed == 0

@@ -14,7 +14,7 @@ from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 
 from rmpe import track
 from rmpe.cli import rmpe as command
-from rmpe.errors import RmpeError
+from rmpe.errors import RmpeError, UsageError
 from rmpe.media.images import read_image, save_image
 from rmpe.media.video import Video
 from rmpe.media.video_writer import VideoWriter
@@ -55,7 +55,7 @@ def lines(path):
 
 def test_a_video(tmp_path, models, clip):
     out = tmp_path / "out"
-    formats = ["coco", "csv", "mot", "posetrack", "trc", "openpose", "alphapose"]
+    formats = ["coco", "csv", "mot", "trc", "alphapose"]
     chosen = [part for name in formats for part in ("--format", name)]
     result = run(clip, "--out", out, *models, *chosen, "--contact-sheet")
     assert result.exit_code == 0, result.output
@@ -77,12 +77,14 @@ def test_a_video(tmp_path, models, clip):
     for name in (
         "poses.csv",
         "mot.txt",
-        "posetrack.json",
         "trc/person_0000.trc",
         "alphapose-results.json",
     ):
         assert (out / name).stat().st_size > 0
-    assert len(list((out / "openpose").iterdir())) == FRAMES
+    refused = run(clip, "--out", tmp_path / "none", *models, "--format", "openpose")
+    assert isinstance(refused.exception, UsageError)
+    assert "openpose: it has none of the joints" in str(refused.exception)
+    assert not (tmp_path / "none").exists()
 
 
 def test_detecting_now_and_then_finds_the_same_person(tmp_path, models, clip):
@@ -256,8 +258,8 @@ def test_mot(tmp_path):
         iter([record(0, {4: 10.0, -1: 50.0}), record(1, {}), record(2, {4: 11.5})]), COCO, tmp_path
     )
     assert path.read_text().splitlines() == [
-        "1,5,10.00,10.00,16.00,16.00,0.7500,-1,-1,-1",
-        "3,5,11.50,10.00,16.00,16.00,0.7500,-1,-1,-1",
+        "1,5,11.00,11.00,16.00,16.00,0.7500,-1,-1,-1",
+        "3,5,12.50,11.00,16.00,16.00,0.7500,-1,-1,-1",
     ]
 
 
@@ -305,7 +307,7 @@ def test_trc(tmp_path):
         "CameraRate": "10.000",
         "NumFrames": "4",
         "NumMarkers": "17",
-        "Units": "px",
+        "Units": "mm",
         "OrigDataRate": "10.000",
         "OrigDataStartFrame": "4",
         "OrigNumFrames": "4",
@@ -316,7 +318,7 @@ def test_trc(tmp_path):
     assert [row[0] for row in body] == ["4", "5", "6", "7"]
     assert [float(row[1]) for row in body] == pytest.approx([0.3, 0.4, 0.5, 0.6])
     assert body[0][2:5] == ["10.000", "90.000", "0.000"]
-    assert body[1][2:] == [""] * 51
+    assert body[1][2:] == ["nan"] * 51
     assert body[3][2] == "13.000"
 
 

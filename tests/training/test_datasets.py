@@ -91,8 +91,9 @@ def test_crowd_regions_are_left_out_in_silence(tmp_path):
 
 def test_files_that_are_something_else(tmp_path):
     annotations, photos = write_set(tmp_path, COCO)
-    with pytest.raises(DataError, match="its joints"):
-        edit(annotations, lambda d: d["categories"][0].update(keypoints=list(COCO.joints[::-1])))
+    names = ["thumb", *COCO.joints[1:]]
+    with pytest.raises(DataError, match="its joints are not those of"):
+        edit(annotations, lambda d: d["categories"][0].update(keypoints=names))
         read_coco(annotations, photos, COCO)
     annotations.write_text("[]")
     with pytest.raises(DataError, match="not COCO JSON"):

@@ -27,9 +27,10 @@ from rmpe.detect import DecodedDetector, Detector, RecordedBoxes, Yolox, load_de
 from rmpe.errors import DataError, ImageError, UsageError
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.stn import load_stn
-from rmpe.evaluation.benchmarks import PROTOCOLS, Measured
+from rmpe.evaluation.benchmarks import Measured, measure_of
 from rmpe.evaluation.files import mpii
-from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, to_results
+from rmpe.evaluation.files.photos import SKELETONS, benchmark_images, person_id, to_results
+from rmpe.evaluation.files.skeletons import benchmark_skeleton
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.media.images import read_image
 from rmpe.models import resolve_model
@@ -73,7 +74,14 @@ class Bench:
         self.log = log
         self.runs = Runs(config, log)
         data = config.data
-        self.skeleton = load_skeleton(SKELETONS[data.protocol])
+        named = load_skeleton(data.skeleton) if data.skeleton else None
+        self.skeleton = named or load_skeleton(SKELETONS[data.protocol])
+        if data.protocol == "coco":
+            source = str(data.annotations)
+            self.skeleton, _ = benchmark_skeleton(read_people(data.annotations), source, named)
+        own = self.skeleton if data.protocol == "coco" else None
+        self._measure = measure_of(data.protocol, own)
+        self._person = person_id(data.protocol, data.annotations)
         self.images = {
             path.as_posix(): image
             for path, image in benchmark_images(
@@ -101,9 +109,7 @@ class Bench:
         Raises:
             RmpeError: If a model or an image cannot be used.
         """
-        return PROTOCOLS[self.config.data.protocol](
-            self.config.data.annotations, self._results(setting)
-        )
+        return self._measure(self.config.data.annotations, self._results(setting))
 
     def boxes(self, setting: Setting) -> tuple[str, dict[str, Boxes]]:
         """The cache key and the proposals of every image, before they are grown."""
@@ -236,14 +242,16 @@ class Bench:
             if setting.nms.endswith(".toml")
             else setting.nms_parameters
         )
-        path = self.config.out / "results" / f"{_key('results', key, setting.nms, learned)}.json"
+        joints = [] if self.config.data.skeleton is None else [self.skeleton.joints]
+        name = _key("results", key, setting.nms, learned, *joints)
+        path = self.config.out / "results" / f"{name}.json"
         if not path.is_file():
             suppress = self.suppressor(setting)
             found = zip(raw, self.images.values(), strict=True)
             results = [
                 one
                 for poses, image in found
-                for one in to_results(suppress(poses), self.skeleton, image)
+                for one in to_results(suppress(poses), self.skeleton, image, self._person)
             ]
             with atomic(path) as file:
                 file.write(json.dumps(results).encode())

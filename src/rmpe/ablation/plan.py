@@ -20,11 +20,18 @@ class Data:
         annotations: The benchmark's annotation file.
         images: Folder of its images.
         protocol: ``coco``, ``crowdpose`` or ``mpii``; see docs/evaluation.md.
+        skeleton: For ``coco``: name or TOML file of the joints; by default those of the
+            annotations.
     """
 
     annotations: Path
     images: Path
     protocol: Literal["coco", "crowdpose", "mpii"] = "coco"
+    skeleton: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.skeleton is not None and self.protocol != "coco":
+            raise ValueError(f"{self.protocol} has joints of its own: skeleton is for coco")
 
 
 @dataclass(frozen=True)

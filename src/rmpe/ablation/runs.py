@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rmpe.ablation.plan import AblationConfig, Setting, Train
+from rmpe.checkpoints import read_header
 from rmpe.config import load_config, to_mapping
 from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.models import resolve_model
@@ -18,7 +19,6 @@ from rmpe.runtime import sha256_of
 Log = Callable[[str], None]
 
 CHECKPOINT = "model.safetensors"
-METADATA_KEY = "rmpe"
 OWN_STN = ("composed", "crop")
 JOINED = "sstn_sppe"
 # Keys of a training configuration that do not affect the result.
@@ -171,7 +171,7 @@ class Runs:
         run = self.by_name.get(checkpoint.parent.name)
         if run is None or self._checkpoint(run) != checkpoint or not run.config.is_file():
             return
-        was = header(checkpoint)["training"]
+        was = header(checkpoint).get("training", {})
         now = to_mapping(self._settings(run))
         # Keys may have been added since, and JSON has no tuples.
         changed = [
@@ -205,15 +205,4 @@ def header(checkpoint: Path) -> dict[str, Any]:
     Raises:
         ModelError: If it cannot be read or is not an rmpe checkpoint.
     """
-    try:
-        with checkpoint.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > checkpoint.stat().st_size:
-                raise ValueError("not a safetensors file")
-            content = json.loads(file.read(length))
-        saved: dict[str, Any] = json.loads(content["__metadata__"][METADATA_KEY])
-    except OSError as error:
-        raise ModelError(f"{checkpoint}: cannot read the checkpoint: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{checkpoint}: not an rmpe checkpoint: {error!r}") from error
-    return saved
+    return read_header(checkpoint).config

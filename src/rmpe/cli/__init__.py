@@ -2,17 +2,20 @@
 
 import os
 import sys
+from importlib import import_module
 
 import click
 
 from rmpe import __version__
 from rmpe.cli.commands import LazyGroup
-from rmpe.errors import RmpeError
+from rmpe.errors import NotInstalledError, RmpeError
 
 # name -> module:attribute; nothing here is imported before the command is asked for.
 COMMANDS = {
     "predict": "rmpe.cli.predict:predict",
     "track": "rmpe.cli.track:track",
+    "serve": "rmpe.cli.serve:serve",
+    "ui": "rmpe.cli.serve:ui",
     "train": "rmpe.cli.train:train",
     "ablate": "rmpe.cli.ablate:ablate",
     "models": "rmpe.cli.models:models",
@@ -46,16 +49,27 @@ EXTRAS = {
     "matplotlib": "eval",
 }
 
+# Only where a model is missing: it loads what dials out.
+OFFER = "rmpe.cli.fetch"
+
 
 def main() -> None:
-    """Entry point: user errors become one line and exit code 2.
+    """Entry point: a user error becomes one line and exit code 2.
 
-    Everything else is a bug and keeps its traceback.
+    Any other exception is a fault of ours and keeps its traceback. On a terminal a model of the
+    catalogue that is missing is offered, and the command starts anew once it is there.
     """
     # OpenCV reports broken files on its own; we report them by name.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
-        rmpe(standalone_mode=True)
+        while True:
+            try:
+                rmpe(standalone_mode=True)
+            except NotInstalledError as error:
+                if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                    raise
+                click.echo(f"rmpe: {error}", err=True)
+                import_module(OFFER).offer(error.name)
     except RmpeError as error:
         click.echo(f"rmpe: {error}", err=True)
         sys.exit(2)

@@ -1,8 +1,7 @@
-"""``rmpe evaluate``: measure a results file, or models on a folder of images, against annotations."""
+"""``rmpe evaluate``: measure a results file, or models on images, against annotations."""
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from rmpe.cli.commands import HelpfulGroup, SectionCommand
 from rmpe.cli.evaluate_images import predict_results
 from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.errors import UsageError
-from rmpe.evaluation.benchmarks import PROTOCOLS, Measured
+from rmpe.evaluation.benchmarks import measure_of
 from rmpe.evaluation.figures.bootstrap import compare
 from rmpe.options import PipelineOptions
+from rmpe.skeletons import load_skeleton
 
 # Most columns of numbers that fit on a terminal of 80 characters.
 WIDEST = 4
@@ -54,6 +54,7 @@ class EvaluateOptions:
         samples: Bootstrap samples.
         as_json: All figures as one JSON object.
         plots: Folder to draw plots into.
+        skeleton: For ``coco``: name or TOML file of the joints; ``None`` = as the annotations say.
     """
 
     annotations: Path
@@ -64,6 +65,7 @@ class EvaluateOptions:
     samples: int
     as_json: bool
     plots: Path | None
+    skeleton: str | None
 
     def __post_init__(self) -> None:
         if self.images and self.results:
@@ -108,6 +110,10 @@ def _command(protocol: str) -> click.Command:
         type=click.Path(file_okay=False, path_type=Path),
         help="Draw plots into this folder.",
     )
+    @click.option(
+        "--skeleton",
+        help="For coco: name or TOML file of the joints; by default those of the annotations.",
+    )
     # Weaker poses cost time and cannot raise AP by much.
     @pipeline_flags(min_score=0.02)
     def command(pipeline: PipelineOptions, **flags: Any) -> None:
@@ -122,8 +128,15 @@ for _name in DESCRIPTIONS:
 
 
 def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: PipelineOptions) -> None:
-    results = _results(protocol, scratch, options, pipeline)
-    measure: Callable[[Path, Path | None], Measured] = PROTOCOLS[protocol]
+    skeleton = load_skeleton(options.skeleton) if options.skeleton else None
+    measure = measure_of(protocol, skeleton)
+    results = options.results
+    if options.images is not None:
+        results = options.save_results or scratch / "results.json"
+        found = predict_results(
+            protocol, options.annotations, options.images, pipeline, results, skeleton
+        )
+        measure = measure_of(protocol, found)
     measured = measure(options.annotations, results)
     report = measured.figures | {"warnings": measured.warnings}
     if options.against:
@@ -149,17 +162,12 @@ def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: Pipel
             click.echo(f"plot: {path}")
 
 
-def _results(
-    protocol: str, scratch: Path, options: EvaluateOptions, pipeline: PipelineOptions
-) -> Path | None:
-    if options.images is None:
-        return options.results
-    out = options.save_results or scratch / "results.json"
-    return predict_results(protocol, options.annotations, options.images, pipeline, out)
-
-
 def _print(console: Console, name: str, report: dict[str, Any]) -> None:
-    """Tables of a report: its numbers, then lists of a length and dicts of the same keys side by side, then deeper."""
+    """Print a report as tables.
+
+    First its numbers, then lists of equal length and dictionaries of equal keys side by side, then
+    what lies deeper.
+    """
     numbers = {key: value for key, value in report.items() if not isinstance(value, dict | list)}
     if numbers:
         console.print(_table({name: list(numbers), "value": list(numbers.values())}))

@@ -20,7 +20,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.Choice(["composed", "crop"]),
     default="composed",
     show_default=True,
-    help="SSTN nets: stn.onnx and sppe.onnx, sampled once from the image, or all in one graph as in the paper.",
+    help="SSTN nets: stn.onnx and sppe.onnx, sampled once from the image; or one graph (paper).",
 )
 @click.option(
     "--extra", is_flag=True, help="With --way crop: heatmaps and theta as further outputs."
@@ -43,7 +43,10 @@ def export(
     int8: Path | None,
     images: Path | None,
 ) -> None:
-    """Export CHECKPOINT (.safetensors) for `rmpe predict --pose sppe.onnx --stn stn.onnx` and other engines."""
+    """Export CHECKPOINT (.safetensors) as ONNX for `rmpe predict` and other engines.
+
+    A pose estimator becomes sppe.onnx (--pose), an STN stn.onnx (--stn), a detector detector.onnx.
+    """
     from rmpe.export import calibration_batches, export_checkpoint, photo_batches, read_about
 
     about = read_about(card) if card else None

@@ -48,7 +48,7 @@ def learn_nms(
     for photos held out says what the gain is worth on others.
     """
     joints = load_skeleton(skeleton)
-    people = read_people(annotations)
+    people = read_people(annotations, joints)
     truths = Truths.from_coco(people.annotations, people.image_ids, joints)
     learned = fit(read_candidates(candidates, people, joints), truths, folds=folds, seed=seed)
     for index, parameters in enumerate(learned.folds):
@@ -60,8 +60,9 @@ def learn_nms(
     )
     click.echo(figures)
     lines = [
-        f"# Learned by rmpe learn nms from {candidates.name} and {annotations.parent.name}/{annotations.name},",
-        f"# {len(people.images)} photos. {figures}.",
+        f"# Learned by rmpe learn nms from {candidates.name} and",
+        f"# {annotations.parent.name}/{annotations.name}, {len(people.images)} photos.",
+        f"# {figures}.",
         *(f"{name} = {value!r}" for name, value in asdict(learned.parameters).items()),
     ]
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,8 @@ def learn_pgpg(
     joints = load_skeleton(skeleton)
     matches = match_coco(annotations, detections, joints)
     click.echo(
-        f"{len(matches)} people in images with detections; mean (sd) of offsets in % of the side, by IoU cut"
+        f"{len(matches)} people in images with detections;"
+        " mean (sd) of offsets in % of the side, by IoU cut"
     )
     click.echo(f"{'IoU':>5} {'people':>7} " + " ".join(f"{edge:>14}" for edge in EDGES))
     for cut in sorted({*OTHER_IOUS, iou}):

@@ -21,6 +21,7 @@ JOURNALS = ("journal.jsonl", "tracks.jsonl")
 # What the writers make beside the pictures: `rmpe.write`.
 RESULTS = (
     "coco.json",
+    "coco-dataset.json",
     "images.json",
     "alphapose-results.json",
     "poses.csv",

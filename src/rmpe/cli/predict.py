@@ -26,10 +26,9 @@ from rmpe.media.images import save_image
 from rmpe.media.remote import fetch, is_remote
 from rmpe.media.sources import ImageItem, find_images, find_videos, image_ids, is_video
 from rmpe.options import PipelineOptions
-from rmpe.skeletons import Skeleton
 from rmpe.streaming import Result, stream
-from rmpe.write import FORMATS
-from rmpe.write.coco import write_images
+from rmpe.write import FORMATS, write_formats
+from rmpe.write.foreign import require_joints
 from rmpe.write.journal import Failure, Journal, Record, file_stamp
 
 
@@ -120,7 +119,7 @@ def predict(
         origins = fetch([source for source in sources if is_remote(source)], Path(scratch))
         local = [source for source in sources if not is_remote(source)]
         summary = _run((*local, *map(str, origins)), folder, pipeline, options, origins)
-    sys.exit(1 if summary["done"] < summary["images"] else 0)
+    sys.exit(1 if summary["done"] < summary["images"] or summary["unwritten"] else 0)
 
 
 def _run(
@@ -142,6 +141,7 @@ def _run(
     pipeline = replace(pipeline, annotations=options.annotations)
     # Whole images side by side beat threads inside one small model.
     estimator = pipeline.load(workers=pipeline.cores if len(items) > 1 else 1)
+    require_joints(options.formats, estimator.skeleton)
     settings = pipeline.fingerprint() | {"rmpe": __version__, "skeleton": estimator.skeleton.name}
     show = Console(stderr=True)
     bar = Progress(
@@ -172,6 +172,13 @@ def _run(
                     )
         except KeyboardInterrupt:
             click.echo(f"rmpe: stopped after {len(journal)} images; go on with --resume", err=True)
+        files, unwritten = write_formats(
+            FORMATS,
+            options.formats,
+            lambda: journal.records(estimator.skeleton),
+            estimator.skeleton,
+            out,
+        )
         summary = {
             "images": len(items),
             "done": sum(item in ids and ids[item] in journal for item in items),
@@ -183,19 +190,13 @@ def _run(
                 {"file": failure.file_name, "reason": failure.reason}
                 for failure in journal.failures.values()
             ],
-            "files": _write(journal, estimator.skeleton, out, options),
+            "files": files,
+            "unwritten": unwritten,
             "drawn": str(out / "drawn") if options.draw else None,
             "seconds": round(time.perf_counter() - started, 3),
         }
     _report(summary, options)
     return summary
-
-
-def _write(journal: Journal, skeleton: Skeleton, out: Path, options: PredictOptions) -> list[str]:
-    """Write the result files; their names."""
-    files = [FORMATS[name](journal.records(skeleton), skeleton, out) for name in options.formats]
-    files.append(write_images(journal.records(skeleton), out))
-    return [str(file) for file in files]
 
 
 def _todo(
@@ -275,6 +276,8 @@ def _rate(bar: Progress, task: Any, people: int, failures: int) -> str:
 def _report(summary: dict[str, Any], options: PredictOptions) -> None:
     for failure in summary["failed"]:
         click.echo(f"failed: {failure['reason']}", err=True)
+    for reason in summary["unwritten"]:
+        click.echo(f"failed: {reason}", err=True)
     if summary["videos"]:
         names = shlex.join(summary["videos"])
         click.echo(f"left out {len(summary['videos'])} videos: rmpe track {names}", err=True)
@@ -295,6 +298,7 @@ def _report(summary: dict[str, Any], options: PredictOptions) -> None:
                 f"{summary['weaker']} weaker poses are in the results;"
                 f" --draw-min-score {options.draw_min_score / 2:g} counts and draws more of them"
             )
-        click.echo(f"results: {summary['files'][0]}")
+        if summary["files"]:
+            click.echo(f"results: {summary['files'][0]}")
         if summary["drawn"]:
             click.echo(f"pictures: {summary['drawn']}")

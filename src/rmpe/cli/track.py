@@ -25,7 +25,7 @@ from rmpe.draw import draw_poses
 from rmpe.errors import ImageError, UsageError
 from rmpe.media.contact_sheet import contact_sheet
 from rmpe.media.images import SUFFIXES, save_image
-from rmpe.media.sources import find_videos
+from rmpe.media.sources import find_videos, shortened
 from rmpe.media.video import Video, VideoFrame
 from rmpe.media.video_writer import VideoWriter
 from rmpe.options import PipelineOptions
@@ -34,8 +34,8 @@ from rmpe.poses import Poses
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.smooth import OneEuro
 from rmpe.video import TRACKERS, follow, load_tracker
-from rmpe.write import FORMATS, mot, posetrack, trc
-from rmpe.write.coco import write_images
+from rmpe.write import FORMATS, mot, posetrack, trc, write_formats
+from rmpe.write.foreign import require_joints
 from rmpe.write.journal import Journal, Record
 
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
@@ -57,6 +57,7 @@ class TrackOptions:
 
     Attributes:
         tracker: A name of `rmpe.video.TRACKERS`, or ``none``.
+        keep_ghosts: Give ids to flows that never look like a person, too.
         detect_every: Run the detector on every so many frames, or ``auto``.
         smooth: ``one-euro`` or ``none``.
         formats: Names of the result formats.
@@ -71,6 +72,7 @@ class TrackOptions:
     """
 
     tracker: str
+    keep_ghosts: bool
     detect_every: Every
     smooth: str
     formats: tuple[str, ...]
@@ -98,6 +100,11 @@ class TrackOptions:
 )
 @click.option(
     "--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True
+)
+@click.option(
+    "--keep-ghosts",
+    is_flag=True,
+    help="PoseFlow: also give ids to what is followed but never looks like a person.",
 )
 @click.option(
     "--detect-every",
@@ -168,10 +175,11 @@ def track(
     names = [camera] if camera is not None else _videos(sources)
     folder = out or default_out(names[0], resume=options.resume)
     estimator = pipeline.load()
+    require_joints(options.formats, estimator.skeleton)
     settings = pipeline.fingerprint()
     if len(names) == 1:
         summary = _track(names[0], folder, estimator, settings, options, camera=camera is not None)
-        sys.exit(1 if summary["stopped"] else 0)
+        sys.exit(1 if summary["stopped"] or summary["unwritten"] else 0)
     whole = True
     for name, own in zip(names, _folders(names, folder), strict=True):
         click.echo(f"{name}:", err=True)
@@ -181,7 +189,7 @@ def track(
             click.echo(f"failed: {error}", err=True)
             whole = False
             continue
-        whole &= not summary["stopped"]
+        whole &= not summary["stopped"] and not summary["unwritten"]
         if summary["interrupted"]:
             break
     sys.exit(0 if whole else 1)
@@ -275,22 +283,22 @@ def _run(
                 lost = str(error)
         if not len(tracks):
             raise ImageError(lost or f"{video.name}: no frame could be read")
-        files = [
-            VIDEO_FORMATS[name](tracks.records(skeleton), skeleton, out) for name in options.formats
-        ]
-        files.append(write_images(tracks.records(skeleton), out))
+        files, unwritten = write_formats(
+            VIDEO_FORMATS, options.formats, lambda: tracks.records(skeleton), skeleton, out
+        )
         return {
             "frames": len(tracks),
             "people": people,
             "ids": len(ids),
             "corrupt": video.corrupt,
-            "dropped": end - len(tracks),
+            "dropped": max(0, end - len(tracks) - video.missing),
             "reconnects": video.reconnects,
             "stopped": stopped() or bool(lost),
             "interrupted": stopped(),
             "lost": lost,
             "live": video.live,
-            "files": [str(file) for file in files],
+            "files": files,
+            "unwritten": unwritten,
             "drawn": str(out / "drawn.mp4") if options.draw else None,
         }
 
@@ -300,25 +308,35 @@ def _followed(
 ) -> Generator[tuple[VideoFrame, Poses]]:
     """Every frame with its people; what an earlier run has estimated is taken from its journal."""
     earlier = estimates.records(estimator.skeleton)
-    found = len(estimates)
+
+    def recorded(index: int) -> Poses | None:
+        if index not in estimates:
+            return None
+        return next(record.poses for record in earlier if record.image_id == index)
+
     return follow(
         estimator,
         video,
         None
         if options.tracker == NONE
-        else load_tracker(options.tracker, video.fps, live=video.live),
+        else load_tracker(options.tracker, video.fps, live=video.live, ghosts=options.keep_ghosts),
         interval=DetectionInterval(options.detect_every),
         smooth=None if options.smooth == NONE else OneEuro(),
-        recorded=lambda index: next(earlier).poses if index < found else None,
+        recorded=recorded,
         record=lambda frame, poses: estimates.append([_record(video, frame, poses)]),
     )
 
 
 def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
-    name = f"{Path(video.name).stem}_{frame.index:06d}"
-    return Record(
-        frame.index, f"{name}.jpg", name, video.name, size_of(frame.image), poses, frame.seconds
-    )
+    size = size_of(frame.image)
+    if frame.item is not None:  # an image file keeps its name
+        item = frame.item
+        names = (item.file_name, item.name, str(item.path))
+        return Record(frame.index, *names, size, poses, frame.seconds, fps=video.fps)
+    (stem,) = shortened([Path(video.name).stem])
+    name = f"{stem}_{frame.index:06d}"
+    names = (f"{name}.jpg", name, video.name)
+    return Record(frame.index, *names, size, poses, frame.seconds, fps=video.fps)
 
 
 @contextmanager
@@ -394,6 +412,8 @@ def _report(summary: dict[str, Any], options: TrackOptions) -> None:
         return
     if summary["corrupt"]:
         click.echo(f"rmpe: {summary['corrupt']} damaged frames were left out", err=True)
+    for reason in summary["unwritten"]:
+        click.echo(f"failed: {reason}", err=True)
     if summary["dropped"]:
         click.echo(
             f"rmpe: {summary['dropped']} frames of the live source came too fast and were left out",
@@ -408,11 +428,13 @@ def _report(summary: dict[str, Any], options: TrackOptions) -> None:
         click.echo(f"rmpe: stopped after {summary['frames']} frames{advice}", err=True)
     if not options.quiet:
         rate = summary["frames"] / summary["seconds"]
+        people = summary["people"] / summary["frames"]
         click.echo(
-            f"{summary['frames']} frames, {summary['people'] / summary['frames']:.1f} people a frame"
+            f"{summary['frames']} frames, {people:.1f} people a frame"
             f" (score >= {options.draw_min_score}), "
             f"{summary['ids']} ids, {summary['seconds']:.1f} s ({rate:.1f} frames/s)"
         )
-        click.echo(f"results: {summary['files'][0]}")
+        if summary["files"]:
+            click.echo(f"results: {summary['files'][0]}")
         if summary["drawn"]:
             click.echo(f"video: {summary['drawn']}")

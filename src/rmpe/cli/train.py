@@ -46,8 +46,8 @@ def _list(context: click.Context, _parameter: click.Parameter, wanted: bool) -> 
 def train(config: Path, overrides: tuple[str, ...], resume: bool) -> None:
     """Train a pose estimator, SSTN and pose estimator, or a person detector, as CONFIG (TOML) says.
 
-    CONFIG is a file or the name of one that ships, see --list. One with a table ``[photos]`` trains a detector. See docs/training.md and
-    docs/detectors.md.
+    CONFIG is a file, or the name of one that ships (--list). One with a table ``[photos]`` trains a
+    detector. See docs/training.md and docs/detectors.md.
     """
     from rmpe.training.detector.fit import DetectorConfig
     from rmpe.training.loop import RunConfig, Trainer

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from rmpe.annotations.coco import read_coco_file, require_names
+from rmpe.annotations.image_names import ImageFolder
+from rmpe.annotations.joints import match_joints
+from rmpe.datasets.packed import image_size
 from rmpe.datasets.persons import PersonReader, PersonSet
-from rmpe.errors import DataError
-from rmpe.files import read_json
 from rmpe.skeletons import Skeleton
 
 
@@ -14,8 +16,7 @@ def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> PersonSet:
     """Read people from COCO keypoints JSON.
 
     Crowd regions are not people and are left out; people without a labelled joint stay (their boxes
-    are true). A file whose category lists its joints by name must list those of ``skeleton`` in
-    that order.
+    are true). Joints are matched by the names that the file's category gives them.
 
     Args:
         annotations: JSON with ``images`` (id, file_name, width, height) and ``annotations``
@@ -24,52 +25,35 @@ def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> PersonSet:
         skeleton: What the joints are: ``coco17``, for CrowdPose ``crowdpose14``, or the user's own.
 
     Raises:
-        DataError: If the file is not such JSON or its joints are not those of ``skeleton``.
+        DataError: If the file is not such JSON, its joints are not those of ``skeleton``, or all
+            its annotations are of other categories.
     """
-    data = read_json(annotations)
-    if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
-        raise DataError(
-            f"{annotations}: not COCO JSON: it needs the lists 'images' and 'annotations'"
-        )
-    for category in data.get("categories", []):
-        names = tuple(category.get("keypoints", ()))
-        if names and not _same_joints(names, skeleton):
-            raise DataError(
-                f"{annotations}: its joints {list(names)} are not those of {skeleton}: {skeleton.joints}"
-            )
+    file = read_coco_file(annotations)
+    file.require_people()
+    require_names(file.images, file.source)
+    order, said = match_joints(file.category.joints, skeleton, file.source)
     reader = PersonReader(skeleton)
+    for note in (*file.warnings, said):
+        reader.note(note)
+    folder = ImageFolder(images)
     paths = {}
-    for image in data["images"]:
-        path = images / image["file_name"]
-        if reader.add_image(path, (image["height"], image["width"])):
-            paths[image["id"]] = path
-    known = {image["id"] for image in data["images"]}
-    for person in data["annotations"]:
-        if person.get("iscrowd", 0):
-            continue
-        if person["image_id"] not in known:
-            reader.problem(
-                "person in an unlisted image",
-                f"annotation {person['id']}: image {person['image_id']}",
-            )
-            continue
-        if person["image_id"] not in paths:
-            continue
-        x, y, width, height = person["bbox"]
-        keypoints = person.get("keypoints", np.zeros(3 * len(skeleton)))
-        reader.add_person(
-            paths[person["image_id"]], (x, y, x + width, y + height), keypoints, person["id"]
-        )
+    for image in file.images:
+        path = folder.find(image.file_name)
+        if path is None:
+            reader.add_image(images / image.file_name, image.size or (0, 0))
+        elif reader.add_image(path, image.size or image_size(path)):
+            paths[image.id] = path
+    for named, image_id in file.unlisted:
+        reader.problem("person in an unlisted image", f"annotation {named}: image {image_id}")
+    given = len(file.category.joints) or len(skeleton)
+    for person in file.people:
+        if not person.crowd and person.image_id in paths:
+            keypoints = person.keypoints
+            if keypoints is None:
+                keypoints = np.zeros((len(skeleton), 3))
+            elif len(keypoints) == given:
+                keypoints = np.where((order >= 0)[:, None], keypoints[order], 0)
+            x, y, width, height = person.box
+            corners = (x, y, x + width, y + height)
+            reader.add_person(paths[person.image_id], corners, keypoints, person.id)
     return reader.finish()
-
-
-def _same_joints(names: tuple[str, ...], skeleton: Skeleton) -> bool:
-    """Whether two lists of joints are the same, up to spelling (``Left Ankle`` is ``left_ankle``).
-
-    A list that uses other words altogether (CrowdPose says ``top_head``) is let through if its
-    length fits.
-    """
-    plain = tuple(name.strip().lower().replace(" ", "_") for name in names)
-    return plain == skeleton.joints or (
-        len(plain) == len(skeleton) and set(plain) != set(skeleton.joints)
-    )

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
-
+from rmpe import fields
+from rmpe.annotations.image_names import ImageFolder
 from rmpe.boxes import Boxes
+from rmpe.datasets.packed import image_size
 from rmpe.datasets.persons import PersonReader, PersonSet
 from rmpe.errors import DataError
 from rmpe.files import read_json
@@ -33,15 +34,25 @@ def read_lsp(annotations: Path, images: Path) -> PersonSet:
     if not isinstance(data, dict) or not {"keypoint_names", "samples"} <= set(data):
         raise DataError(f"{annotations}: not LSP JSON: no 'keypoint_names' or no 'samples'")
     skeleton = load_skeleton("lsp14")
-    names = tuple(OTHER_NAMES.get(name, name) for name in data["keypoint_names"])
-    order = _order(names, skeleton, annotations)
+    given = fields.texts(data["keypoint_names"], f"{annotations}: 'keypoint_names'")
+    order = _order(tuple(OTHER_NAMES.get(name, name) for name in given), skeleton, annotations)
     reader = PersonReader(skeleton)
-    for number, sample in enumerate(data["samples"]):
-        path = images / sample["file_name"]
-        size = (sample["height"], sample["width"])
-        if not reader.add_image(path, size):
+    folder = ImageFolder(images)
+    for number, entry in enumerate(fields.items(data["samples"], f"{annotations}: 'samples'")):
+        place = f"{annotations}: sample {number}"
+        sample = fields.table(entry, place)
+        name = fields.name(sample.get("file_name"), f"{place}: 'file_name'")
+        path = folder.find(name)
+        height, width = (
+            None if sample.get(key) is None else fields.whole(sample[key], f"{place}: {key!r}")
+            for key in ("height", "width")
+        )
+        if path is None:
+            reader.add_image(images / name, (0, 0))
             continue
-        points = np.asarray(sample["keypoints"], np.float32)
+        known = None if height is None or width is None else (height, width)
+        reader.add_image(path, known or image_size(path))
+        points = fields.triples(sample.get("keypoints"), f"{place}: 'keypoints'")
         if points.shape != (len(skeleton), 3):
             reader.problem(
                 f"not {len(skeleton)} joints of 3 numbers", f"sample {number}: {points.shape}"
@@ -59,7 +70,7 @@ def read_lsp(annotations: Path, images: Path) -> PersonSet:
 def _order(names: tuple[str, ...], skeleton: Skeleton, source: Path) -> list[int]:
     if sorted(names) != sorted(skeleton.joints):
         raise DataError(
-            f"{source}: the joints {list(names)} are not those of {skeleton}:"
+            f"{source}: its joints {list(names)} are not those of {skeleton}:"
             f" {list(skeleton.joints)}"
         )
     return [names.index(joint) for joint in skeleton.joints]

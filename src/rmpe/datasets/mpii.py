@@ -1,5 +1,6 @@
 """MPII Human Pose: the official MATLAB file."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rmpe.datasets.packed import image_size
 from rmpe.datasets.persons import HIDDEN, VISIBLE, PersonReader, PersonSet
 from rmpe.errors import DataError
 from rmpe.evaluation.files.mpii import EXTENT_TO_BOX
+from rmpe.files import BROKEN_ARCHIVE
 from rmpe.skeletons import load_skeleton
 
 
@@ -34,18 +36,21 @@ def read_mpii(annotations: Path, images: Path) -> PersonSet:
         release = loadmat(annotations, struct_as_record=False, squeeze_me=True)["RELEASE"]
         photos = np.atleast_1d(release.annolist)
         training = np.atleast_1d(release.img_train)
-    except (
-        MatReadError,
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-    ) as error:
+    except (*BROKEN_ARCHIVE, MatReadError, LookupError, ValueError, AttributeError) as error:
         raise DataError(f"{annotations}: not MPII's official annotation file: {error!r}") from error
     skeleton = load_skeleton("mpii16")
     reader = PersonReader(skeleton)
-    for number, (photo, is_training) in enumerate(zip(photos, training, strict=True)):
+    if len(photos) != len(training):
+        raise DataError(f"{annotations}: {len(photos)} images, but {len(training)} in img_train")
+    try:
+        _read_people(zip(photos, training, strict=True), images, reader)
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise DataError(f"{annotations}: not MPII's official annotation file: {error}") from error
+    return reader.finish()
+
+
+def _read_people(photos: Iterable[tuple[Any, Any]], images: Path, reader: PersonReader) -> None:
+    for number, (photo, is_training) in enumerate(photos):
         if not is_training:
             continue
         path = images / str(photo.image.name)
@@ -70,7 +75,6 @@ def read_mpii(annotations: Path, images: Path) -> PersonSet:
                 continue
             box = Boxes([[*known.min(axis=0), *known.max(axis=0)]]).grow(EXTENT_TO_BOX)
             reader.add_person(path, box.xyxy[0].tolist(), points, 100 * number + place)
-    return reader.finish()
 
 
 def _points(person: Any) -> NDArray[np.float32]:

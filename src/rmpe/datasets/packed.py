@@ -22,6 +22,7 @@ from rmpe import affine
 from rmpe.boxes import Boxes
 from rmpe.datasets.persons import PersonSet
 from rmpe.errors import DataError, ImageError
+from rmpe.files import make_folder
 
 # Part of the cache key; increase it when the stored bytes change for the same input.
 FORMAT = 1
@@ -102,7 +103,7 @@ def pack(
     folder = cache / _fingerprint(people, spec)
     stored = image_to_stored(people.boxes, spec)
     if not (folder / "crops.npy").is_file():
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         temporary = Path(tempfile.mkdtemp(prefix="packing-", dir=cache))
         try:
             _write(people, spec, stored, temporary, progress)

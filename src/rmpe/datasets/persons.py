@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rmpe.boxes import Index
 from rmpe.errors import DataError
+from rmpe.files import is_file
 from rmpe.skeletons import Skeleton
 
 ABSENT = 0
@@ -38,6 +39,7 @@ class PersonSet:
         visibility: ``(N, K)`` uint8: 0 not labelled, 1 labelled but hidden, 2 visible (as in COCO).
         ids: ``(N,)`` int64, the person's id in its annotation file.
         problems: Invalid entries that were left out on reading.
+        notes: Remarks of the reader on the whole file, one line each.
     """
 
     skeleton: Skeleton
@@ -48,6 +50,7 @@ class PersonSet:
     visibility: NDArray[np.uint8]
     ids: NDArray[np.int64]
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         people = len(self.boxes)
@@ -104,6 +107,7 @@ class PersonSet:
         for kind, count in Counter(problem.kind for problem in self.problems).most_common():
             first = next(problem.where for problem in self.problems if problem.kind == kind)
             lines.append(f"  {count} x {kind}, first: {first}")
+        lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -130,6 +134,7 @@ def union(sets: Sequence[PersonSet], target: Skeleton) -> PersonSet:
             [people.image_index + start for people, start in zip(moved, starts, strict=False)]
         ),
         problems=tuple(problem for people in moved for problem in people.problems),
+        notes=tuple(note for people in moved for note in people.notes),
         **{name: np.concatenate([getattr(people, name) for people in moved]) for name in names},
     )
 
@@ -140,6 +145,7 @@ class PersonReader:
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton
         self.problems: list[Problem] = []
+        self.notes: list[str] = []
         self._images: dict[Path, tuple[int, tuple[int, int]]] = {}
         self._rows: list[tuple[int, list[float], NDArray[np.float32], NDArray[np.uint8], int]] = []
 
@@ -147,13 +153,18 @@ class PersonReader:
         """Record a problem."""
         self.problems.append(Problem(kind, where))
 
+    def note(self, line: str) -> None:
+        """Keep what is to be said about the whole file; nothing if it is empty."""
+        if line:
+            self.notes.append(line)
+
     def add_image(self, path: Path, size: tuple[int, int]) -> bool:
         """Add an image of ``size`` (height, width).
 
         Returns:
             Whether the file exists; if not, a problem is recorded.
         """
-        if not path.is_file():
+        if not is_file(path):
             self.problem("image file missing", str(path))
             return False
         self._images[path] = (len(self._images), size)
@@ -221,4 +232,5 @@ class PersonReader:
             visibility=np.array(columns[3], np.uint8).reshape(-1, joints),
             ids=np.array(columns[4], np.int64),
             problems=tuple(self.problems),
+            notes=tuple(self.notes),
         )

@@ -16,6 +16,10 @@ from rmpe.datasets.unlisted import add_unlisted, find_people
 from rmpe.files import read_names
 from rmpe.skeletons import load_skeleton
 
+# Pixels of a side of a crop, and how many times a box it may be.
+LARGEST_CROP = 4096
+MOST_ROOM = 10.0
+
 
 @dataclass(frozen=True)
 class SetConfig:
@@ -79,6 +83,19 @@ class DataConfig:
     labeller: Path | None = None
 
     def __post_init__(self) -> None:
+        if not all(16 <= side <= LARGEST_CROP for side in self.size):
+            raise ValueError(f"size = {list(self.size)}: sides must be 16 to {LARGEST_CROP} pixels")
+        if not self.growth > 0 or not self.margin >= 1 or not self.teacher_sigma > 0:
+            raise ValueError(
+                f"growth = {self.growth} and teacher_sigma = {self.teacher_sigma} must be above 0,"
+                f" margin = {self.margin} at least 1"
+            )
+        if max(self.growth, self.margin) > MOST_ROOM:
+            raise ValueError(
+                f"growth = {self.growth} and margin = {self.margin} must be at most {MOST_ROOM}"
+            )
+        if not self.sets:
+            raise ValueError("sets: name at least one data set")
         if self.smallest_unlabelled and self.teacher is None:
             raise ValueError(
                 "smallest_unlabelled needs a teacher, which predicts the joints of these people"

@@ -11,6 +11,7 @@ from rmpe.boxes import Boxes, iou
 from rmpe.datasets.packed import read_rgb
 from rmpe.datasets.persons import ABSENT, PersonSet
 from rmpe.detect import load_detector
+from rmpe.files import make_folder
 from rmpe.runtime import sha256_of
 from rmpe.write.atomic import atomic
 
@@ -77,7 +78,7 @@ def find_people(
         digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}".encode())
     file = cache / f"people-{digest.hexdigest()[:16]}.npz"
     if not file.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         detect = load_detector(detector, threads=1)
         found = []
         for done, path in enumerate(images):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rmpe.boxes import Boxes, size_of
 from rmpe.cards import ModelCard, find_card
 from rmpe.detect.decoded import DecodedDetector
+from rmpe.detect.nms_boxes import NmsBoxesDetector
 from rmpe.detect.recorded import RecordedBoxes
 from rmpe.detect.yolox import Yolox
 from rmpe.errors import ModelError
@@ -19,6 +20,7 @@ __all__ = [
     "WHOLE_IMAGE",
     "DecodedDetector",
     "Detector",
+    "NmsBoxesDetector",
     "RecordedBoxes",
     "WholeImage",
     "Yolox",
@@ -47,7 +49,10 @@ class Detector(Protocol):
 
 
 class WholeImage:
-    """One person who fills the image: for pictures that are crops already. Must be asked for, never a fallback."""
+    """One person who fills the image: for pictures that are crops already.
+
+    It must be asked for; it is never a fallback.
+    """
 
     def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
         """The whole image as one box with score 1."""
@@ -57,6 +62,7 @@ class WholeImage:
 DECODERS: dict[str, Callable[[Session, ModelCard], Detector]] = {
     "yolox": Yolox,
     "boxes": DecodedDetector,
+    "nms-boxes": NmsBoxesDetector,
 }
 
 

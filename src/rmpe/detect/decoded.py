@@ -1,4 +1,4 @@
-"""Detectors whose ONNX graph answers with boxes in input pixels and scores, such as those that rmpe trains."""
+"""Detectors whose ONNX graph decodes boxes and scores: only the box NMS is left to do."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
+from rmpe.detect.outputs import boxes_of
 from rmpe.errors import ModelError
 from rmpe.runtime import Session
 
@@ -15,7 +16,10 @@ CANDIDATES = 1000
 
 
 class DecodedDetector:
-    """Finds people with a model that gives boxes ``(1, A, 4)`` xyxy input pixels and scores ``(1, A)`` in [0, 1]."""
+    """A detector that gives decoded boxes and scores.
+
+    Boxes are ``(1, A, 4)`` xyxy in input pixels, scores ``(1, A)`` in [0, 1].
+    """
 
     def __init__(self, session: Session, card: ModelCard) -> None:
         """Check the model.
@@ -24,7 +28,7 @@ class DecodedDetector:
             ModelError: If its outputs are not boxes and scores, or neither model nor card say its
                 input size.
         """
-        shape = next(iter(session.inputs.values()))
+        shape = card.input_shape(session)
         if len(shape) != 4 or shape[1] != 3:
             raise ModelError(
                 f"{session.path}: a detector takes (1, 3, height, width), this one takes {shape}"
@@ -49,8 +53,10 @@ class DecodedDetector:
         channels = canvas[..., ::-1] if self.card.color == "bgr" else canvas
         mean, sd = (np.array(values, np.float32) for values in (self.card.mean, self.card.sd))
         blob = (channels.astype(np.float32) - mean) / sd
-        xyxy, scores = self.session(np.ascontiguousarray(blob.transpose(2, 0, 1)[None]))[:2]
+        batch = self.card.arranged(blob.transpose(2, 0, 1)[None])
+        xyxy, scores = self.session(batch)[:2]
         best = np.argsort(-scores[0], kind="stable")[:CANDIDATES]
         best = best[scores[0, best] >= self.card.score_threshold]
-        boxes = Boxes(xyxy[0, best] / scale, scores[0, best].clip(0, 1)).clip(size_of(image))
+        boxes = boxes_of(self.session, xyxy[0, best] / scale, scores[0, best])
+        boxes = boxes.clip(size_of(image))
         return boxes[box_nms(boxes, self.card.nms)]

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
+from rmpe.detect.outputs import boxes_of
 from rmpe.errors import ModelError
 from rmpe.runtime import Session
 
@@ -26,7 +27,7 @@ class Yolox:
         Raises:
             ModelError: If inputs or outputs are not those of a YOLOX export.
         """
-        shape = next(iter(session.inputs.values()))
+        shape = card.input_shape(session)
         if len(shape) != 4 or shape[1] not in (3, None):
             raise ModelError(
                 f"{session.path}: a YOLOX model takes (1, 3, height, width), this one takes {shape}"
@@ -47,17 +48,17 @@ class Yolox:
         scores = rows[:, 4] * rows[:, 5 + PERSON]
         sure = scores >= self.card.score_threshold
         rows = rows[sure]
-        scores = np.clip(scores[sure], 0, 1)
+        scores = scores[sure]
         if self.decoded:
             centers = rows[:, :2]
             sides = rows[:, 2:4]
         else:
             stride = self._strides[sure, None]
             centers = (rows[:, :2] + self._offsets[sure]) * stride
-            sides = np.exp(rows[:, 2:4]) * stride
-        boxes = Boxes(
-            np.concatenate([centers - sides / 2, centers + sides / 2], axis=1) / scale, scores
-        )
+            with np.errstate(over="ignore"):  # told below
+                sides = np.exp(rows[:, 2:4]) * stride
+        corners = np.concatenate([centers - sides / 2, centers + sides / 2], axis=1) / scale
+        boxes = boxes_of(self.session, corners, scores)
         boxes = boxes.clip(size_of(image))
         return boxes[box_nms(boxes, self.card.nms)]
 
@@ -67,17 +68,17 @@ class Yolox:
         if any(self.card.mean) or set(self.card.sd) != {1}:
             blob -= np.array(self.card.mean, np.float32)[:, None, None]
             blob /= np.array(self.card.sd, np.float32)[:, None, None]
-        output = self.session(blob)[0]
+        output = self.session(self.card.arranged(blob))[0]
         if output.ndim != 3 or output.shape[1] != len(self._offsets) or output.shape[2] < 6:
             raise ModelError(
-                f"{self.session.path}: a YOLOX output at {self.size} is (1, {len(self._offsets)}, 5 + classes), "
-                f"this model's is {output.shape}"
+                f"{self.session.path}: a YOLOX output at {self.size} is (1, {len(self._offsets)},"
+                f" 5 + classes), this model's is {output.shape}"
             )
         return output[0]
 
 
 def _cells(size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cell indices (x, y) ``(A, 2)`` and strides ``(A,)`` of all predictions, in the order of the output."""
+    """Cell indices (x, y) ``(A, 2)`` and strides ``(A,)`` of all predictions, in output order."""
     offsets = []
     strides = []
     for stride in STRIDES:

@@ -57,11 +57,14 @@ def cut(
 
 
 def network_input(crops: NDArray[np.uint8], card: ModelCard) -> NDArray[np.float32]:
-    """Crops ``(N, h, w, 3)`` RGB as ``(N, 3, h, w)`` float32, in the card's colour order and scale."""
+    """Crops ``(N, h, w, 3)`` RGB as the model takes them, float32.
+
+    The card says the order of colours and axes (``(N, 3, h, w)`` unless ``nhwc``) and the scale.
+    """
     channels = crops[..., ::-1] if card.color == "bgr" else crops
     mean = np.array(card.mean, np.float32)
     sd = np.array(card.sd, np.float32)
     blob = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
     np.multiply(channels.transpose(0, 3, 1, 2), (1 / sd)[:, None, None], out=blob)
     blob -= (mean / sd)[:, None, None]
-    return blob
+    return card.arranged(blob)

@@ -16,8 +16,7 @@ FLOOR = 1e-10
 
 
 def peaks(heatmaps: Heatmaps) -> tuple[NDArray[np.int64], Scores]:
-    """The cell of the highest response of each map; the first in row-major order where several are
-    equal.
+    """The cell of the highest response of each map; of equal ones the first in row-major order.
 
     Returns:
         Cells ``(N, K, 2)`` as (x, y), and responses ``(N, K)``.
@@ -51,8 +50,9 @@ def decode_argmax(heatmaps: Heatmaps) -> tuple[Points, Scores]:
 
 
 def decode_dark(heatmaps: Heatmaps, blur: int = 0) -> tuple[Points, Scores]:
-    """The highest cell, moved to the summit of the Gaussian that fits around it; exact for a
-    Gaussian.
+    """The highest cell, moved to the summit of the Gaussian that fits around it.
+
+    It is exact for a Gaussian.
 
     Args:
         heatmaps: Responses ``(N, K, h, w)``.
@@ -129,7 +129,7 @@ def decode_integral(heatmaps: Heatmaps, normalise: str) -> tuple[Points, Scores]
 
 
 def _patches(heatmaps: Heatmaps, cells: NDArray[np.int64], radius: int) -> Heatmaps:
-    """Squares ``(N, K, 2 radius + 1, 2 radius + 1)`` around cells; the border is mirrored, as in an image filter."""
+    """Squares ``(N, K, 2 radius + 1, 2 radius + 1)`` around cells; the border is mirrored."""
     height, width = heatmaps.shape[2:]
     reach = np.arange(-radius, radius + 1)
     x = _mirror(cells[..., 0, None] + reach, width)
@@ -150,7 +150,7 @@ def _mirror(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 def _gaussian(width: int) -> NDArray[np.float32]:
-    """Weights of a Gaussian of odd ``width``, with the standard deviation that OpenCV takes for it; 0 = one weight."""
+    """Weights of a Gaussian of odd ``width``, with OpenCV's standard deviation; 0 = one weight."""
     if width == 0:
         return np.ones(1, np.float32)
     sigma = 0.3 * ((width - 1) * 0.5 - 1) + 0.8

@@ -53,10 +53,11 @@ class PoseModel:
         self.flip_test = flip_test
         self.batch = batch
         self.skeleton = load_skeleton(card.skeleton)
-        shape = next(iter(session.inputs.values()))
+        shape = card.input_shape(session)
         if len(shape) != 4 or shape[1] not in (3, None):
             raise ModelError(
-                f"{session.path}: a pose model takes (n, 3, height, width), this one takes {shape}"
+                f"{session.path}: a pose model takes (n, 3, height, width), or with layout = "
+                f'"nhwc" in its card (n, height, width, 3); this one takes {session.input_shape}'
             )
         declared = card.size if min(card.size) else DEFAULT_SIZE
         self.size = (shape[2] or declared[0], shape[3] or declared[1])
@@ -109,7 +110,7 @@ class PoseModel:
         )
 
     def crop_maps(self, boxes: NDArray[np.float32]) -> Matrix:
-        """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)`` of people; grows them as the card says."""
+        """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)``, grown as the card says."""
         return boxes_to_crops(
             grow_proposals(boxes, self.card.growth), self.size, self.card.alignment
         )
@@ -126,7 +127,7 @@ class PoseModel:
 
     def _run(self, crops: NDArray[np.uint8]) -> Outputs:
         blob = network_input(crops, self.card)
-        fixed = next(iter(self.session.inputs.values()))[0]
+        fixed = self.session.input_shape[0]
         if fixed is not None and len(blob) < fixed:  # a model exported for one batch size only
             blob = np.concatenate(
                 [blob, np.zeros((fixed - len(blob), *blob.shape[1:]), np.float32)]
@@ -157,8 +158,8 @@ class PoseModel:
         )
         if not fits:
             raise ModelError(
-                f"{self.session.path}: by its card ({self.card.name}, {self.card.skeleton}, {self.card.decoder}) it "
-                f"answers {expected}, but it answers {', '.join(map(str, shapes))}"
+                f"{self.session.path}: by its card ({self.card.name}, {self.card.skeleton},"
+                f" {self.card.decoder}) it answers {expected}, but it answers {', '.join(map(str, shapes))}"
             )
 
     def _decode(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

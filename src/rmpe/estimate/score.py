@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 def pose_scores(
     box_scores: NDArray[np.float32], keypoint_scores: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """How sure we are of a whole pose: the geometric mean of the box's score and the mean squared
-    joint score.
+    """Confidence of a whole pose.
+
+    It is the geometric mean of the box's score and the mean squared joint score.
 
     Squaring lets the joints that were seen well speak for a person of whom the rest is hidden; the
     square root brings the product back to the scale of its factors, so that a threshold of .3 means
-    what it seems to (`benchmarks/photo_steps.py` compares it with the usual product of box score
-    and mean joint score).
+    what it seems to (the recorded table "photo_steps" compares it with the usual product of box
+    score and mean joint score).
 
     Args:
         box_scores: ``(N,)`` in [0, 1].
@@ -28,12 +29,12 @@ def pose_scores(
 def box_scores(
     scores: NDArray[np.float32], keypoint_scores: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """The box's part of pose scores ``(N,)``: the inverse of `pose_scores`; 0 where no joint is there."""
+    """The box's part of pose scores ``(N,)``: the inverse of `pose_scores`; 0 without joints."""
     joints = np.square(keypoint_scores).mean(axis=1)
     found = np.divide(np.square(scores), joints, out=np.zeros_like(scores), where=joints > 0)
     return np.clip(found, 0, 1)
 
 
 def lowest_box_score(pose_score: float) -> float:
-    """The score a box needs if its pose is to reach ``pose_score``: joints cannot do better than 1."""
+    """The score a box needs for its pose to reach ``pose_score``: joints cannot exceed 1."""
     return pose_score**2

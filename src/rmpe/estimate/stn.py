@@ -30,6 +30,8 @@ from rmpe.estimate.pose_model import PoseModel
 from rmpe.propose.regions import grow_proposals
 from rmpe.runtime import Device, Session
 
+# Times the crop's area that a theta may look at.
+WIDEST = 100.0
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float64)
 
 
@@ -47,7 +49,7 @@ class Stn:
         Raises:
             ModelError: If it is not an STN.
         """
-        shape = next(iter(session.inputs.values()))
+        shape = card.input_shape(session)
         if card.kind != "stn" or len(shape) != 4:
             raise ModelError(
                 f"{session.path}: not a spatial transformer: {card.kind} model with input {shape}"
@@ -59,8 +61,7 @@ class Stn:
     def crop_maps(
         self, images: list[NDArray[np.uint8]], boxes: list[Boxes], pose: PoseModel
     ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
-        """Where the people are: crops for a pose model with the people centred, and the boxes that
-        were found.
+        """Place crops for a pose model so that the people are centred.
 
         Args:
             images: RGB uint8 images.
@@ -108,9 +109,12 @@ class Stn:
         theta = (
             self.session(network_input(crops, self.card))[0].astype(np.float64).reshape(-1, 2, 3)
         )
-        # A theta that cannot be inverted says nothing about where the person is: keep the
-        # detector's box.
-        theta[np.abs(np.linalg.det(theta[..., :2])) <= SINGULAR] = IDENTITY
+        # A theta that cannot be inverted, or that looks far beyond the crop, says nothing about
+        # where the person is: keep the detector's box.
+        area = np.abs(np.linalg.det(theta[..., :2]))
+        theta[(area <= SINGULAR) | (area > WIDEST) | (np.abs(theta).max(axis=(1, 2)) > WIDEST)] = (
+            IDENTITY
+        )
         centred_to_stn = compose(
             normalised_to_pixels(self.size), compose(theta, pixels_to_normalised(self.size))
         )

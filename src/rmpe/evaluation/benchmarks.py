@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rmpe.evaluation.files import mpii as mpii_files
 from rmpe.evaluation.files import pck as pck_files
 from rmpe.evaluation.files import posetrack as posetrack_files
 from rmpe.evaluation.files.frames import Footage, frames_layout, is_frames_layout
+from rmpe.evaluation.files.skeletons import benchmark_skeleton
 from rmpe.evaluation.files.submissions import People, Record, read_people, read_results
 from rmpe.evaluation.matching.joint_ap import mean_ap, rank_joints
 from rmpe.evaluation.matching.people import match_people
@@ -50,11 +52,18 @@ class Measured:
     plots: Callable[[Path], list[Path]]
 
 
-def coco_keypoints(annotations: Path, results: Path | None) -> Measured:
-    """COCO keypoints (17 joints), with AP by crowding and error kinds."""
-    people, detections, warnings = _coco_files(annotations, results, "keypoints")
-    skeleton = _skeleton(people, "coco17", annotations)
-    evaluation = coco.evaluate_coco(people, detections)
+def coco_keypoints(
+    annotations: Path, results: Path | None, skeleton: Skeleton | None = None
+) -> Measured:
+    """COCO keypoints, with AP by crowding and error kinds.
+
+    ``skeleton`` says what the joints are; by default the annotations' category does.
+    """
+    people = read_people(annotations)
+    skeleton, said = benchmark_skeleton(people, str(annotations), skeleton)
+    detections, warnings = _coco_results(people, annotations, results, "keypoints")
+    warnings += [said] if said else []
+    evaluation = coco.evaluate_coco(people, detections, sigmas=skeleton.sigmas)
     crowding = image_crowding(people)
     by_crowding = ap_by_crowding(evaluation, crowding)
     counts = {level: int(chosen.sum()) for level, chosen in levels(crowding).items()}
@@ -71,8 +80,9 @@ def coco_keypoints(annotations: Path, results: Path | None) -> Measured:
 
 def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
     """CrowdPose (14 joints), with error kinds."""
-    people, detections, warnings = _coco_files(annotations, results, "keypoints")
-    skeleton = _skeleton(people, "crowdpose14", annotations)
+    people = read_people(annotations)
+    skeleton, _ = benchmark_skeleton(people, str(annotations), load_skeleton("crowdpose14"))
+    detections, warnings = _coco_results(people, annotations, results, "keypoints")
     figures, evaluation = crowdpose.evaluate_crowdpose(people, detections)
     areas = crowdpose.with_box_areas(people)
     by_crowding = {level: figures[f"AP_{level}"] for level in LEVELS}
@@ -83,7 +93,8 @@ def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
 
 def coco_boxes(annotations: Path, results: Path | None) -> Measured:
     """COCO person boxes, with recall by size and crowding."""
-    people, detections, warnings = _coco_files(annotations, results, "bbox")
+    people = read_people(annotations)
+    detections, warnings = _coco_results(people, annotations, results, "bbox")
     evaluation = coco.evaluate_coco(people, detections, "bbox")
     recall = box_recall(people, evaluation)
 
@@ -143,7 +154,8 @@ def pckh(annotations: Path, results: Path | None) -> Measured:
     return Measured(figures, [], "pooled14", pooled, len(right), draw)
 
 
-PROTOCOLS: dict[str, Callable[[Path, Path | None], Measured]] = {
+Measure = Callable[[Path, Path | None], Measured]
+PROTOCOLS: dict[str, Measure] = {
     "coco": coco_keypoints,
     "boxes": coco_boxes,
     "crowdpose": crowdpose_keypoints,
@@ -153,28 +165,37 @@ PROTOCOLS: dict[str, Callable[[Path, Path | None], Measured]] = {
 }
 
 
+def measure_of(protocol: str, skeleton: Skeleton | None = None) -> Measure:
+    """How a benchmark measures.
+
+    Args:
+        protocol: Its name.
+        skeleton: For ``coco``: what the joints are, where the annotations do not say.
+
+    Raises:
+        UsageError: If the benchmark has joints of its own.
+    """
+    if skeleton is None:
+        return PROTOCOLS[protocol]
+    if protocol != "coco":
+        raise UsageError(f"{protocol} has joints of its own: --skeleton is for coco")
+    return partial(coco_keypoints, skeleton=skeleton)
+
+
 def _needed(results: Path | None, annotations: Path) -> Path:
     if results is None:
         raise UsageError(f"{annotations} contains no predictions: give --results or --images")
     return results
 
 
-def _coco_files(
-    annotations: Path, results: Path | None, field: str
-) -> tuple[People, list[Record], list[str]]:
-    people = read_people(annotations)
+def _coco_results(
+    people: People, annotations: Path, results: Path | None, field: str
+) -> tuple[list[Record], list[str]]:
     detections, warnings = read_results(_needed(results, annotations), people, field)
-    return people, detections, people.warnings + warnings
-
-
-def _skeleton(people: People, name: str, source: Path) -> Skeleton:
-    skeleton = load_skeleton(name)
-    if people.joints != len(skeleton):
-        raise DataError(
-            f"{source}: this benchmark has {len(skeleton)} joints per person,"
-            f" the file has {people.joints}"
-        )
-    return skeleton
+    counted = [one for one in people.annotations if one.get("num_keypoints") and not one["iscrowd"]]
+    if field == "keypoints" and people.annotations and not counted:
+        warnings.append(f"{annotations}: no person has a labelled joint, so AP is -1 (not defined)")
+    return detections, people.warnings + warnings
 
 
 def _sizes(people: People) -> dict[str, int]:

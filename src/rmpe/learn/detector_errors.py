@@ -77,12 +77,7 @@ def match_coco(annotations: Path, detections: Path, skeleton: Skeleton) -> Match
     Raises:
         DataError: If a file cannot be read or is invalid, or its joints differ from ``skeleton``.
     """
-    people = read_people(annotations)
-    if people.joints != len(skeleton):
-        raise DataError(
-            f"{annotations}: people have {people.joints} joints,"
-            f" not the {len(skeleton)} of {skeleton.name}"
-        )
+    people = read_people(annotations, skeleton)
     detected = _by_image(read_results(detections, people, "bbox")[0])
     persons = _by_image(person for person in people.annotations if _usable(person))
     found = [

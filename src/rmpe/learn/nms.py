@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.annotations.results import check_detections, detected_people, resolve_images
 from rmpe.boxes import to_xyxy
 from rmpe.errors import DataError
-from rmpe.evaluation.files.submissions import People, check_results
+from rmpe.evaluation.files.submissions import People
 from rmpe.evaluation.matching.ranked import Ranked
 from rmpe.files import read_json
 from rmpe.learn.flat_matching import Truths, match_poses
@@ -96,11 +97,14 @@ def read_candidates(path: Path, people: People, skeleton: Skeleton) -> list[Pose
         DataError: If the file is not of that kind, a joint score is not in [0, 1], or an image is
             not in ``people``.
     """
-    data = read_json(path)
-    for field in ("keypoints", "bbox"):
-        check_results(data, people, field, str(path))
+    source = str(path)
+    lengths = {"keypoints": 3 * len(skeleton), "bbox": 4}
+    found = resolve_images(
+        check_detections(read_json(path), lengths, source), people.image_entries, source
+    )
+    persons, _ = detected_people(found, people.category, people.categories, source)
     by_image: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in people.image_ids}
-    for record in data:
+    for record in persons:
         by_image[record["image_id"]].append(record)
     try:
         return [_poses(records, skeleton) for records in by_image.values()]

@@ -2,16 +2,23 @@
 
 import glob
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePath
 
+from rmpe.annotations.coco import parse_images, require_names
+from rmpe.annotations.image_names import NameIndex
 from rmpe.errors import DataError
 from rmpe.files import read_json
 from rmpe.media.images import SUFFIXES
 
+# Bytes of the name of an output file before what is added to it, such as ``_keypoints.json``: file
+# systems take 255 in all.
+LONGEST_NAME = 220
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".mpg", ".mpeg"}
     | {".wmv", ".flv", ".3gp"}
@@ -26,8 +33,8 @@ class ImageItem:
         path: Where it is, as the user gave it.
         file_name: Relative name for the results, with its suffix and ``/`` between folders; no two
             images share one.
-        name: The same without its suffix (with it, where two would be the same): what output files
-            are called.
+        name: The same without its suffix (with it, where two would be the same), cut if it is very
+            long: what output files are called.
     """
 
     path: Path
@@ -89,7 +96,8 @@ def find_images(
             raise DataError(f"{source}: cannot read: {error.strerror or error}") from error
     if not depths:
         raise DataError(
-            f"no images found in {', '.join(sources) or 'nothing'} (looked for {' '.join(sorted(SUFFIXES))})"
+            f"no images found in {', '.join(sources) or 'nothing'}"
+            f" (looked for {' '.join(sorted(SUFFIXES))})"
         )
     paths = sorted(depths)
     file_names = _distinct_names(paths, [depths[path] for path in paths])
@@ -99,7 +107,37 @@ def find_images(
         stem if taken[stem.casefold()] == 1 else name
         for stem, name in zip(stems, file_names, strict=True)
     ]
-    return [ImageItem(*item) for item in zip(paths, file_names, names, strict=True)]
+    return [ImageItem(*item) for item in zip(paths, file_names, shortened(names), strict=True)]
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names of output files with room for a suffix.
+
+    A name whose last part has more than `LONGEST_NAME` bytes is cut and ends in a number, by which
+    names that begin alike are kept apart.
+    """
+    taken = {name.casefold() for name in names}
+    return [_shortened(name, taken) for name in names]
+
+
+def _shortened(name: str, taken: set[str]) -> str:
+    folder, slash, last = name.rpartition("/")
+    if len(os.fsencode(last)) <= LONGEST_NAME:
+        return name
+    for number in count(1):
+        ending = f"~{number}"
+        kept = os.fsencode(last)[: LONGEST_NAME - len(ending)].decode("utf-8", "ignore")
+        short = f"{folder}{slash}{kept}{ending}"
+        if short.casefold() not in taken:
+            taken.add(short.casefold())
+            return short
+    raise AssertionError("numbers do not end")
+
+
+def natural_order(item: ImageItem) -> tuple[tuple[str | int, ...], Path]:
+    """A key to sort by: as people count, ``frame2`` before ``frame10``; padded numbers as ever."""
+    parts = re.split(r"(\d+)", item.path.as_posix())
+    return tuple(int(part) if part.isdecimal() else part for part in parts), item.path
 
 
 def image_ids(items: Sequence[ImageItem], annotations: Path | None = None) -> dict[ImageItem, int]:
@@ -128,34 +166,31 @@ def image_ids(items: Sequence[ImageItem], annotations: Path | None = None) -> di
 
 
 def _annotated_ids(items: Sequence[ImageItem], annotations: Path) -> dict[ImageItem, int]:
-    data = read_json(annotations)
-    try:
-        known = [
-            (str(PurePath(image["file_name"]).as_posix()), int(image["id"]))
-            for image in data["images"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{annotations}: not COCO annotations: needs 'images' with 'id' and 'file_name'"
-        ) from error
-    by_name = dict(known)
-    if len(by_name) < len(known):
-        name, _ = Counter(name for name, _ in known).most_common(1)[0]
-        raise DataError(f"{annotations}: two images are called {name!r}")
-    ids: dict[ImageItem, int] = {}
-    owners: dict[int, ImageItem] = {}
+    source = str(annotations)
+    known = parse_images(read_json(annotations), source)
+    require_names(known, source)
+    index = NameIndex(image.file_name for image in known)
+    # An image of the file belongs to the path that shares the longest ending with its name.
+    closest: dict[int, list[tuple[tuple[bool, int], ImageItem]]] = {}
     for item in items:
-        parts = _absolute(item.path).parts[1:]
-        ends = ("/".join(parts[start:]) for start in range(len(parts)))
-        number = next((by_name[end] for end in ends if end in by_name), None)
-        if number is None:
-            continue
-        if number in owners:
+        found, fit = index.closest(_absolute(item.path).as_posix())
+        if len(found) == 1:
+            closest.setdefault(found[0], []).append((fit, item))
+    ids: dict[ImageItem, int] = {}
+    for place, paths in closest.items():
+        most = max(fit for fit, _ in paths)
+        best = [item for fit, item in paths if fit == most]
+        if len(best) > 1:
             raise DataError(
-                f"{annotations}: {owners[number].path} and {item.path} are both image {number} there"
+                f"{annotations}: {best[0].path} and {best[1].path} are both image"
+                f" {known[place].id} there"
             )
-        ids[item] = number
-        owners[number] = item
+        ids[best[0]] = known[place].id
+    if items and not ids:
+        example = f"; it names {known[0].file_name!r}" if known else ""
+        raise DataError(
+            f"{annotations}: names none of the images, such as {items[0].path}{example}"
+        )
     return ids
 
 
@@ -169,7 +204,7 @@ def _expand(sources: Iterable[str], listing: Iterable[str] | None) -> Iterator[s
 
 
 def _images_of(source: str) -> Iterator[tuple[Path, int]]:
-    """The images of one source, each with the number of parts of its path that lie below the source."""
+    """The images of one source, each with how many parts of its path lie below the source."""
     path = Path(source)
     if path.is_dir():
         yield from _images_below(path)
@@ -203,15 +238,15 @@ def _unreadable(error: OSError) -> None:
 
 
 def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
-    """Names made of the last parts of each path: as many as given, more where two names would be the same."""
+    """Names made of the last parts of each path: as many as given, more where two would be one."""
     parts = [_absolute(path).parts[1:] for path in paths]
     depths = list(depths)
     while True:
         names = ["/".join(part[-depth:]) for part, depth in zip(parts, depths, strict=True)]
         # Compared without case, because the results may be written to a file system that ignores
         # it.
-        count = Counter(name.casefold() for name in names)
-        clashes = [index for index, name in enumerate(names) if count[name.casefold()] > 1]
+        same = Counter(name.casefold() for name in names)
+        clashes = [index for index, name in enumerate(names) if same[name.casefold()] > 1]
         if not any(depths[index] < len(parts[index]) for index in clashes):
             return names
         for index in clashes:

@@ -1,6 +1,7 @@
 """Frames to H.264 MP4 that every browser plays."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.errors import OutputError
-from rmpe.media.video import open_media
+from rmpe.media.images import as_image
+from rmpe.media.video import moving_pictures, open_media
+from rmpe.write.atomic import scratch_name, why_not_written
 
 # Ticks a second: divides all usual frame rates.
 TIME_BASE = Fraction(1, 90000)
@@ -21,11 +24,10 @@ COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
 
 
 class VideoWriter:
-    """Writes one MP4: H.264, yuv420p, index in front, every frame at its own time; use it in a
-    ``with`` block.
+    """Writes one MP4: H.264, yuv420p, index in front, every frame at its own time.
 
-    The file grows under another name and gets its own when it is closed, so what has the name is
-    whole.
+    Use it in a ``with`` block. The file grows under another name and gets its own when it is
+    closed, so what has the name is whole. After an error there is no file.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class VideoWriter:
         self.path = path
         self.fps = fps or 25.0
         self.crf = crf
-        self._partial = path.with_name(path.name + ".part")
+        self._partial = path.with_name(scratch_name(path.name))
         self._container: av.container.OutputContainer | None = None
         self._audio_from = audio_from
         self._sound: Iterator[tuple[float, Any]] = iter(())
@@ -59,31 +61,38 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except OutputError:
+            if error is None:  # else the first error is the one to tell, mostly with one cause
+                raise
 
-    def write(self, image: NDArray[np.uint8], seconds: float) -> None:
+    def write(self, image: Any, seconds: float) -> None:
         """Add a frame.
 
         Args:
-            image: RGB uint8 ``(H, W, 3)``; an odd side is made even by repeating the last row or
-                column. A frame of another size than the first is fitted into that, with black bars
-                if its shape differs.
+            image: RGB uint8 ``(H, W, 3)``, or anything else that `as_image` takes; an odd side is
+                made even by repeating the last row or column. A frame of another size than the
+                first is fitted into that, with black bars if its shape differs.
             seconds: When to show it; must grow.
 
         Raises:
-            OutputError: If the file cannot be written.
+            ImageError: If ``image`` is not an image.
+            OutputError: If the file cannot be written; nothing more can be written then.
         """
+        pixels = as_image(image)
         try:
-            container = self._container or self._begin(image)
-            frame = av.VideoFrame.from_ndarray(_fitted(image, self._size), format="rgb24")
+            container = self._container or self._begin(pixels)
+            frame = av.VideoFrame.from_ndarray(_fitted(pixels, self._size), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
             self._last = max(self._last + 1, round(seconds / TIME_BASE))
             frame.pts = self._last
             frame.time_base = TIME_BASE
             container.mux(container.streams.video[0].encode(frame))
             self._add_sound(seconds)
-        except (av.error.FFmpegError, OSError) as error:
-            raise OutputError(f"{self.path}: cannot write the video: {error}") from error
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self._give_up()
+            raise OutputError(_why_not_written(self.path, error)) from error
 
     def close(self) -> None:
         """Finish the file; without any frame there is none. More than once is fine.
@@ -93,15 +102,31 @@ class VideoWriter:
         """
         if self._container is None:
             return
+        try:
+            self._container.mux(self._container.streams.video[0].encode(None))
+            self._add_sound(self._last * float(TIME_BASE) + 1 / self.fps)
+            self._container.close()
+            self._partial.replace(self.path)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self._give_up()
+            raise OutputError(_why_not_written(self.path, error)) from error
+        self._container = None
+
+    def _give_up(self) -> None:
+        """Leave no half file behind.
+
+        FFmpeg's muxer must not be asked to write once more: after a header that could not be
+        written it crashes.
+        """
         container = self._container
         self._container = None
-        try:
-            container.mux(container.streams.video[0].encode(None))
-            self._add_sound(self._last * float(TIME_BASE) + 1 / self.fps, container)
-            container.close()
-            self._partial.replace(self.path)
-        except (av.error.FFmpegError, OSError) as error:
-            raise OutputError(f"{self.path}: cannot finish the video: {error}") from error
+        self._sound = iter(())
+        self._waiting = None
+        with suppress(av.error.FFmpegError, OSError):
+            if container is not None:
+                container.close()
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
 
     def _begin(self, image: NDArray[np.uint8]) -> av.container.OutputContainer:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,14 +149,18 @@ class VideoWriter:
             self._waiting = next(self._sound, None)
         return container
 
-    def _add_sound(
-        self, until: float, container: av.container.OutputContainer | None = None
-    ) -> None:
+    def _add_sound(self, until: float) -> None:
         """The sound up to a time: side by side with the pictures, so that neither piles up."""
-        into = container or self._container
-        while self._waiting is not None and self._waiting[0] <= until and into is not None:
-            into.mux(self._waiting[1])
+        while self._waiting is not None and self._waiting[0] <= until:
+            if self._container is not None:
+                self._container.mux(self._waiting[1])
             self._waiting = next(self._sound, None)
+
+
+def _why_not_written(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return why_not_written(path, error)
+    return f"{path}: cannot write the video: {error}"
 
 
 def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -153,13 +182,16 @@ def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 def _sound(path: Path, into: av.container.OutputContainer) -> Iterator[tuple[float, Any]]:
-    """Packets of the first sound track for ``into``, each with its time in seconds from the first picture on."""
+    """Packets of the first sound track for ``into``, each with its time from the first picture on.
+
+    Times are in seconds.
+    """
     source = open_media(str(path))
     if not source.streams.audio:
         source.close()
         return iter(())
     track = source.streams.audio[0]
-    picture = source.streams.video[0]
+    picture = moving_pictures(source)
     begin = float((picture.start_time or 0) * (picture.time_base or 0))
     if track.codec_context.name.removesuffix("float") in COPIED_AUDIO:
         return _copied(source, into.add_stream_from_template(track), begin)

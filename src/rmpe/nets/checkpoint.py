@@ -10,11 +10,14 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from rmpe.checkpoints import METADATA_KEY, read_header
 from rmpe.errors import ModelError
+from rmpe.fields import cut
 from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.hourglass import StackedHourglass
@@ -39,7 +42,16 @@ NETS: Final[dict[str, type[nn.Module]]] = {
     "person_detector": PersonDetector,
     "ssd512": Ssd512,
 }
-METADATA_KEY: Final = "rmpe"
+# What constructors raise for arguments of the wrong type or out of range.
+WRONG_ARGUMENTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def build_net(config: dict[str, Any]) -> nn.Module:
@@ -58,12 +70,36 @@ def build_net(config: dict[str, Any]) -> nn.Module:
         if key != "name"
     }
     name = config.get("name")
-    if name not in NETS:
+    if not isinstance(name, str) or name not in NETS:
         raise ModelError(f"unknown net {name!r}; known: {', '.join(NETS)}")
     try:
         return NETS[name](**arguments)
-    except TypeError as error:
-        raise ModelError(f"net {name!r}: {error}") from error
+    except WRONG_ARGUMENTS as error:
+        raise ModelError(f"net {name!r}: its arguments do not fit: {error}") from error
+
+
+def probe(net: nn.Module, size: tuple[int, int], name: str) -> None:
+    """Run a net once on an empty input, to find arguments that do not fit before a run begins.
+
+    Args:
+        net: The net; left in the mode it was in.
+        size: (height, width) of the input.
+        name: What to call it.
+
+    Raises:
+        ModelError: If it cannot take such an input.
+    """
+    was_training = net.training
+    try:
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, 3, *size))
+    except WRONG_ARGUMENTS as error:
+        said = cut(str(error).strip().partition("\n")[0])
+        raise ModelError(
+            f"net {name!r} cannot take {size[0]} x {size[1]} pixels: {said}"
+        ) from error
+    finally:
+        net.train(was_training)
 
 
 def save_checkpoint(path: Path, net: nn.Module, config: dict[str, Any]) -> None:
@@ -88,23 +124,42 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         ModelError: If the file cannot be read, is not an rmpe checkpoint, or its weights do not
             match its net.
     """
+    header = read_header(path)
+    config = header.config
+    model = _without_pretraining(config["model"])
+    _check_shapes(path, model, header.shapes)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot read the checkpoint: {error}") from error
-    if METADATA_KEY not in metadata:
-        raise ModelError(f"{path}: not an rmpe checkpoint: its metadata has no {METADATA_KEY!r}")
-    config: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-    net = build_net(_without_pretraining(config["model"]))
+    net = build_net(model)
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelError(
-            f"{path}: weights do not match {config['model']}: {str(error).splitlines()[-1].strip()}"
-        ) from error
+        raise ModelError(f"{path}: {_misfit(config, str(error).splitlines()[-1])}") from error
     return net.eval(), config
+
+
+def _check_shapes(path: Path, model: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    """That the weights are those of the net, before any memory is taken for it.
+
+    Raises:
+        ModelError: If not.
+    """
+    with torch.device("meta"):
+        wanted = {
+            name: tuple(tensor.shape) for name, tensor in build_net(model).state_dict().items()
+        }
+    if wanted == shapes:
+        return
+    name = next(name for name in {**wanted, **shapes} if wanted.get(name) != shapes.get(name))
+    said = f"{name} is {shapes.get(name, 'missing')}, the net has {wanted.get(name, 'none')}"
+    raise ModelError(f"{path}: {_misfit({'model': model}, said)}")
+
+
+def _misfit(config: dict[str, Any], why: str) -> str:
+    return f"weights do not fit {cut(str(config['model']))}: {why.strip()}"
 
 
 def _without_pretraining(config: dict[str, Any]) -> dict[str, Any]:

@@ -8,17 +8,19 @@ learns the model.
 """
 
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmpe import fields
 from rmpe.errors import DataError
+from rmpe.files import read_toml
 from rmpe.propose.offsets import Offsets, draw_overlapping
 
 SHOULDERS = ("left_shoulder", "right_shoulder")
@@ -176,34 +178,82 @@ class Pgpg:
         Raises:
             DataError: If the file cannot be read or is not a valid PGPG file.
         """
+        source = str(path)
+        data = read_toml(path)
+        if missing := {"joints", "iou", "parts", "atoms", "no_torso"} - set(data):
+            raise DataError(f"{source}: not a PGPG file: it has no {sorted(missing)[0]!r}")
+        joints = fields.texts(data["joints"], f"{source}: joints")
+        if not joints or len(set(joints)) < len(joints):
+            raise DataError(f"{source}: joints must be a list of different names")
+        atoms = _tables(data["atoms"], f"{source}: atoms")
+        parts = _tables(data["parts"], f"{source}: parts")
+        kinds = [*atoms, fields.table(data["no_torso"], f"{source}: no_torso")]
+        if not parts:
+            raise DataError(f"{source}: not a PGPG file: it has no parts")
+        iou = fields.number(data["iou"], f"{source}: iou")
+        if not 0 <= iou < 1:
+            raise DataError(f"{source}: iou is {iou:g}; it must lie in [0, 1)")
+        weights = np.array(
+            [
+                fields.numbers(kind.get("weights"), f"{source}: weights", len(parts))
+                for kind in kinds
+            ]
+        )
+        means = [fields.pixels(part.get("mean"), f"{source}: mean", 4) for part in parts]
+        spreads = [_matrix(part.get("covariance"), f"{source}: covariance") for part in parts]
+        centers = [_pose(atom.get("pose"), len(joints), f"{source}: pose") for atom in atoms]
+        if not ((weights >= 0).all() and (weights.sum(axis=1) > 0).all()):
+            raise DataError(f"{source}: weights must be 0 or more, and not all 0")
         try:
-            data = tomllib.loads(path.read_text("utf-8"))
-            joints = tuple(data["joints"])
-            atoms = data["atoms"]
-            weights = np.array([kind["weights"] for kind in (*atoms, data["no_torso"])], np.float64)
             pgpg = cls(
                 joints,
-                np.array([atom["pose"] for atom in atoms], np.float64).reshape(-1, len(joints), 2),
+                np.array(centers, np.float64).reshape(-1, len(joints), 2),
                 weights / weights.sum(axis=1, keepdims=True),
-                np.array([part["mean"] for part in data["parts"]], np.float64),
-                np.array([part["covariance"] for part in data["parts"]], np.float64),
-                float(data["iou"]),
-                data["learned"],
+                np.array(means),
+                np.array(spreads),
+                iou,
+                fields.table(data.get("learned", {}), f"{source}: learned"),
             )
-            _ = pgpg.cholesky  # raises if a covariance is not positive definite
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot read the PGPG file: {error}") from error
-        except (
-            tomllib.TOMLDecodeError,
-            KeyError,
-            TypeError,
-            ValueError,
-            np.linalg.LinAlgError,
-        ) as error:
-            raise DataError(
-                f"{path}: not a PGPG file written by `rmpe learn pgpg`: {error!r}"
-            ) from error
+            factors = pgpg.cholesky  # refuses covariances that are none
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise DataError(f"{source}: not a PGPG file: {error}") from error
+        if not (np.isfinite(factors).all() and (np.abs(means) <= LARGEST_OFFSET).all()):
+            raise DataError(f"{source}: means and covariances must be shares of a box's sides")
         return pgpg
+
+
+# Offsets are shares of a box's sides; no detector errs by so many of them.
+LARGEST_OFFSET = 100.0
+
+
+def _tables(value: Any, place: str) -> list[dict[str, Any]]:
+    return [
+        fields.table(one, f"{place}, entry {index}")
+        for index, one in enumerate(fields.items(value, place))
+    ]
+
+
+def _matrix(value: Any, place: str) -> NDArray[np.float64]:
+    rows = fields.items(value, place)
+    if len(rows) != 4:
+        raise DataError(f"{place} must be 4 rows of 4 numbers, got {len(rows)} rows")
+    return np.array([fields.pixels(row, place, 4) for row in rows])
+
+
+def _pose(value: Any, joints: int, place: str) -> list[list[float]]:
+    """Joints of an atom; ``nan`` where none of its people had one."""
+    rows = fields.items(value, place)
+    if len(rows) != joints:
+        raise DataError(f"{place} must have {joints} joints, got {len(rows)}")
+    points = []
+    for row in rows:
+        unknown = (
+            isinstance(row, list)
+            and len(row) == 2
+            and all(isinstance(one, float) and isnan(one) for one in row)
+        )
+        points.append([np.nan, np.nan] if unknown else fields.pixels(row, place, 2).tolist())
+    return points
 
 
 def align(keypoints: ArrayLike, visible: ArrayLike, joints: Sequence[str]) -> NDArray[np.float64]:

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from rmpe.poses import Poses
 from rmpe.suppress.clusters import eliminate, merge_joints, ranking
 
+# Parameters beyond these overflow in single precision.
+LEAST = 1e-6
+MOST = 1e6
+
 
 @dataclass(frozen=True)
 class PoseNmsParameters:
@@ -37,11 +41,15 @@ class PoseNmsParameters:
 
     def __post_init__(self) -> None:
         for name in ("sigma1", "sigma2"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            if not LEAST <= getattr(self, name) <= MOST:
+                raise ValueError(
+                    f"{name} must be above 0 ({LEAST:g} to {MOST:g}), got {getattr(self, name)}"
+                )
         for name in ("lam", "eta", "merge"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) <= MOST:
+                raise ValueError(
+                    f"{name} must not be negative (0 to {MOST:g}), got {getattr(self, name)}"
+                )
 
 
 DEFAULT = PoseNmsParameters()

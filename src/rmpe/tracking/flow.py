@@ -18,6 +18,8 @@ COLOR_SPREAD = 22.0
 PLACE_SLACK = 0.12
 SIZE_SLACK = 0.4
 COLOR_MEMORY = 0.9
+# Poses after which a flow whose mean score convinces is believed for good.
+CONVINCED = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,7 @@ class Flow:
         confidence: Mean score of its poses so far.
         length: Number of its poses.
         unseen: Frames since its last pose.
+        proven: Whether it has convinced once, for good.
     """
 
     id: int
@@ -71,6 +74,7 @@ class Flow:
     confidence: float
     length: int = 1
     unseen: int = 0
+    proven: bool = False
 
     @classmethod
     def begin(cls, track_id: int, seen: Sightings, index: int) -> "Flow":
@@ -79,6 +83,15 @@ class Flow:
         return cls(
             track_id, motion, seen.colors[index], seen.trust[index], float(seen.scores[index])
         )
+
+    def believed(self, mean: float) -> bool:
+        """Whether the flow is a person by its mean score, now or by what it was before.
+
+        Somebody who was seen well stays believed when far away or half hidden.
+        """
+        convincing = self.confidence >= mean
+        self.proven = self.proven or (convincing and self.length >= CONVINCED)
+        return convincing or self.proven
 
     def wait(self) -> None:
         """Advance by one frame; `see` resets the unseen counter."""

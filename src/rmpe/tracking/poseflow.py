@@ -48,6 +48,8 @@ class PoseFlowParameters:
             confident joint can raise s(Q) of a false detection. Weaker poses only continue flows.
         relink: Smallest similarity of position, size and colours, 0 to 1, that re-links a broken
             flow.
+        believed: Mean score of a flow so far below which its poses are nobody's (a ghost): they get
+            no id, so that they are neither drawn nor counted; 0 = every flow is believed.
         shared: Frames over which flow NMS compares two flows.
         nms: Pose similarity and threshold of flow NMS, the same as in pose NMS.
     """
@@ -60,6 +62,7 @@ class PoseFlowParameters:
     birth: float = 0.9
     sure: float = 0.2
     relink: float = 0.05
+    believed: float = 0.35
     shared: int = 10
     nms: PoseNmsParameters = field(default_factory=PoseNmsParameters)
 
@@ -225,7 +228,7 @@ class PoseFlow:
         if len(kept) < len(leader):
             radius = poses.sizes * (JOINT_BOX / 2)
             points[kept] = merge_joints(poses.keypoints, poses.keypoint_scores, leader, radius)
-        ids = np.array([-1 if flow is None else flow.id for flow in frame.flows], np.int64)
+        ids = np.array([self._shown_id(flow) for flow in frame.flows], np.int64)
         scores = np.array(
             [
                 score if flow is None else flow.confidence
@@ -234,6 +237,10 @@ class PoseFlow:
             np.float32,
         )
         return poses.replace(keypoints=points, scores=scores, track_ids=ids)[kept]
+
+    def _shown_id(self, flow: Flow | None) -> int:
+        """The id that the outside sees: -1 for a flow that is not believed (yet)."""
+        return flow.id if flow is not None and flow.believed(self.parameters.believed) else -1
 
     def _distance(self, a: Flow, b: Flow, frame: _Frame) -> float:
         """Median similarity of two flows over the frames with both."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from rmpe.config import to_mapping
 from rmpe.errors import DataError, ModelError
+from rmpe.fields import cut, table, text, whole
+from rmpe.files import BROKEN_ARCHIVE, make_folder
 from rmpe.nets.checkpoint import save_checkpoint
 from rmpe.training.meter import Meter
 from rmpe.training.optim import (
@@ -34,6 +37,19 @@ from rmpe.training.worker import Worker
 # How much lower the priority of the processes is that make batches ahead: a step should not wait
 # for the batch after the next.
 NICER = 5
+# What torch.load raises for files that are damaged or hold more than tensors and plain values.
+BROKEN_STATE = (
+    *BROKEN_ARCHIVE,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+LARGEST_BATCH = 65536
+MOST_THREADS = 1024
 
 Log = Callable[[str], None]
 Validate = Callable[[nn.Module, str], dict[str, float]]
@@ -138,6 +154,13 @@ class RunConfig(ABC):
             raise ValueError(f"steps = {self.steps} and batch = {self.batch} must be at least 1")
         if self.workers and self.device != "cpu":
             raise ValueError('workers need device = "cpu": a GPU makes its batches itself')
+        if self.batch > LARGEST_BATCH:
+            raise ValueError(f"batch = {self.batch} is more than {LARGEST_BATCH}")
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise ValueError(f"threads = {self.threads} must lie between 0 and {MOST_THREADS}")
+        for name in ("seed", "log_every", "save_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
 
     @abstractmethod
     def open(self, worker: Worker, log: Log) -> Task:
@@ -197,7 +220,7 @@ class Trainer:
         config = self.config
         if self.worker.rank:
             return self._follow()
-        config.run.mkdir(parents=True, exist_ok=True)
+        make_folder(config.run)
         meter = Meter(
             config.run, config.steps, config.batch, config.log_every, config.tensorboard, self.log
         )
@@ -308,15 +331,14 @@ class Trainer:
             DataError: If there is no state, or it belongs to another net.
         """
         path = self.config.run / "state.pt"
+        state = read_state(path, self.worker.device)
         try:
-            state = torch.load(path, map_location=self.worker.device, weights_only=True)
             self.net.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load_state_dict(state["average"])
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: nothing to resume; leave --resume out to start") from error
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise DataError(f"{path}: belongs to another net or optimiser: {error}") from error
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            said = cut(str(error).strip().splitlines()[0] if str(error) else repr(error))
+            raise DataError(f"{path}: belongs to another net or optimiser: {said}") from error
         self.step = state["step"]
         if state["config"] != to_json(self.config):
             self.log("resuming with a configuration that differs from the run's original one")
@@ -338,6 +360,34 @@ class Trainer:
             f"the loss of step {self.step} is not finite ({values});"
             f" batch and weights are in {path}"
         )
+
+
+def read_state(path: Path, device: str) -> dict[str, Any]:
+    """The state that a run goes on from.
+
+    Only tensors and plain values are read from it: loading runs no code.
+
+    Raises:
+        DataError: If there is none, or it is not what `Trainer.save` writes.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: nothing to resume; leave --resume out to start") from error
+    except BROKEN_STATE as error:
+        said = cut(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+        raise DataError(f"{path}: damaged, or not the state of a run: {said}") from error
+    if not isinstance(state, dict) or not {"step", "net", "optimizer", "average", "config"} <= set(
+        state
+    ):
+        raise DataError(f"{path}: not the state of a run")
+    step = whole(state["step"], f"{path}: 'step'")
+    if step < 0:
+        raise DataError(f"{path}: 'step' is {step}")
+    for key in ("net", "optimizer", "average"):
+        table(state[key], f"{path}: {key!r}")
+    text(state["config"], f"{path}: 'config'")
+    return state
 
 
 def to_json(config: RunConfig) -> str:

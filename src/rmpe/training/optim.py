@@ -1,7 +1,7 @@
 """Optimiser, learning rate and moving average of the weights."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rmpe.errors import DataError
+
+# A learning rate, or factor of one, beyond it is a slip of the pen.
+LARGEST_RATE = 1e4
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,14 @@ class OptimConfig:
     ema: float = 0.998
 
     def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise ValueError(f"lr = {self.lr} must be above 0")
+        if not 0 < self.lr <= LARGEST_RATE:
+            raise ValueError(f"lr = {self.lr} must be above 0 and at most {LARGEST_RATE:g}")
+        for name in ("weight_decay", "drop", "warmup", "clip"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)} must not be negative")
+        for prefix, factor in self.lr_scale.items():
+            if not (isinstance(factor, int | float) and 0 <= factor <= LARGEST_RATE):
+                raise ValueError(f"lr_scale: {prefix!r} must be a factor of the rate, 0 or more")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema = {self.ema} must lie in [0, 1)")
         if any(not 0 < share < 1 for share in self.drops):
@@ -138,7 +147,7 @@ class MovingAverage:
             self.state[name].copy_(tensor)
 
 
-def frozen_modules(net: nn.Module, prefixes: Iterable[str]) -> list[nn.Module]:
+def frozen_modules(net: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
     """Freeze the parameters of the modules named by ``prefixes`` and return the modules.
 
     The caller keeps them in evaluation mode.
@@ -152,6 +161,8 @@ def frozen_modules(net: nn.Module, prefixes: Iterable[str]) -> list[nn.Module]:
             names = ", ".join(dict(net.named_children()))
             raise DataError(f"freeze: the net has no module {prefix!r}; its modules are {names}")
         modules[prefix].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise DataError(f"freeze: {', '.join(map(repr, prefixes))} leaves nothing that learns")
     return [modules[prefix] for prefix in prefixes]
 
 

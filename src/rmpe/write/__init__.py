@@ -1,11 +1,54 @@
-"""Results to files: a journal that grows with every batch, and the final files that are made from it."""
+"""Results to files: a journal that grows with every batch, and the final files made from it."""
 
-from rmpe.write import alphapose, coco, openpose, table
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from rmpe.errors import OutputError
+from rmpe.skeletons import Skeleton
+from rmpe.write import alphapose, coco, coco_dataset, openpose, table
+from rmpe.write.journal import Record
+
+Writer: TypeAlias = Callable[[Iterable[Record], Skeleton, Path], Path]
 
 # What `--format` may be; each writes its files from the journal's records.
-FORMATS = {
+FORMATS: dict[str, Writer] = {
     "coco": coco.write,
+    "coco-dataset": coco_dataset.write,
     "alphapose": alphapose.write,
     "openpose": openpose.write,
     "csv": table.write,
 }
+
+
+def write_formats(
+    writers: Mapping[str, Writer],
+    names: Sequence[str],
+    records: Callable[[], Iterable[Record]],
+    skeleton: Skeleton,
+    out_dir: Path,
+) -> tuple[list[str], list[str]]:
+    """Write the result files; a format that cannot be written does not stop the others.
+
+    Args:
+        writers: All there are, e.g. `FORMATS`.
+        names: Those wanted; ``images.json`` is written in any case.
+        records: Gives all records anew each time it is called.
+        skeleton: That of the poses.
+        out_dir: Folder, made if need be.
+
+    Returns:
+        The files, and a line for each that failed.
+    """
+    files: list[str] = []
+    failures: list[str] = []
+    for write in [*(writers[name] for name in names), _write_images]:
+        try:
+            files.append(str(write(records(), skeleton, out_dir)))
+        except OutputError as error:
+            failures.append(str(error))
+    return files, failures
+
+
+def _write_images(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
+    return coco.write_images(records, out_dir)

@@ -1,4 +1,4 @@
-"""AlphaPose's result file: COCO's list, but ``image_id`` is the file name and the box is called ``box``."""
+"""AlphaPose's result file: COCO's list, but ``image_id`` is the file name, ``box`` the box."""
 
 import json
 from collections.abc import Iterable, Iterator

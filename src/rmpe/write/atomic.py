@@ -1,7 +1,9 @@
 """Files that are either whole or not there."""
 
 import errno
+import hashlib
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,11 +11,13 @@ from typing import BinaryIO
 
 from rmpe.errors import OutputError
 
+# Bytes of the longest file name on the file systems in use.
+LONGEST_NAME = 255
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name only when the block ends without an
-    error.
+    """Open a file for writing that appears under its name only when the block ends well.
 
     Args:
         path: The final file; its folder is made if need be, an older file is replaced.
@@ -24,7 +28,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: If the folder or the file cannot be written, e.g. because the disk is full.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(scratch_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -35,6 +39,20 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def scratch_name(name: str) -> str:
+    """A name for a file until it is whole: hidden, no other process's, never longer than its own.
+
+    A long name is cut, so that a file whose name is just legal can be written.
+    """
+    ending = f".{os.getpid()}.{threading.get_ident() % 10**6}.partial"
+    room = max(LONGEST_NAME - len(os.fsencode(ending)) - 1, 0)
+    kept = os.fsencode(name)[:room]
+    if len(kept) < len(os.fsencode(name)):  # two long names may begin alike
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+        kept = kept[: room - len(digest)] + digest.encode()
+    return "." + kept.decode("utf-8", "ignore") + ending
 
 
 def why_not_written(path: Path, error: OSError) -> str:
@@ -58,9 +76,18 @@ def write_list(path: Path, items: Iterable[str]) -> Path:
         OutputError: If it cannot be written.
     """
     with atomic(path) as file:
-        separator = b"[\n"
-        for item in items:
-            file.write(separator + item.encode())
-            separator = b",\n"
-        file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
+        file.writelines(encode_list(items))
     return path
+
+
+def encode_list(items: Iterable[str]) -> Iterator[bytes]:
+    """A JSON list, one item a line, piece by piece.
+
+    Args:
+        items: The items as JSON text.
+    """
+    separator = b"[\n"
+    for item in items:
+        yield separator + item.encode()
+        separator = b",\n"
+    yield b"\n]\n" if separator == b",\n" else b"[]\n"

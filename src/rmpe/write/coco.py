@@ -4,8 +4,9 @@ Source: https://cocodataset.org/#format-results (keypoint detection).
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import write_list
@@ -26,25 +27,30 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     Raises:
         OutputError: If it cannot be written.
     """
-    people = (person for record in records for person in record.poses.to_coco(record.image_id))
-    return write_list(out_dir / "coco.json", map(json.dumps, people))
+    return write_list(out_dir / "coco.json", people(records))
+
+
+def people(records: Iterable[Record]) -> Iterator[str]:
+    """One JSON object a person."""
+    for record in records:
+        yield from map(json.dumps, record.poses.to_coco(record.image_id))
 
 
 def write_images(records: Iterable[Record], out_dir: Path) -> Path:
-    """Write ``images.json``: id, file name, path, height and width of every image, also of those
-    with nobody in them.
+    """Write ``images.json``: every image, also those with nobody in them.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    images = (
-        {
-            "id": record.image_id,
-            "file_name": record.file_name,
-            "path": record.path,
-            "height": record.size[0],
-            "width": record.size[1],
-        }
-        for record in records
-    )
-    return write_list(out_dir / "images.json", map(json.dumps, images))
+    return write_list(out_dir / "images.json", map(json.dumps, map(image_row, records)))
+
+
+def image_row(record: Record) -> dict[str, Any]:
+    """An image as COCO lists it: id, file name, height, width, and its path."""
+    return {
+        "id": record.image_id,
+        "file_name": record.file_name,
+        "path": record.path,
+        "height": record.size[0],
+        "width": record.size[1],
+    }

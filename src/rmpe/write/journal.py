@@ -15,12 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rmpe import fields
 from rmpe.errors import DataError, OutputError
+from rmpe.files import parse_json
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import why_not_written
 
 VERSION = 1
+# What a line says beside the poses.
+ENTRIES = ("image_id", "file_name", "name", "path", "size", "seconds", "stamp", "fps")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Record:
         seconds: When a frame of a video is shown; 0 for an image.
         stamp: Size, time and contents of the file it was read from, see `file_stamp`; empty for a
             frame of a video.
+        fps: Frames a second of the video that it is a frame of, 0 where nobody knows; ``None`` for
+            an image.
     """
 
     image_id: int
@@ -47,6 +53,7 @@ class Record:
     poses: Poses
     seconds: float = 0.0
     stamp: str = ""
+    fps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -162,8 +169,8 @@ class Journal:
                     )
             if was != (now := file_names.get(image_id)):
                 raise DataError(
-                    f"{self.path}: image {image_id} was {was}, now it is {now or 'gone'}; resume with the same sources,"
-                    " or start anew without --resume"
+                    f"{self.path}: image {image_id} was {was}, now it is {now or 'gone'}; resume"
+                    " with the same sources, or start anew without --resume"
                 )
         return [image_id for image_id in file_names if image_id not in self._places]
 
@@ -187,16 +194,26 @@ class Journal:
 
         Args:
             skeleton: The one the poses were written with.
+
+        Raises:
+            DataError: If the poses of an image are damaged, or were written with another skeleton.
         """
         for line in self._lines():
-            poses = Poses.from_dict(line.pop("poses"), skeleton)
-            yield Record(**line | {"size": tuple(line["size"])}, poses=poses)
+            place = f"{self.path}: image {line['image_id']}"
+            try:
+                poses = Poses.from_dict(fields.table(line["poses"], f"{place}: poses"), skeleton)
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
+                raise DataError(
+                    f"{place} is damaged ({error}); delete its line, or start anew without --resume"
+                ) from error
+            entries = {name: line[name] for name in ENTRIES if name in line}
+            yield Record(**entries | {"size": tuple(line["size"])}, poses=poses)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         with self.path.open("rb") as file:
             for _, place in sorted(self._places.items()):
                 file.seek(place)
-                yield json.loads(file.readline())
+                yield _checked(parse_json(file.readline(), str(self.path)), str(self.path))
 
     def _append(self, lines: list[dict[str, Any]]) -> list[int]:
         """Write lines at the end; where each starts."""
@@ -219,46 +236,80 @@ class Journal:
             for number, text in enumerate(lines, 1):
                 if not text.endswith(b"\n"):
                     break
+                place = f"{self.path}: line {number}"
                 try:
-                    line = json.loads(text)
-                    if number == 1:
-                        self._check_header(line, header)
-                    if "poses" in line:
-                        self._places[line["image_id"]] = self._end
-                except (ValueError, KeyError, TypeError) as error:
+                    line = parse_json(text, place)
+                    if number > 1 and not isinstance(line, dict):
+                        raise DataError(f"{place} is {fields.shown(line)}, not a table")
+                    if number > 1 and "poses" in line:
+                        self._places[_checked(line, place)["image_id"]] = self._end
+                except DataError as error:
                     raise DataError(
-                        f"{self.path}: line {number} is damaged; delete that line, or start anew without --resume"
+                        f"{place} is damaged; delete that line, or start anew without --resume"
+                        f" ({str(error).removeprefix(place).lstrip(': ')})"
                     ) from error
+                if number == 1:
+                    self._check_header(line, header)
                 self._end += len(text)
         self._file.truncate(self._end)
         self._file.seek(self._end)
 
     def _check_header(self, found: Any, header: dict[str, Any]) -> None:
-        if not isinstance(found, dict) or found.get("rmpe_journal") != VERSION:
+        was = found.get("settings") if isinstance(found, dict) else None
+        if not isinstance(was, dict) or found.get("rmpe_journal") != VERSION:
             raise DataError(
                 f"{self.path}: not a journal of this version of rmpe; start anew without --resume"
             )
-        was = found["settings"]
         now = header["settings"]
         changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
         if changed:
             key = changed[0]
             raise DataError(
-                f"{self.path}: cannot resume, {key} was {was.get(key)!r} and is now {now.get(key)!r}"
+                f"{self.path}: cannot resume, {fields.cut(key)} was {_said(was.get(key))} and is"
+                f" now {_said(now.get(key))}"
                 f"{f' ({len(changed) - 1} more differ)' if len(changed) > 1 else ''};"
                 " use the same settings, or start anew without --resume"
             )
 
 
+def _checked(line: Any, place: str) -> dict[str, Any]:
+    """A record's line, everything but its poses checked.
+
+    Raises:
+        DataError: If a value is not what `Journal.append` writes.
+    """
+    record = fields.table(line, place)
+    for key in ("image_id", "file_name", "name", "path", "size", "poses"):
+        if key not in record:
+            raise DataError(f"{place}: it has no {key!r}")
+    fields.whole(record["image_id"], f"{place}: image_id")
+    if isinstance(record["image_id"], float):
+        raise DataError(f"{place}: image_id is {record['image_id']}, not a whole number")
+    for key in ("file_name", "name", "path", "stamp"):
+        fields.text(record.get(key, ""), f"{place}: {key}")
+    fields.number(record.get("seconds", 0), f"{place}: seconds")
+    if record.get("fps") is not None:
+        fields.number(record["fps"], f"{place}: fps")
+    size = fields.items(record["size"], f"{place}: size")
+    if len(size) != 2 or not all(fields.whole(side, f"{place}: size") >= 0 for side in size):
+        raise DataError(f"{place}: size must be a height and a width")
+    return record
+
+
+def _said(value: Any) -> str:
+    """A setting in a message: plain values as they are, others by their kind."""
+    plain = value is None or isinstance(value, str | int | float)
+    return fields.cut(repr(value)) if plain else fields.shown(value)
+
+
 def _to_json(result: Record | Failure) -> dict[str, Any]:
     if isinstance(result, Failure):
         return asdict(result)
-    fields = ("image_id", "file_name", "name", "path", "size", "seconds", "stamp")
-    return {field: getattr(result, field) for field in fields} | {"poses": result.poses.to_dict()}
+    return {name: getattr(result, name) for name in ENTRIES} | {"poses": result.poses.to_dict()}
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    """Write everything: on a nearly full disk the system takes a part and only then reports the error."""
+    """Write everything: a nearly full disk takes a part first and only then reports the error."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

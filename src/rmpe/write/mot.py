@@ -15,8 +15,8 @@ from rmpe.write.journal import Record
 def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``mot.txt``; arguments and errors as for `rmpe.write.coco.write`.
 
-    Frames are counted from 1 and ids from 1. People without an id are left out: the format has no
-    place for them.
+    Frames, ids and pixels are counted from 1, as the format has it. People without an id are left
+    out: the format has no place for them.
     """
     path = out_dir / "mot.txt"
     with atomic(path) as file:
@@ -30,5 +30,5 @@ def _lines(record: Record) -> Iterator[str]:
         poses.boxes.tolist(), poses.scores.tolist(), poses.track_ids.tolist(), strict=True
     ):
         x1, y1, x2, y2 = box
-        place = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
+        place = f"{x1 + 1:.2f},{y1 + 1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
         yield f"{record.image_id + 1},{track_id + 1},{place},{score:.4f},-1,-1,-1\n"

@@ -21,9 +21,9 @@ from rmpe.write.atomic import atomic
 from rmpe.write.journal import Record
 
 JOINTS = (
-    "nose", "head_bottom", "head_top", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle",
+    "nose", "head_bottom", "head_top", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
+    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee",
+    "right_knee", "left_ankle", "right_ankle",
 )  # fmt: skip
 NECK = JOINTS.index("head_bottom")
 SHOULDERS = [JOINTS.index("left_shoulder"), JOINTS.index("right_shoulder")]
@@ -89,7 +89,7 @@ def _people(record: Record, skeleton: Skeleton) -> Iterator[dict[str, Any]]:
 
 
 def posetrack_joints(poses: Poses, skeleton: Skeleton) -> NDArray[np.float32]:
-    """The joints that PoseTrack has, ``(N, 17, 3)``: x, y, score; zeros where a joint is missing."""
+    """PoseTrack's joints, ``(N, 17, 3)``: x, y, score; zeros where a joint is missing."""
     names = ["head_bottom" if name == "upper_neck" else name for name in skeleton.joints]
     ours = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=2)
     rows = np.zeros((len(poses), len(JOINTS), 3), np.float32)

@@ -4,6 +4,7 @@ What MPII multi-person and PoseTrack share. The frames layout is one JSON file t
 sides.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmpe import fields
 from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import BOX_SHARE
 from rmpe.files import read_json
@@ -51,7 +53,7 @@ class Frame:
         return pixels / self.head_sizes[:, None, None]
 
     def outside(self, regions: list[Polygon]) -> "Frame":
-        """The frame without the joints that lie strictly inside a region and without people who lose all joints."""
+        """The frame without joints inside a region, and without people who lose all of them."""
         if not regions:
             return self
         truth, points = (_erase(joints, regions) for joints in (self.truth, self.points))
@@ -106,19 +108,24 @@ class Footage:
         return {group: [i for i, part in enumerate(parts) if part == group] for group in GROUPS}
 
 
-def head_size(xyxy: ArrayLike) -> float:
+def head_size(xyxy: ArrayLike, place: str = "head box") -> float:
     """0.6 times the diagonal of a head box.
+
+    Raises:
+        DataError: If the box has no size: everybody's distances would be infinite.
 
     Source: Andriluka et al., MPII (CVPR 2014): PCKh.
     """
     left, top, right, bottom = np.asarray(xyxy, np.float64)
+    if not (right > left and bottom > top):
+        raise DataError(f"{place} has no size: {right - left:g} x {bottom - top:g}")
     return float(HEAD_SHARE * np.hypot(right - left, bottom - top))
 
 
 def person_area(joints: Floats, head: float, xywh: ArrayLike | None = None) -> float:
-    """Area of a person for OKS: 0.53 of the box (else of the extent of the joints), at least a head
-    squared.
+    """Area of a person for OKS, at least a head squared.
 
+    It is 0.53 of the box, or of the extent of the joints where there is no box.
     The floor keeps people of whom one or two joints are annotated from having no area at all.
     """
     if xywh is not None:
@@ -130,8 +137,9 @@ def person_area(joints: Floats, head: float, xywh: ArrayLike | None = None) -> f
 
 
 def read_frames(path: Path) -> Footage:
-    """Read the frames layout: ``joint_names`` and ``frames`` or ``sequences``, with ``gt`` and
-    ``pred`` in each frame.
+    """Read the frames layout.
+
+    A file has ``joint_names`` and ``frames`` or ``sequences``, a frame ``gt`` and ``pred``.
 
     Raises:
         DataError: If the file is not in that layout or a number is not finite.
@@ -150,86 +158,129 @@ def is_frames_layout(data: Any) -> bool:
 
 def frames_layout(data: dict[str, Any], source: str) -> Footage:
     """Footage of a parsed file in the frames layout; see `read_frames`."""
-    names = tuple(data["joint_names"])
+    names = fields.texts(data["joint_names"], f"{source}: 'joint_names'")
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"{source}: 'joint_names' must be different names")
     raw = data["sequences"] if "sequences" in data else [{"name": source, "frames": data["frames"]}]
     sequences = []
-    for number, sequence in enumerate(raw):
-        name = str(sequence.get("name", number))
-        regions = sequence.get("ignore_regions", [])
+    for number, entry in enumerate(fields.items(raw, f"{source}: 'sequences'")):
+        sequence = fields.table(entry, f"{source}: sequence {number}")
+        name = sequence.get("name")
+        called = name if isinstance(name, str) and name.isprintable() else str(number)
+        place = f"{source}: {fields.cut(called)}"
+        regions = _regions(sequence.get("ignore_regions"), f"{place}: 'ignore_regions'")
         frames = [
-            _frame(f, names, f"{source}: {name}: frame {i}")
-            for i, f in enumerate(sequence["frames"])
+            _frame(frame, names, f"{place}: frame {index}")
+            for index, frame in enumerate(
+                fields.items(sequence.get("frames"), f"{place}: 'frames'")
+            )
         ]
-        sequences.append(Sequence(name, [frame.outside(regions) for frame in frames]))
-    return Footage(names, sequences, [])
+        sequences.append(Sequence(called, [frame.outside(regions) for frame in frames]))
+    called_twice = [name for name, count in Counter(s.name for s in sequences).items() if count > 1]
+    if called_twice:
+        raise DataError(f"{source}: two sequences are called {fields.cut(called_twice[0])!r}")
+    warnings = []
+    if not any(len(frame.truth) for sequence in sequences for frame in sequence.frames):
+        warnings.append(f"{source}: nobody is annotated, so no figure means anything")
+    return Footage(names, sequences, warnings)
 
 
-def _frame(raw: dict[str, Any], names: tuple[str, ...], where: str) -> Frame:
-    if not {"gt", "pred"} <= set(raw):
-        raise DataError(f"{where}: needs 'gt' and 'pred'")
-    try:
-        truth = joint_array(
-            [person["joints"] for person in raw["gt"]], len(names), 2, f"{where}: gt"
+def _regions(value: Any, place: str) -> list[Polygon]:
+    rows = [] if value is None else fields.items(value, place)
+    return [
+        [
+            fields.pixels(corner, f"{place}, region {index}", 2).tolist()
+            for corner in fields.items(row, f"{place}, region {index}")
+        ]
+        for index, row in enumerate(rows)
+    ]
+
+
+def _frame(entry: Any, names: tuple[str, ...], where: str) -> Frame:
+    raw = fields.table(entry, where)
+    sides: dict[str, list[dict[str, Any]]] = {}
+    for side in ("gt", "pred"):
+        if side not in raw:
+            raise DataError(f"{where}: needs 'gt' and 'pred'")
+        sides[side] = [
+            fields.table(person, f"{where}: {side}: person {index}")
+            for index, person in enumerate(fields.items(raw[side], f"{where}: {side}"))
+        ]
+    truth, found = (
+        joint_array(
+            [person.get("joints") for person in sides[side]],
+            len(names),
+            numbers,
+            f"{where}: {side}",
         )
-        found = joint_array(
-            [person["joints"] for person in raw["pred"]], len(names), 3, f"{where}: pred"
-        )
-        heads = np.array([head_size(person["head_box"]) for person in raw["gt"]], np.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{where}: people need 'joints', those of gt a 'head_box' of 4 numbers: {error!r}"
-        ) from error
+        for side, numbers in (("gt", 2), ("pred", 3))
+    )
+    heads = np.array(
+        [
+            _head(person.get("head_box"), f"{where}: gt: person {index}: 'head_box'")
+            for index, person in enumerate(sides["gt"])
+        ],
+        np.float64,
+    )
     areas = [person_area(joints, head) for joints, head in zip(truth, heads, strict=True)]
     ids = [
-        track_ids([person.get("track_id", -1) for person in raw[side]], f"{where}: {side}")
-        for side in ("gt", "pred")
+        track_ids([person.get("track_id") for person in people], f"{where}: {side}")
+        for side, people in sides.items()
     ]
     return Frame(
         truth, heads, np.array(areas, np.float64), ids[0], found[..., :2], found[..., 2], ids[1]
     )
 
 
-def joint_array(people: list[list[Any]], joints: int, numbers: int, where: str) -> Floats:
+def _head(value: Any, place: str) -> float:
+    return head_size(fields.pixels(value, place, 4), place)
+
+
+def joint_array(people: list[Any], joints: int, numbers: int, where: str) -> Floats:
     """Joints of people as ``(N, K, numbers)``; ``None`` becomes NaN.
 
     Raises:
         DataError: If the number of joints is wrong or a joint holds anything but finite numbers.
     """
     result = np.full((len(people), joints, numbers), np.nan)
-    for person, points in enumerate(people):
+    for person, entry in enumerate(people):
+        place = f"{where}: person {person}"
+        points = fields.items(entry, f"{place}: 'joints'")
         if len(points) != joints:
-            raise DataError(
-                f"{where}: person {person} has {len(points)} joints, there are {joints}"
-            )
+            raise DataError(f"{place} has {len(points)} joints, there are {joints}")
         for joint, point in enumerate(points):
             if point is not None:
-                if len(point) != numbers or not np.isfinite(np.array(point, np.float64)).all():
-                    raise DataError(
-                        f"{where}: person {person}, joint {joint}: not {numbers} finite numbers: {point}"
-                    )
-                result[person, joint] = point
+                row = fields.pixels(point, f"{place}, joint {joint}")
+                if len(row) != numbers:
+                    raise DataError(f"{place}, joint {joint}: not {numbers} finite numbers")
+                result[person, joint] = row
     return result
 
 
-def track_ids(ids: list[int], where: str) -> NDArray[np.int64]:
-    """Track ids of the people of one frame.
+def track_ids(ids: list[Any], where: str) -> NDArray[np.int64]:
+    """Track ids of the people of one frame; -1 and ``None`` mean that a person has none.
 
     Raises:
-        DataError: If two people have the same.
+        DataError: If one is no whole number or two people have the same.
     """
-    given = [identity for identity in ids if identity != -1]
+    numbers = [-1 if one is None else fields.whole(one, f"{where}: 'track_id'") for one in ids]
+    given = [identity for identity in numbers if identity != -1]
     if len(set(given)) < len(given):
-        raise DataError(f"{where}: two people have the same track id: {sorted(given)}")
-    return np.array(ids, np.int64)
+        raise DataError(f"{where}: two people have the same track id: {sorted(given)[:6]}")
+    return np.array(numbers, np.int64)
 
 
 def _erase(joints: Floats, regions: list[Polygon]) -> Floats:
-    inside = np.any([_inside(joints, np.array(region, np.float64)) for region in regions], axis=0)
+    polygons = [np.array(region, np.float64).reshape(-1, 2) for region in regions]
+    inside = np.any([_inside(joints, polygon) for polygon in polygons], axis=0)
     return np.where(inside[..., None], np.nan, joints)
 
 
 def _inside(points: Floats, polygon: Floats) -> NDArray[np.bool_]:
-    """Whether points ``(..., 2)`` lie inside a polygon ``(V, 2)``: an odd number of edges lies to their right."""
+    """Whether points ``(..., 2)`` lie inside a polygon ``(V, 2)``.
+
+    An odd number of edges lies to the right of such a point.
+    """
     x = points[..., None, 0]
     y = points[..., None, 1]
     start = polygon

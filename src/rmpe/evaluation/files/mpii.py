@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from rmpe import fields
 from rmpe.errors import DataError
 from rmpe.evaluation.files.frames import Floats, Footage, Frame, Sequence, person_area
 from rmpe.files import read_json
@@ -30,6 +30,8 @@ JOINTS = (
     ),
     *("l_shoulder", "l_elbow", "l_wrist", "upper_neck", "head_top"),
 )
+# A person of 20,000 pixels is on no photo.
+LARGEST_SCALE = 1e4
 # Their indices among the 16.
 REPORTED = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 8, 9]
 
@@ -70,15 +72,17 @@ def read_annotations(path: Path, results: Path) -> Footage:
         by_image.setdefault(person.image, []).append(person)
     found: dict[str, list[Floats]] = {name: [] for name in by_image}
     for index, result in enumerate(_results(results)):
-        image = str(result["image_id"])
+        place = f"{results}: detection {index}"
+        image = result["image_id"]
+        image = str(image) if isinstance(image, int) else fields.text(image, f"{place}: 'image_id'")
         if image not in found:
-            raise DataError(f"{results}: detection {index}: image {image!r} is not in {path}")
-        found[image].append(
-            _joints16(result["keypoints"], f"{results}: detection {index}")[REPORTED]
-        )
+            raise DataError(f"{place}: image {fields.cut(image)!r} is not in {path}")
+        found[image].append(joints16(result["keypoints"], place)[REPORTED])
     frames = [_frame(by_image[name], found[name]) for name in by_image]
     empty = sum(not detections for detections in found.values())
     warnings = [f"{results}: {empty} of {len(frames)} images have no detection"] if empty else []
+    if not any(np.isfinite(frame.truth).any() for frame in frames):
+        warnings.append(f"{path}: nobody is annotated, so no figure means anything")
     return Footage(JOINTS, [Sequence(str(path), frames)], warnings)
 
 
@@ -93,42 +97,51 @@ def read_mpii_people(path: Path) -> list[MpiiPerson]:
             f"{path}: not MPII annotations: expected a list of people with 'image', 'scale'"
             " and 'joints'"
         )
-    result = []
-    for index, person in enumerate(people):
-        where = f"{path}: person {index}"
-        try:
-            rows = (
-                person["keypoints"]
-                if "keypoints" in person
-                else np.c_[person["joints"], person["joints_vis"]]
-            )
-            center = tuple(float(value) for value in person.get("center", (np.nan, np.nan)))
-            scale = float(person["scale"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{where}: needs 16 'joints' with 'joints_vis' and a number as 'scale': {error!r}"
-            ) from error
-        result.append(
-            MpiiPerson(str(person["image"]), scale, (center[0], center[1]), _joints16(rows, where))
+    return [_person(person, f"{path}: person {index}") for index, person in enumerate(people)]
+
+
+def _person(person: dict[str, Any], where: str) -> MpiiPerson:
+    image = person["image"]
+    name = str(image) if isinstance(image, int) else fields.name(image, f"{where}: 'image'")
+    scale = fields.number(person["scale"], f"{where}: 'scale'")
+    if not 0 < scale <= LARGEST_SCALE:
+        raise DataError(
+            f"{where}: 'scale' is {scale:g}; it must be above 0, in units of 200 pixels"
         )
-    return result
+    given = person.get("center")
+    x, y = (np.nan, np.nan) if given is None else fields.pixels(given, f"{where}: 'center'", 2)
+    if person.get("keypoints") is not None:
+        joints = person["keypoints"]
+    elif person.get("joints") is not None and person.get("joints_vis") is not None:
+        points = fields.items(person["joints"], f"{where}: 'joints'")
+        visible = fields.numbers(person["joints_vis"], f"{where}: 'joints_vis'", len(points))
+        joints = [
+            [*fields.pixels(point, f"{where}: 'joints'", 2).tolist(), flag]
+            for point, flag in zip(points, visible.tolist(), strict=True)
+        ]
+    else:
+        raise DataError(f"{where}: needs 16 'joints' with 'joints_vis'")
+    return MpiiPerson(name, scale, (float(x), float(y)), joints16(joints, f"{where}: joints"))
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
     results = read_json(path)
     if not isinstance(results, list) or not all(
-        {"image_id", "keypoints"} <= set(result) for result in results
+        isinstance(result, dict) and {"image_id", "keypoints"} <= set(result) for result in results
     ):
         raise DataError(f"{path}: expected a list of detections with 'image_id' and 'keypoints'")
     return results
 
 
-def _joints16(rows: ArrayLike, where: str) -> Floats:
-    """Joints ``(16, 3)`` as x, y, score; NaN where the third number is not above 0."""
-    joints = np.array(rows, np.float64)
-    if joints.size != 48 or not np.isfinite(joints).all():
+def joints16(rows: Any, where: str) -> Floats:
+    """Joints ``(16, 3)`` as x, y, score; NaN where the third number is not above 0.
+
+    Raises:
+        DataError: If they are not 16 triples of finite numbers.
+    """
+    joints = fields.triples(rows, where)
+    if joints.size != 48:
         raise DataError(f"{where}: needs 16 joints of 3 finite numbers, got {joints.size} numbers")
-    joints = joints.reshape(16, 3)
     return np.where(joints[:, 2:] > 0, joints, np.nan)
 
 

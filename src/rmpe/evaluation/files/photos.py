@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from rmpe.annotations.categories import PERSON
+from rmpe.annotations.coco import parse_images, person_of, require_names
+from rmpe.annotations.image_names import ImageFolder
 from rmpe.errors import DataError, ImageError
 from rmpe.evaluation.files.mpii import read_mpii_people
 from rmpe.files import read_json
@@ -31,31 +34,54 @@ def benchmark_images(protocol: str, annotations: Path, folder: Path) -> dict[Pat
         DataError: If the file cannot be read or names no images.
         ImageError: If an image is not there.
     """
+    source = str(annotations)
+    there = ImageFolder(folder)
     if protocol == "mpii":
-        names = dict.fromkeys(person.image for person in read_mpii_people(annotations))
-        return {existing_image(folder, name): name for name in names}
-    data = read_json(annotations)
-    if not (
-        isinstance(data, dict) and all("file_name" in image for image in data.get("images", [{}]))
-    ):
-        raise DataError(f"{annotations}: --images needs 'images' with a 'file_name' each")
-    return {existing_image(folder, image["file_name"]): image["id"] for image in data["images"]}
+        people = read_mpii_people(annotations)
+        named: list[tuple[str, Any]] = [(person.image, person.image) for person in people]
+        named = list(dict.fromkeys(named))
+    else:
+        images = parse_images(read_json(annotations), source)
+        require_names(images, source)
+        named = [(image.file_name, image.id) for image in images]
+    if not named:
+        raise DataError(f"{source}: names no image")
+    found: dict[Path, Any] = {}
+    for name, image in named:
+        path = existing_image(there, name)
+        if path in found:
+            raise DataError(f"{source}: images {found[path]} and {image} are both {path}")
+        found[path] = image
+    return found
 
 
-def existing_image(folder: Path, name: str) -> Path:
-    """The file in the folder, by the longest ending of its path that is there: benchmarks put
-    theirs in folders.
+def existing_image(folder: ImageFolder, name: str) -> Path:
+    """The file that an image's name means: benchmarks put theirs in folders.
 
     Raises:
         ImageError: If there is none.
     """
-    parts = Path(name).parts
-    for start in range(len(parts)):
-        if (path := folder.joinpath(*parts[start:])).is_file():
-            return path
-    raise ImageError(f"{folder}: image {name} of the annotations is not there")
+    path = folder.find(name)
+    if path is None:
+        raise ImageError(f"{folder.folder}: image {name} of the annotations is not there")
+    return path
 
 
-def to_results(poses: Poses, skeleton: Skeleton, image: Any) -> list[dict[str, Any]]:
-    """A benchmark's result entries for the people of one image, with its own joints."""
-    return [person | {"image_id": image} for person in poses.to_skeleton(skeleton).to_coco(0)]
+def to_results(
+    poses: Poses, skeleton: Skeleton, image: Any, category: int = PERSON
+) -> list[dict[str, Any]]:
+    """A benchmark's result entries for the people of one image, with its joints and category."""
+    people = poses.to_skeleton(skeleton).to_coco(0, category)
+    return [person | {"image_id": image} for person in people]
+
+
+def person_id(protocol: str, annotations: Path) -> int:
+    """The number that a benchmark's annotations have for people.
+
+    Raises:
+        DataError: If it cannot be told.
+    """
+    if protocol not in ("coco", "boxes", "crowdpose"):
+        return PERSON
+    person, _ = person_of(read_json(annotations), str(annotations))
+    return PERSON if person is None else person.id

@@ -1,15 +1,19 @@
 """PoseTrack 2018's own JSON files: one a sequence in a folder, or several sequences in one file."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rmpe import fields
+from rmpe.annotations.coco import parse_images, person_of
 from rmpe.errors import DataError
 from rmpe.evaluation.files.frames import (
     Floats,
     Footage,
     Frame,
+    Polygon,
     Sequence,
     head_size,
     person_area,
@@ -61,42 +65,115 @@ def read_annotations(path: Path, results: Path) -> Footage:
     return Footage(JOINTS, sequences, warnings)
 
 
+@dataclass(frozen=True, slots=True)
+class PoseTrackImage:
+    """A frame of a PoseTrack file.
+
+    Attributes:
+        id: Its number.
+        video: What the file calls its video.
+        number: Its place in the video.
+        labelled: Whether its people are annotated.
+        regions: Polygons in which nothing counts.
+        file_name: Its name; empty if the file gives none.
+    """
+
+    id: int
+    video: str
+    number: int
+    labelled: bool
+    regions: tuple[Polygon, ...]
+    file_name: str
+
+
+def parse_frames(data: Any, source: str) -> list[PoseTrackImage]:
+    """The frames of a PoseTrack annotation file, from its parsed JSON.
+
+    Raises:
+        DataError: If it has none, or one is not what it should be.
+    """
+    known = parse_images(data, source)
+    return [
+        _image(row, image.id, image.file_name, source)
+        for row, image in zip(data["images"], known, strict=True)
+    ]
+
+
+def _image(row: Record, number: int, name: str, source: str) -> PoseTrackImage:
+    place = f"{source}: image {number}"
+    video = row.get("vid_id")
+    if video is None:
+        video = Path(source).stem
+    elif not isinstance(video, str):
+        video = str(fields.whole(video, f"{place}: 'vid_id'"))
+    frame = row.get("frame_id")
+    labelled = row.get("is_labeled")
+    polygons = [
+        _polygons(row.get(f"ignore_regions_{axis}"), f"{place}: 'ignore_regions_{axis}'")
+        for axis in "xy"
+    ]
+    if [len(one) for one in polygons[0]] != [len(one) for one in polygons[1]]:
+        raise DataError(f"{place}: 'ignore_regions_x' and '_y' are not equally long")
+    return PoseTrackImage(
+        number,
+        video,
+        number if frame is None else fields.whole(frame, f"{place}: 'frame_id'"),
+        labelled is None or fields.flag(labelled, f"{place}: 'is_labeled'"),
+        tuple(np.c_[xs, ys].tolist() for xs, ys in zip(*polygons, strict=True)),
+        name,
+    )
+
+
+def _polygons(value: Any, place: str) -> list[Floats]:
+    """One coordinate of each polygon; a single polygon may be written without a list around it."""
+    rows = [] if value is None else fields.items(value, place)
+    if rows and not any(isinstance(row, list) for row in rows):
+        rows = [rows]
+    return [fields.pixels(row, f"{place}, region {index}") for index, row in enumerate(rows)]
+
+
 def _sequences(path: Path, results: Path | None) -> tuple[list[Sequence], list[str]]:
     data = read_json(path)
+    source = str(path)
     if not isinstance(data, dict) or not {"images", "annotations", "categories"} <= set(data):
         raise DataError(
-            f"{path}: not PoseTrack annotations: 'images', 'annotations' and 'categories' are needed"
+            f"{source}: not PoseTrack annotations: 'images', 'annotations' and 'categories' are"
+            " needed"
         )
+    person, _ = person_of(data, source)
     names = tuple(
-        "neck" if name == "head_bottom" else name for name in data["categories"][0]["keypoints"]
+        "neck" if name == "head_bottom" else name for name in (person.joints if person else ())
     )
     if missing := set(JOINTS) - set(names):
-        raise DataError(f"{path}: the category's keypoints lack {sorted(missing)[0]!r}")
-    if without := [image for image in data["images"] if "id" not in image]:
-        raise DataError(f"{path}: {len(without)} images have no id")
-    images = [image for image in data["images"] if image.get("is_labeled", True)]
-    known = {image["id"] for image in data["images"]}
-    truth = _by_image(data["annotations"], known, path)
-    found = _by_image(_predictions(results), known, results) if results else {}
-    by_video: dict[str, list[Record]] = {}
+        raise DataError(f"{source}: the category's keypoints lack {sorted(missing)[0]!r}")
+    if len(set(names)) < len(names):
+        raise DataError(f"{source}: the category's keypoints name a joint twice")
+    everything = parse_frames(data, source)
+    images = [image for image in everything if image.labelled]
+    known = {image.id for image in everything}
+    truth = _by_image(fields.items(data["annotations"], f"{source}: 'annotations'"), known, source)
+    found = _by_image(_predictions(results), known, str(results)) if results else {}
+    by_video: dict[str, list[PoseTrackImage]] = {}
     for image in images:
-        by_video.setdefault(str(image.get("vid_id", path.stem)), []).append(image)
+        by_video.setdefault(image.video, []).append(image)
     sequences = []
     for video, records in by_video.items():
-        ordered = sorted(records, key=_frame_number)
+        ordered = sorted(records, key=lambda image: image.number)
+        numbers = [image.number for image in ordered]
+        if len(set(numbers)) < len(numbers):
+            raise DataError(f"{source}: two images of video {video} have the same 'frame_id'")
         frames = [
-            _frame(image, truth.get(image["id"], []), found.get(image["id"], []), names)
+            _frame(image, truth.get(image.id, []), found.get(image.id, []), names)
             for image in ordered
         ]
         sequences.append(Sequence(video, frames))
-    empty = sum(image["id"] not in found for image in images)
-    return sequences, [
-        f"{results}: {empty} of {len(images)} frames have no prediction"
-    ] if empty and results else []
-
-
-def _frame_number(image: Record) -> int:
-    return int(image["frame_id"] if "frame_id" in image else image["id"])
+    empty = sum(image.id not in found for image in images)
+    warnings = []
+    if empty and results:
+        warnings.append(f"{results}: {empty} of {len(images)} frames have no prediction")
+    if not any(image.id in truth for image in images):
+        warnings.append(f"{source}: nobody is annotated, so no figure means anything")
+    return sequences, warnings
 
 
 def _predictions(path: Path) -> list[Record]:
@@ -107,71 +184,76 @@ def _predictions(path: Path) -> list[Record]:
     return predictions
 
 
-def _by_image(
-    records: list[Record], known: set[Any], source: Path | None
-) -> dict[Any, list[Record]]:
-    grouped: dict[Any, list[Record]] = {}
-    for index, record in enumerate(records):
-        if not {"image_id", "keypoints"} <= set(record):
-            raise DataError(f"{source}: person {index} needs 'image_id' and 'keypoints'")
-        if record["image_id"] not in known:
-            raise DataError(
-                f"{source}: person {index}: image id {record['image_id']!r} is not in the annotations"
-            )
-        grouped.setdefault(record["image_id"], []).append(
-            record | {"where": f"{source}: person {index}"}
-        )
+def _by_image(records: list[Any], known: set[int], source: str) -> dict[int, list[Record]]:
+    grouped: dict[int, list[Record]] = {}
+    for index, entry in enumerate(records):
+        place = f"{source}: person {index}"
+        record = fields.table(entry, place)
+        if record.get("image_id") is None or record.get("keypoints") is None:
+            raise DataError(f"{place} needs 'image_id' and 'keypoints'")
+        image_id = fields.whole(record["image_id"], f"{place}: 'image_id'")
+        if image_id not in known:
+            raise DataError(f"{place}: image id {image_id!r} is not in the annotations")
+        grouped.setdefault(image_id, []).append(record | {"where": place})
     return grouped
 
 
 def _frame(
-    image: Record, truth: list[Record], found: list[Record], names: tuple[str, ...]
+    image: PoseTrackImage, truth: list[Record], found: list[Record], names: tuple[str, ...]
 ) -> Frame:
     annotated = [_joints(person, names) for person in truth]
     points = np.array([_joints(person, names) for person in found], np.float64).reshape(
         -1, len(JOINTS), 3
     )
-    if without := [person for person in truth if len(person.get("bbox_head", [])) != 4]:
-        raise DataError(f"{without[0]['where']}: no bbox_head of 4 numbers")
-    heads = [
-        head_size([x, y, x + w, y + h]) for x, y, w, h in (person["bbox_head"] for person in truth)
-    ]
+    heads = [_head(person) for person in truth]
     areas = [
-        person_area(joints[:, :2], head, person.get("bbox") or None)
+        person_area(joints[:, :2], head, _box(person))
         for joints, head, person in zip(annotated, heads, truth, strict=True)
     ]
     frame = Frame(
         np.array(annotated, np.float64).reshape(-1, len(JOINTS), 3)[..., :2],
         np.array(heads, np.float64),
         np.array(areas, np.float64),
-        track_ids(
-            [person.get("track_id", -1) for person in truth], f"annotations: image {image['id']}"
-        ),
+        track_ids([person.get("track_id") for person in truth], f"annotations: image {image.id}"),
         points[..., :2],
         points[..., 2],
-        track_ids(
-            [person.get("track_id", -1) for person in found], f"results: image {image['id']}"
-        ),
+        track_ids([person.get("track_id") for person in found], f"results: image {image.id}"),
     )
-    polygons = zip(
-        image.get("ignore_regions_x", []), image.get("ignore_regions_y", []), strict=True
-    )
-    return frame.outside([np.c_[xs, ys].tolist() for xs, ys in polygons])
+    return frame.outside(list(image.regions))
+
+
+def _head(person: Record) -> float:
+    if not person.get("bbox_head"):
+        raise DataError(f"{person['where']}: no bbox_head of 4 numbers")
+    x, y, width, height = fields.pixels(person["bbox_head"], f"{person['where']}: 'bbox_head'", 4)
+    return head_size([x, y, x + width, y + height], f"{person['where']}: 'bbox_head'")
+
+
+def _box(person: Record) -> Floats | None:
+    if not person.get("bbox"):
+        return None
+    box = fields.pixels(person["bbox"], f"{person['where']}: 'bbox'", 4)
+    if min(box[2:]) < 0:
+        raise DataError(f"{person['where']}: 'bbox' has a negative side")
+    return box
 
 
 def _joints(person: Record, names: tuple[str, ...]) -> Floats:
     """The 15 joints ``(15, 3)`` of one person; NaN where the visibility or score is not above 0."""
-    rows = np.array(person["keypoints"], np.float64).reshape(-1)
-    if len(rows) not in (3 * len(names), 3 * len(JOINTS)) or not np.isfinite(rows).all():
+    joints = fields.triples(person["keypoints"], f"{person['where']}: 'keypoints'")
+    if len(joints) not in (len(names), len(JOINTS)):
         raise DataError(
-            f"{person['where']}: needs {len(names)} joints of 3 finite numbers, got {len(rows)} numbers"
+            f"{person['where']}: needs {len(names)} joints of 3 finite numbers, got {joints.size}"
+            " numbers"
         )
-    joints = rows.reshape(-1, 3)
-    scores = np.array(person.get("scores") or [], np.float64)
-    if len(scores) == len(joints) and np.isfinite(scores).all():
-        joints[:, 2] = np.where(joints[:, 2] > 0, scores, 0)
-    elif len(scores):
-        raise DataError(f"{person['where']}: needs {len(joints)} finite scores, got {len(scores)}")
+    given = person.get("scores")
+    if given is not None and given != []:
+        place = f"{person['where']}: 'scores'"
+        if len(fields.items(given, place)) != len(joints):
+            raise DataError(
+                f"{person['where']}: needs {len(joints)} finite scores, got {len(given)}"
+            )
+        joints[:, 2] = np.where(joints[:, 2] > 0, fields.pixels(given, place), 0)
     if len(joints) != len(JOINTS):
         joints = joints[[names.index(joint) for joint in JOINTS]]
     return np.where(joints[:, 2:] > 0, joints, np.nan)

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from rmpe.errors import DataError
 from rmpe.evaluation.files.frames import Footage
 from rmpe.evaluation.matching import clear_mot, hota
 from rmpe.evaluation.matching.clear_mot import MotCounts
 from rmpe.evaluation.matching.hota import HotaCounts
 from rmpe.evaluation.matching.joint_ap import group_means, joint_figures, mean_ap, rank_joints
+from rmpe.fields import cut
 from rmpe.skeletons import load_skeleton
 
 
@@ -67,9 +69,19 @@ def _tracking(footage: Footage, joints: int) -> dict[str, Any]:
 
 
 def sigmas_of(footage: Footage) -> tuple[float, ...]:
-    """OKS constants of the joints; PoseTrack's ``neck`` and ``head_bottom`` are the upper neck."""
+    """OKS constants of the joints; PoseTrack's ``neck`` and ``head_bottom`` are the upper neck.
+
+    Raises:
+        DataError: If one is no joint of PoseTrack.
+    """
     skeleton = load_skeleton("posetrack15")
     same = {"neck": "upper_neck", "head_bottom": "upper_neck"}
+    known = {same.get(name, name) for name in skeleton.joints}
+    if foreign := [name for name in footage.joint_names if same.get(name, name) not in known]:
+        raise DataError(
+            f"{cut(foreign[0])!r} is no joint of PoseTrack, so HOTA has no constant for it; known:"
+            f" {', '.join(skeleton.joints)}"
+        )
     return tuple(
         skeleton.sigmas[skeleton.joints.index(same.get(name, name))] for name in footage.joint_names
     )

@@ -21,6 +21,10 @@ THINNEST: Final = 3.0
 MIDDLE: Final = (0.3, 0.7)
 
 
+# Pixels of a side of a detector's input.
+LARGEST_INPUT = 4096
+
+
 @dataclass(frozen=True)
 class PhotoAugmentation:
     """Options of the augmentation.
@@ -38,6 +42,19 @@ class PhotoAugmentation:
     aspect: float = 1.15
     mosaic: float = 0.3
     color: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not all(32 <= side <= LARGEST_INPUT for side in self.size):
+            raise ValueError(
+                f"size = {list(self.size)}: sides must be 32 to {LARGEST_INPUT} pixels"
+            )
+        if not 0 < self.scale[0] <= self.scale[1] <= 10:
+            raise ValueError(f"scale = {list(self.scale)} must be two rising factors up to 10")
+        if not 1 <= self.aspect <= 10:
+            raise ValueError(f"aspect = {self.aspect} must lie in [1, 10]")
+        for name in ("mosaic", "color"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
 
 
 class PhotoBatch(NamedTuple):

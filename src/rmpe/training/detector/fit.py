@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rmpe.detect import load_detector
 from rmpe.errors import ModelError
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
-from rmpe.nets.checkpoint import build_net, load_checkpoint
+from rmpe.nets.checkpoint import build_net, load_checkpoint, probe
 from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.detectors.ssd512_weights import load_published
@@ -66,6 +66,11 @@ class DetectorConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.model.get("name"), str):
+            raise ValueError("model needs a name, e.g. model = { name = 'person_detector' }")
+        for name in ("last_share", "score_threshold", "nms"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
         if self.teacher and self.model["name"] != "person_detector":
             raise ValueError("a teacher needs the net person_detector, which has the same cells")
         if self.weights and self.model["name"] != "ssd512":
@@ -100,6 +105,7 @@ class DetectorTask:
         self._canvases = _on_device(self.packed, self.device)
         self.net: nn.Module
         self.net, self.model_config = _net(config, log)
+        probe(self.net, config.last.size, self.model_config["name"])
         self.net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = YoloxTeacher(config.teacher, config.threads) if config.teacher else None
         self.validation: Validate | None = None

@@ -10,17 +10,18 @@ import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.annotations.coco import CocoPerson, read_coco_file, require_names
+from rmpe.annotations.image_names import ImageFolder, parts_of
 from rmpe.boxes import Boxes, iou
 from rmpe.datasets.packed import read_rgb
 from rmpe.datasets.unlisted import SAME, SURE
 from rmpe.detect.letterbox import letterbox
-from rmpe.errors import DataError
-from rmpe.files import read_json, read_names
+from rmpe.errors import DataError, ImageError
+from rmpe.files import is_file, make_folder, read_names
 from rmpe.runtime import sha256_of
 
 # Part of the cache key; increase it when the stored bytes change for the same photos.
@@ -92,31 +93,34 @@ def read_photos(
         without: File names to leave out.
 
     Raises:
-        DataError: If the file is not COCO JSON or no photo is left.
+        DataError: If the file is not such JSON or no photo is left.
+        ImageError: If an image is not there.
     """
-    data = read_json(annotations)
-    if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
-        raise DataError(f"{annotations}: not COCO JSON: no list 'images' or no list 'annotations'")
-    rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in data["images"]}
-    for row in data["annotations"]:
-        if row["image_id"] in rows:
-            rows[row["image_id"]].append(row)
+    file = read_coco_file(annotations)
+    file.require_people()
+    require_names(file.images, file.source)
+    people: dict[int, list[CocoPerson]] = {image.id: [] for image in file.images}
+    for person in file.people:
+        people[person.image_id].append(person)
+    folder = ImageFolder(images)
     photos = [
-        _photo(images / image["file_name"], complete, found)
-        for image, found in zip(data["images"], rows.values(), strict=True)
-        if image["file_name"] not in without
-        and not (complete and image.get("annotation") == PARTIAL)
+        _photo(folder.find(image.file_name) or images / image.file_name, complete, people[image.id])
+        for image in file.images
+        if image.file_name not in without
+        and parts_of(image.file_name)[-1] not in without
+        and not (complete and image.note == PARTIAL)
     ]
     if not photos:
         raise DataError(f"{annotations}: no photos to train from")
     return photos
 
 
-def _photo(path: Path, complete: bool, rows: list[dict[str, Any]]) -> Photo:
-    boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    crowd = np.array([bool(row.get("iscrowd", 0)) for row in rows], bool)
-    maybe = np.array([bool(row.get("iscrowd_unknown", False)) for row in rows], bool)
+def _photo(path: Path, complete: bool, people: list[CocoPerson]) -> Photo:
+    if not is_file(path):
+        raise ImageError(f"{path}: this image of the annotations is not there")
+    boxes = Boxes.from_xywh([person.box for person in people]).xyxy
+    crowd = np.array([person.crowd for person in people], bool)
+    maybe = np.array([person.maybe_crowd for person in people], bool)
     return Photo(path, complete, boxes[~crowd], maybe[~crowd], boxes[crowd])
 
 
@@ -237,7 +241,7 @@ def pack_photos(
     """
     folder = cache / _fingerprint(photos, side, asked)
     if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         temporary = Path(tempfile.mkdtemp(prefix="packing-", dir=cache))
         try:
             _write(photos, labeller, side, temporary)

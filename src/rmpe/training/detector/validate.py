@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rmpe.annotations.image_names import ImageFolder
 from rmpe.boxes import Boxes, box_nms
 from rmpe.datasets.packed import read_rgb
 from rmpe.detect.decoded import CANDIDATES
@@ -34,10 +35,11 @@ class BoxValidation:
         self.nms = nms
         self.canvases = np.empty((len(self.people.images), *size, 3), np.uint8)
         self.scales = np.empty(len(self.canvases), np.float32)
+        folder = ImageFolder(config.images)
         for index, image in enumerate(self.people.images):
-            self.canvases[index], self.scales[index] = letterbox(
-                read_rgb(config.images / image["file_name"]), size
-            )
+            name = image["file_name"]
+            photo = read_rgb(folder.find(name) or config.images / name)
+            self.canvases[index], self.scales[index] = letterbox(photo, size)
 
     @torch.inference_mode()
     def __call__(self, net: nn.Module, device: str) -> dict[str, float]:

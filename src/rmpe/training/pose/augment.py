@@ -94,6 +94,10 @@ class AugmentConfig:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
+        if not 0 <= self.rotation <= 180:
+            raise ValueError(f"rotation = {self.rotation} must lie in [0, 180] degrees")
+        if not 0 <= self.scale < 1:
+            raise ValueError(f"scale = {self.scale} must lie in [0, 1)")
 
 
 @dataclass(frozen=True, eq=False)

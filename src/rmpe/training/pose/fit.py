@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rmpe.datasets.sets import DataConfig, open_data
+from rmpe.datasets.sets import LARGEST_CROP, DataConfig, open_data
 from rmpe.errors import ModelError
-from rmpe.nets.checkpoint import build_net, load_checkpoint
+from rmpe.nets.checkpoint import build_net, load_checkpoint, probe
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.training.loop import Log, Parts, RunConfig, Trainer, Validate
 from rmpe.training.pose.augment import AugmentConfig, Augmenter, Batch
@@ -69,6 +69,18 @@ class TrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.model.get("name"), str):
+            raise ValueError("model needs a name, e.g. model = { name = 'lite' }")
+        if not 0 < self.sigma <= 100:
+            raise ValueError(f"sigma = {self.sigma} must be above 0 and at most 100 cells")
+        if self.distill < 0:
+            raise ValueError(f"distill = {self.distill} must not be negative")
+        if not all(16 <= side <= LARGEST_CROP for side in self.small_size):
+            raise ValueError(
+                f"small_size = {list(self.small_size)}: sides must be at least 16 pixels"
+            )
+        if not isinstance(self.sstn.localisation.get("name"), str):
+            raise ValueError("sstn.localisation needs a name")
         if not 0 <= self.small_share <= 1:
             raise ValueError(f"small_share = {self.small_share} must lie in [0, 1]")
         if self.stage == 2 and self.start is None:
@@ -180,7 +192,13 @@ class PoseTask:
         """The net that learns, and the frozen one beside it in stage 2."""
         config = self.config
         parallel = None
-        self.model_config = {"joints": len(self.packed.people.skeleton), **config.model}
+        joints = len(self.packed.people.skeleton)
+        self.model_config = {"joints": joints, **config.model}
+        if self.model_config["joints"] != joints:
+            raise ModelError(
+                f"model.joints = {self.model_config['joints']}: {config.data.skeleton} has {joints}"
+                " joints; leave it out"
+            )
         if config.start is not None:
             net, saved = load_checkpoint(config.start)
             if saved["skeleton"] != config.data.skeleton:
@@ -210,6 +228,9 @@ class PoseTask:
         if config.stage == "stn":
             net = transformer
             self.model_config = localisation
+        probe(net, config.data.size, self.model_config["name"])
+        if config.small_share:
+            probe(net, config.small_size, self.model_config["name"])
         for one in (net, parallel):
             if one is not None:
                 one.to(self.worker.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rmpe import affine
+from rmpe.annotations.image_names import ImageFolder
 from rmpe.boxes import Boxes
 from rmpe.datasets.packed import read_rgb
 from rmpe.estimate.crops import cut
@@ -39,7 +40,7 @@ class Validation:
         self, config: ValidateConfig, skeleton: Skeleton, size: tuple[int, int], growth: float
     ) -> None:
         self.skeleton = skeleton
-        self.people = read_people_on(config.annotations, config.only)
+        self.people = read_people_on(config.annotations, config.only, skeleton)
         labelled = [person for person in self.people.annotations if person.get("num_keypoints")]
         persons = [person for person in labelled if not person["iscrowd"]]
         self.boxes = Boxes.from_xywh([person["bbox"] for person in persons]).xyxy
@@ -48,10 +49,12 @@ class Validation:
             grow_proposals(self.boxes, growth), size, "center"
         )
         self.crops = np.empty((len(persons), *size, 3), np.uint8)
+        folder = ImageFolder(config.images)
         for image in self.people.images:
             rows = [row for row, image_id in enumerate(self.image_ids) if image_id == image["id"]]
             if rows:
-                photo = read_rgb(config.images / image["file_name"])
+                name = image["file_name"]
+                photo = read_rgb(folder.find(name) or config.images / name)
                 self.crops[rows] = cut(photo, self.image_to_crop[rows], size)
 
     def __call__(self, net: nn.Module, device: str) -> dict[str, float]:
