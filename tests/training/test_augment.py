@@ -170,6 +170,26 @@ def test_same_generator_same_batch_and_shares(packed):
     assert torch.equal(half.source(half.theta, SIZE), whole.source(whole.theta, SIZE)[8:])
 
 
+def test_pasted_and_spoiled_pictures_agree_between_processes(packed):
+    config = replace(WILD, paste=0.6, contrast=0.3, grey=0.3, blur=0.5, noise=0.5)
+    whole, again = draw(packed, config), draw(packed, config)
+    assert torch.equal(whole.images, again.images)
+    half = draw(packed, config, share=slice(8, 16))
+    assert_allclose(half.images, whole.images[8:], atol=1e-4)
+    assert_array_equal(half.visible, whole.visible[8:])
+    plain = draw(packed, replace(config, paste=0, contrast=0, grey=0, blur=0, noise=0))
+    assert (whole.visible <= plain.visible).all()
+    assert (whole.visible < plain.visible).any()  # what a piece covers is not learnt from labels
+
+
+def test_a_pasted_piece_shows_another_person(packed):
+    """Only a part of the picture changes."""
+    before, after = draw(packed, PLAIN).images, draw(packed, replace(PLAIN, paste=1.0)).images
+    changed = ((before - after).abs() > 1e-3).any(dim=1).float().mean(dim=(1, 2))
+    assert (changed > 0.02).all()
+    assert (changed < 0.6**2 + 0.05).all()
+
+
 def test_color_and_occlusion(packed):
     plain = draw(packed, PLAIN)
     tinted = draw(packed, replace(PLAIN, color=0.4))

@@ -20,6 +20,7 @@ from rmpe.datasets.mpii import read_mpii
 from rmpe.datasets.packed import CropSpec, pack, read_rgb
 from rmpe.datasets.persons import PersonSet, union
 from rmpe.datasets.sets import DataConfig, SetConfig, open_data
+from rmpe.datasets.unlabelled import NEAR, find_unlabelled, photo_hashes
 from rmpe.datasets.unlisted import NO_ID, add_unlisted
 from rmpe.errors import DataError, ImageError
 from rmpe.evaluation.files import mpii as mpii_files
@@ -330,3 +331,62 @@ def test_shared_sets_open_clean(data_root):
     assert len(people) - len(people.without_images(dev)) == 306
     lsp = read_lsp(data_root / "data/lspet/annotations.json", data_root / "data/lspet/images")
     assert (len(lsp), len(lsp.problems)) == (6500, 3)
+
+
+def photo(seed: int, size: tuple[int, int] = (240, 320)) -> np.ndarray:
+    """Soft blobs, so that it has low frequencies as photos have."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def test_near_copies_have_near_hashes(tmp_path):
+    """Scaled, stretched, compressed, mirrored, slightly cut: near. Another photo: far."""
+    one = photo(1)
+    cv2.imwrite(str(tmp_path / "a.jpg"), one, [cv2.IMWRITE_JPEG_QUALITY, 40])
+    copies = [
+        cv2.resize(one, (160, 120)), cv2.resize(one, (224, 224)), one[:, ::-1], one[4:-4, 5:-5],
+        read_rgb(tmp_path / "a.jpg")[..., ::-1],
+    ]  # fmt: skip
+    hashed = photo_hashes(one)
+    for copy in copies:
+        assert (hashed != photo_hashes(np.ascontiguousarray(copy))[0]).sum(axis=1).min() <= NEAR
+    distances = [
+        (hashed != photo_hashes(photo(seed))[0]).sum(axis=1).min() for seed in range(2, 30)
+    ]
+    assert min(distances) > NEAR
+
+
+def test_a_set_from_photos_that_nobody_labelled(tmp_path):
+    """Whoever the detector is sure of, once, and nobody from a photo that is reported on."""
+    for name, seed in (
+        ("b/one.png", 1),
+        ("two.png", 2),
+        ("same.png", 2),
+        ("held_out.png", 3),
+        ("empty.png", 4),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), photo(seed))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    known = tmp_path / "known.jpg"
+    cv2.imwrite(str(known), cv2.resize(photo(3), (224, 224)))
+    empty = photo(4)[..., ::-1]
+
+    def detector(image, name=""):
+        if np.array_equal(image, empty):
+            return Boxes.empty()
+        return Boxes([[10, 20, 60, 120], [-5, 0, 40, 30], [100, 100, 150, 220]], [0.9, 0.8, 0.2])
+
+    names = ["b/one.png", "broken.png", "empty.png", "held_out.png", "same.png", "two.png"]
+    found = find_unlabelled(tmp_path, names, detector, [known])
+    assert found.names == ("b/one.png", "same.png")
+    assert list(found.left_out.values()) == [1, 1, 1, 1]
+    (tmp_path / "set.json").write_text(json.dumps(found.to_coco()))
+    people = read_coco(tmp_path / "set.json", tmp_path, COCO)
+    assert_allclose(
+        people.boxes, [[10, 20, 60, 120]] * 2
+    )  # the second is too small, the third not sure
+    assert not people.visibility.any()
+    assert people.images[0] == tmp_path / "b/one.png"
+    with pytest.raises(DataError, match="found nobody"):
+        find_unlabelled(tmp_path, ["empty.png"], detector)

@@ -20,6 +20,7 @@ from rmpe.config import load_config
 from rmpe.errors import DataError, ModelError, RmpeError
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
+from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.skeletons import load_skeleton
 from rmpe.training.optim import MovingAverage, OptimConfig, learning_rate, make_optimizer
@@ -38,6 +39,7 @@ FIRST_STAGES = {
     "lite_cpu_fine": "lite_cpu.toml",
     "lite_cpu_sstn": "lite_cpu.toml",
     "lite_cpu_stn": "lite_cpu.toml",
+    "lite_cpu_views": "lite_cpu_distill.toml",
     "proof_stage2": "proof_stage1.toml",
 }
 
@@ -104,6 +106,7 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
     changes = {
         "run": tmp_path / "run", "data": data, "augment": augment, "steps": 2, "batch": 2, "device": "cpu",
         "precision": "float32", "small_size": (64, 64), "threads": 1, "distill": 0.0,
+        "teacher_view": "stored", "workers": 0,
     }  # fmt: skip
     narrow = {"hourglass": {"channels": 32}, "lite": {"pretrained": False}}[config.model["name"]]
     changes["model"] = config.model | narrow
@@ -374,6 +377,58 @@ def test_a_teachers_heatmaps_join_in(tmp_path):
     assert [path.stat().st_mtime_ns for path in packed.folder.glob("teacher-*.npy")] == [made]
     with pytest.raises(DataError, match="distill needs"):
         load_config(TrainConfig, file, ["distill=1.0", "data.teacher=", "stage=stn"])
+
+
+def test_a_teacher_looks_at_the_view(tmp_path):
+    """It sees the student's own crop; workers and resuming change nothing."""
+    teacher = spot_pose_model(tmp_path)
+    skeleton = tmp_path / "rgb3.toml"
+    annotations, images = write_set(tmp_path, load_skeleton(str(skeleton)), images=4)
+    sets = f'[{{ annotations = "{annotations}", images = "{images}", skeleton = "{skeleton}" }}]'
+    common = (
+        f'size = [64, 48], cache = "{tmp_path / "cache"}", skeleton = "{skeleton}", sets = {sets}'
+    )
+    data, augment = (
+        f'{{ {common}, teacher = "{teacher}" }}',
+        "{ paste = 0.5, blur = 0.5, noise = 0.5, grey = 0.2 }",
+    )
+    file = small(
+        tmp_path,
+        (annotations, images),
+        data=data,
+        distill=0.5,
+        teacher_view='"view"',
+        augment=augment,
+        steps=6,
+    )
+    run = trainer(file)
+    batch = run.batch(0)
+    answered = batch.teacher((16, 12), 0.1)
+    pixels = (batch.images * PIXEL_SD + PIXEL_MEAN).clamp(0, 255).round() / 255
+    np.testing.assert_allclose(answered, torch.nn.functional.avg_pool2d(pixels, 4), atol=2e-3)
+    run.fit()
+    ahead = trainer(file, f'run="{tmp_path / "ahead"}"', "workers=1")
+    for _ in range(3):
+        ahead.update()
+    ahead.config.run.mkdir()
+    ahead.save()
+    again = trainer(file, f'run="{tmp_path / "ahead"}"', "workers=2")
+    again.resume()
+    again.fit()
+    a, b = (
+        torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("run", "ahead")
+    )
+    assert same(a["net"], b["net"])
+    assert same(a["optimizer"], b["optimizer"])
+    scale = torch.tensor([32 / 48, 32 / 64])
+    small_steps = trainer(file, "small_size=[32, 32]", "small_share=1.0").batch(0)
+    assert small_steps.images.shape[2:] == (32, 32)
+    np.testing.assert_allclose(
+        small_steps.keypoints, (batch.keypoints + 0.5) * scale - 0.5, atol=1e-4
+    )
+    assert torch.equal(small_steps.teacher.maps, batch.teacher.maps)
+    with pytest.raises(DataError, match="needs distill"):
+        load_config(TrainConfig, file, ["distill=0.0"])
 
 
 def test_learning_rate_schedules():

@@ -7,6 +7,7 @@ from rmpe.cli.commands import LazyGroup
 COMMANDS = {
     "pgpg": "rmpe.cli.learn_pgpg:learn_pgpg",
     "nms": "rmpe.cli.learn_nms:learn_nms",
+    "people": "rmpe.cli.learn_people:learn_people",
 }
 
 

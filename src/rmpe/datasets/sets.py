@@ -57,6 +57,10 @@ class DataConfig:
         teacher_score: Smallest score of a pseudo-label.
         teacher_sigma: Standard deviation of the teacher's target Gaussians, in cells of its
             heatmaps; for ``distill``.
+        teacher_engine: What runs it: ``onnxruntime``, or ``openvino``, which uses bfloat16 on CPUs
+            that have it.
+        teacher_mirrored: Whether the teacher also sees the mirrored crop; both answers are
+            averaged.
         smallest_unlabelled: With a teacher, include people without any label whose box has a side
             of at least this many pixels; 0 includes labelled people only.
         labeller: ONNX detector that finds unlisted people, see `rmpe.datasets.unlisted`; these have
@@ -73,6 +77,8 @@ class DataConfig:
     teacher: Path | None = None
     teacher_score: float = 0.4
     teacher_sigma: float = 2.0
+    teacher_engine: Literal["onnxruntime", "openvino"] = "onnxruntime"
+    teacher_mirrored: bool = False
     smallest_unlabelled: float = 0.0
     labeller: Path | None = None
 

@@ -1,10 +1,11 @@
 """The training loop for all tasks: plain PyTorch, one or more processes, bit-exact resuming."""
 
 import json
+import os
 import pickle
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
 
 from rmpe.config import to_mapping
 from rmpe.errors import DataError, ModelError
@@ -32,6 +34,9 @@ from rmpe.training.optim import (
 )
 from rmpe.training.worker import Worker
 
+# How much lower the priority of the processes is that make batches ahead: a step should not wait
+# for the batch after the next.
+NICER = 5
 # What torch.load raises for files that are damaged or hold more than tensors and plain values.
 BROKEN_STATE = (
     *BROKEN_ARCHIVE,
@@ -119,6 +124,9 @@ class RunConfig(ABC):
         precision: ``bfloat16`` runs the nets in mixed precision; it helps on CPUs with AMX or
             AVX512-BF16.
         threads: CPU threads per process; 0 = PyTorch's default.
+        workers: Processes of lower priority that make batches ahead; 0 = the training process makes
+            them. The result is the same. Needs ``device = "cpu"`` and processes that can fork
+            (Linux).
         seed: Seed of weights, order and augmentation.
         log_every: Seconds between log lines.
         save_every: Seconds between saved states.
@@ -135,6 +143,7 @@ class RunConfig(ABC):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int = 0
+    workers: int = 0
     seed: int = 0
     log_every: float = 20.0
     save_every: float = 180.0
@@ -143,6 +152,8 @@ class RunConfig(ABC):
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
             raise ValueError(f"steps = {self.steps} and batch = {self.batch} must be at least 1")
+        if self.workers and self.device != "cpu":
+            raise ValueError('workers need device = "cpu": a GPU makes its batches itself')
         if self.batch > LARGEST_BATCH:
             raise ValueError(f"batch = {self.batch} is more than {LARGEST_BATCH}")
         if not 0 <= self.threads <= MOST_THREADS:
@@ -154,6 +165,16 @@ class RunConfig(ABC):
     @abstractmethod
     def open(self, worker: Worker, log: Log) -> Task:
         """Open data and nets on the worker's device."""
+
+
+class Batches(Dataset[Any]):
+    """Step -> its batch, for processes that make batches ahead."""
+
+    def __init__(self, batch: Callable[[int], Any]) -> None:
+        self.batch = batch
+
+    def __getitem__(self, step: int) -> Any:
+        return self.batch(step)
 
 
 class Trainer:
@@ -185,6 +206,7 @@ class Trainer:
         self.replica = DistributedDataParallel(self.net) if self.worker.count > 1 else self.net
         self.step = 0
         self._orders: dict[int, NDArray[np.int64]] = {}
+        self._ahead: Iterator[Any] | None = None
 
     def fit(self) -> Path:
         """Train from the current step to the last.
@@ -237,7 +259,7 @@ class Trainer:
         self.replica.train()
         for module in self.frozen:
             module.eval()
-        batch = self.batch(self.step)
+        batch = self._next() if config.workers else self.batch(self.step)
         rate = learning_rate(config.optim, self.step, config.steps)
         set_learning_rate(self.optimizer, rate)
         parts = self.losses(batch)
@@ -268,6 +290,21 @@ class Trainer:
         items = np.array([self._order(place // count)[place % count] for place in places])
         generator = np.random.default_rng([config.seed, step])
         return self.task.batch(items, generator, step / config.steps, self.share)
+
+    def _next(self) -> Any:
+        """The batch of the current step, made ahead."""
+        if self._ahead is None:
+            steps = range(self.step, self.config.steps)
+            loader: DataLoader[Any] = DataLoader(
+                Batches(self.batch),
+                batch_size=None,
+                sampler=steps,
+                num_workers=self.config.workers,
+                multiprocessing_context="fork",
+                worker_init_fn=lambda _: os.nice(NICER),  # type: ignore[arg-type]
+            )
+            self._ahead = iter(loader)
+        return next(self._ahead)
 
     def save(self) -> None:
         """Write the resumable state and the checkpoint, each atomically."""

@@ -6,12 +6,13 @@ the proposal is an upright box in the turned picture, as it would be around a le
 mirroring comes last.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from rmpe import affine
 from rmpe.boxes import Boxes
@@ -21,7 +22,8 @@ from rmpe.propose.pgpg import Pgpg
 from rmpe.propose.policies import BoxPolicy, load_policy
 from rmpe.propose.regions import grow_proposals
 from rmpe.training.pose.distill import PseudoLabels, TeacherHeatmaps, TeacherView
-from rmpe.training.pose.source import Source
+from rmpe.training.pose.source import Pasted, Source
+from rmpe.training.pose.spoil import spoil
 
 LOWER_BODY = ("hip", "knee", "ankle", "foot", "toe", "heel", "pelvis")
 # A half body is cut out only where this many joints say where it is; its box is their extent times
@@ -31,6 +33,9 @@ HALF_BODY_GROWTH = 1.5
 # The paper calls a third of its samples random sub-patches of the person and gives no sizes.
 SUB_PATCH_SIDES = (0.6, 1.0)
 OCCLUSION_SIDES = (0.1, 0.4)
+# Sides of a piece of another person's picture, and how far its middle is from that person's, as
+# shares of the crop.
+PASTED_SIDES, PASTED_SHIFT = (0.25, 0.6), 0.25
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,12 @@ class AugmentConfig:
         half_body: Share cut to the upper or the lower half.
         occlusion: Share with a plain rectangle in front.
         color: Each channel is multiplied by U(1 - color, 1 + color) (paper: 0.4).
+        paste: Share with a piece of another person's picture in front; labels of joints that it
+            covers are left out.
+        contrast: Contrast is multiplied by U(1 - contrast, 1 + contrast).
+        grey: Share without colours.
+        blur: Share blurred, as a small person is who is enlarged.
+        noise: Share with noise.
     """
 
     policy: str = "jitter"
@@ -60,6 +71,11 @@ class AugmentConfig:
     half_body: float = 0.1
     occlusion: float = 0.2
     color: float = 0.4
+    paste: float = 0.0
+    contrast: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (
@@ -70,6 +86,11 @@ class AugmentConfig:
             "half_body",
             "occlusion",
             "color",
+            "paste",
+            "contrast",
+            "grey",
+            "blur",
+            "noise",
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
@@ -103,6 +124,23 @@ class Batch:
     centred_visible: Tensor
     source: Source | None = None
     teacher: TeacherView | None = None
+
+    def shrunk(self, size: tuple[int, int]) -> "Batch":
+        """The same crops with fewer pixels, without a source."""
+        shape = self.images.shape[2:]
+        if shape == size:
+            return replace(self, source=None)
+        images = F.interpolate(
+            self.images, size, mode="bilinear", align_corners=False, antialias=True
+        )
+        scale = self.keypoints.new_tensor([size[1] / shape[1], size[0] / shape[0]])
+        return replace(
+            self,
+            images=images.contiguous(memory_format=torch.channels_last),
+            keypoints=(self.keypoints + 0.5) * scale - 0.5,
+            centred_keypoints=(self.centred_keypoints + 0.5) * scale - 0.5,
+            source=None,
+        )
 
 
 class Augmenter:
@@ -186,6 +224,10 @@ class Augmenter:
         gains = generator.uniform(1 - config.color, 1 + config.color, (count, 3))
         patches = self._patches(count, generator)
         colors = generator.uniform(0, 255, (count, 3))
+        pasted, pieces = None, None
+        if config.paste:
+            pasted, pieces = self._pasted(count, size, generator, share)
+        spoiled = spoil(config, count, generator, share)
 
         stored_to_centred = self._crop_maps(boxes, size)
         upright = affine.compose(self._crop_maps(proposals, size), affine.invert(stored_to_centred))
@@ -219,15 +261,18 @@ class Augmenter:
             gains=self._tensor(gains[share]),
             patches=self._tensor(2 * patches[share] - 1),
             colors=self._tensor(colors[share]),
+            pasted=pasted,
         )
         disturbed_points, visible = _in_crop(
             affine.apply(stored_to_disturbed, points), weights, size
         )
+        if pieces is not None:
+            visible *= ~_covered(disturbed_points, pieces, size)
         centred_points, centred_visible = _in_crop(
             affine.apply(stored_to_centred, points), weights, size
         )
         return Batch(
-            images=sampled(self._identity, size),
+            images=spoiled(sampled(self._identity, size)),
             keypoints=self._tensor(disturbed_points),
             visible=self._tensor(visible),
             theta=self._tensor(
@@ -290,6 +335,39 @@ class Augmenter:
         sides *= generator.random((count, 1)) < self.config.occlusion
         return np.concatenate([start, start + sides], axis=1)
 
+    def _pasted(
+        self, count: int, size: tuple[int, int], generator: np.random.Generator, share: slice
+    ) -> tuple[Pasted | None, NDArray[np.float64]]:
+        """Pieces of other people's pictures and their places.
+
+        The places are ``(B, 4)`` xyxy, shares of the crop; most are empty.
+        """
+        sides = generator.uniform(*PASTED_SIDES, (count, 2))
+        start = generator.random((count, 2)) * (1 - sides)
+        shown = generator.random(count) < self.config.paste
+        others = generator.integers(len(self.packed), size=count)
+        shifts = generator.uniform(-PASTED_SHIFT, PASTED_SHIFT, (count, 2))
+        patches = np.concatenate([start, start + sides * shown[:, None]], axis=1)[share]
+        rows = np.flatnonzero(shown[share])
+        if not len(rows):
+            return None, patches
+        others, shifts, pieces = others[share][rows], shifts[share][rows], patches[rows]
+        middles = (pieces[:, :2] + pieces[:, 2:]) / 2
+        # From the crop in which the piece lies to the other's own, whose middle is at 1/2.
+        shift = affine.scale_translate(np.ones(2), (0.5 + shifts - middles) * size[::-1])
+        to_stored = affine.invert(
+            self._crop_maps(self.packed.boxes[others].astype(np.float64), size)
+        )
+        to_stored = affine.compose(
+            affine.compose(to_stored, shift), affine.normalised_to_pixels(size)
+        )
+        return Pasted(
+            rows=torch.from_numpy(rows).to(self.device),
+            stored=self._stored(others),
+            disturbed_to_stored=self._tensor(affine.compose(self._normalise_stored, to_stored)),
+            patches=self._tensor(2 * pieces - 1),
+        ), patches
+
     def _crop_maps(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> affine.Matrix:
         return affine.boxes_to_crops(
             grow_proposals(boxes.astype(np.float32), self.growth), size, "center"
@@ -323,6 +401,15 @@ class Augmenter:
 
     def _tensor(self, array: NDArray[np.float64] | NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).to(self.device, non_blocking=True)
+
+
+def _covered(
+    points: NDArray[np.float64], patches: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Which points ``(B, K, 2)``, crop pixels, lie in rectangles ``(B, 4)``, shares of the crop."""
+    places = (points + 0.5) / np.array(size[::-1])
+    low, high = patches[:, None, :2], patches[:, None, 2:]
+    return np.asarray(((places >= low) & (places < high)).all(axis=2))
 
 
 def _in_crop(

@@ -20,9 +20,10 @@ from torch import Tensor
 from rmpe import affine
 from rmpe.datasets.packed import PackedCrops
 from rmpe.estimate.crops import cut
-from rmpe.estimate.pose_model import PoseModel, load_pose_model
+from rmpe.estimate.pose_model import PoseModel
 from rmpe.nets.sstn import Size, stn
 from rmpe.runtime import sha256_of
+from rmpe.training.pose.teacher_engine import Engine, load_teacher
 
 BATCH = 64
 
@@ -87,12 +88,12 @@ class TeacherView:
         )  # area of a student's cell in the teacher's
         variance = self.sigma**2 / shrunk
         spread = (sigma**2 - variance).clamp(min=1e-6)
-        vertical, horizontal = (_blur(side, spread) for side in size)
+        vertical, horizontal = (blur_matrices(side, spread) for side in size)
         height_kept = (sigma**2 / variance).clamp(min=1)[:, None, None, None]
         return vertical @ stn(self.maps, self.crop_to_maps, size) @ horizontal * height_kept
 
 
-def _blur(side: int, variance: Tensor) -> Tensor:
+def blur_matrices(side: int, variance: Tensor) -> Tensor:
     """Matrices ``(B, 1, side, side)`` that blur lines of cells by Gaussians of ``variance``."""
     place = torch.arange(side, dtype=variance.dtype, device=variance.device)
     distances = (place[:, None] - place) ** 2
@@ -103,22 +104,46 @@ def _blur(side: int, variance: Tensor) -> Tensor:
     return (kernel / norm[:, None, None])[:, None]
 
 
+@dataclass(frozen=True)
+class Asking:
+    """How a teacher is asked about the stored people.
+
+    Attributes:
+        teacher: ONNX pose model of any kind that `rmpe predict` takes; joints are matched by name.
+        engine: What runs it.
+        mirrored: Whether it also looks at the mirrored crops, and the two answers are averaged.
+    """
+
+    teacher: Path
+    engine: Engine = "onnxruntime"
+    mirrored: bool = False
+
+    def file(self, packed: PackedCrops, suffix: str) -> Path:
+        """Where its answers are kept."""
+        how = f"{self.engine}-" * (self.engine != "onnxruntime") + "mirrored-" * self.mirrored
+        return packed.folder / f"teacher-{how}{sha256_of(self.teacher)[:16]}.{suffix}"
+
+    def load(self) -> PoseModel:
+        """The teacher."""
+        return load_teacher(self.teacher, self.engine, mirrored=self.mirrored)
+
+
 def pseudo_labels(
-    packed: PackedCrops, teacher: Path, progress: Callable[[int, int], None] | None = None
+    packed: PackedCrops, asking: Asking, progress: Callable[[int, int], None] | None = None
 ) -> PseudoLabels:
     """The teacher's answers to all stored people, computed once and kept in the cache folder.
 
     Args:
         packed: The people.
-        teacher: ONNX pose model of any kind that `rmpe predict` takes; joints are matched by name.
+        asking: Whom, and how.
         progress: Called with (done, total) people.
 
     Raises:
         ModelError: If the model cannot be used.
     """
-    file = packed.folder / f"teacher-{sha256_of(teacher)[:16]}.npz"
+    file = asking.file(packed, "npz")
     if not file.is_file():
-        keypoints, scores = _ask(packed, teacher, progress)
+        keypoints, scores = _ask(packed, asking.load(), progress)
         with tempfile.NamedTemporaryFile(
             dir=packed.folder, suffix=".npz", delete=False
         ) as temporary:
@@ -130,7 +155,7 @@ def pseudo_labels(
 
 def teacher_heatmaps(
     packed: PackedCrops,
-    teacher: Path,
+    asking: Asking,
     sigma: float,
     progress: Callable[[int, int], None] | None = None,
 ) -> TeacherHeatmaps:
@@ -138,15 +163,14 @@ def teacher_heatmaps(
 
     Args:
         packed: The people.
-        teacher: ONNX pose model that answers heatmaps; joints are matched by name.
+        asking: Whom, and how; a model that answers heatmaps.
         sigma: Of the Gaussians it was taught, cells.
         progress: Called with (done, total) people.
 
     Raises:
         ModelError: If the model cannot be used.
     """
-    model = load_pose_model(teacher, threads=1)
-    file = packed.folder / f"teacher-{sha256_of(teacher)[:16]}.npy"
+    model, file = asking.load(), asking.file(packed, "npy")
     if not file.is_file():
         source = model.skeleton.correspondence(packed.people.skeleton)
         with tempfile.NamedTemporaryFile(
@@ -184,9 +208,8 @@ def _looks(
 
 
 def _ask(
-    packed: PackedCrops, teacher: Path, progress: Callable[[int, int], None] | None
+    packed: PackedCrops, model: PoseModel, progress: Callable[[int, int], None] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    model = load_pose_model(teacher, threads=1)
     source = model.skeleton.correspondence(packed.people.skeleton)
     keypoints = np.full((len(packed), len(source), 2), np.nan, np.float32)
     scores = np.zeros((len(packed), len(source)), np.float32)

@@ -1,6 +1,6 @@
 """Training a pose estimator, SSTN and pose estimator joined, or a localisation net alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +15,14 @@ from rmpe.nets.checkpoint import build_net, load_checkpoint, probe
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.training.loop import Log, Parts, RunConfig, Trainer, Validate
 from rmpe.training.pose.augment import AugmentConfig, Augmenter, Batch
-from rmpe.training.pose.distill import pseudo_labels, teacher_heatmaps
+from rmpe.training.pose.distill import Asking, pseudo_labels, teacher_heatmaps
 from rmpe.training.pose.objectives import (
     SstnConfig,
     sppe_objective,
     sstn_objective,
     stn_objective,
 )
+from rmpe.training.pose.onlooker import Onlooker
 from rmpe.training.pose.validate import Validation
 from rmpe.training.worker import Worker
 
@@ -48,6 +49,8 @@ class TrainConfig(RunConfig):
         sigma: Standard deviation of the target Gaussians, heatmap cells.
         distill: Stage 1 with ``data.teacher``: weight of the teacher's heatmaps in the loss, for
             all joints.
+        teacher_view: What the teacher is shown: ``stored`` = the true box, once; its answer follows
+            the augmentation. ``view`` = the augmented crop that the student sees, every time.
         augment: How people are changed.
         sstn: Stage 2 only.
     """
@@ -60,6 +63,7 @@ class TrainConfig(RunConfig):
     small_share: float = 0.0
     sigma: float = 1.5
     distill: float = 0.0
+    teacher_view: Literal["stored", "view"] = "stored"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     sstn: SstnConfig = field(default_factory=SstnConfig)
 
@@ -85,6 +89,10 @@ class TrainConfig(RunConfig):
             raise ValueError("validate measures poses; stage = 'stn' gives none")
         if self.distill and (self.stage != 1 or self.data.teacher is None):
             raise ValueError("distill needs data.teacher and stage 1")
+        if self.teacher_view != "stored" and not self.distill:
+            raise ValueError(
+                f"teacher_view = {self.teacher_view!r} needs distill, the weight of the teacher"
+            )
 
     def open(self, worker: Worker, log: Log) -> "PoseTask":
         """Open data and nets on the worker's device."""
@@ -105,6 +113,7 @@ class PoseTask:
         self.packed = open_data(config.data, log)
         self.items = len(self.packed)
         self.augmenter = self._augmenter()
+        self.onlooker = self._onlooker()
         self.net: nn.Module
         self.net, self.parallel = self._nets()
         self.validation: Validate | None = self._validation()
@@ -114,6 +123,9 @@ class PoseTask:
     ) -> Batch:
         """Augmented people."""
         size = self.config.small_size if done < self.config.small_share else self.config.data.size
+        if self.onlooker is not None:  # it sees what the student sees, and small steps in full size
+            batch = self.augmenter(items, generator, self.config.data.size, share)
+            return replace(batch, teacher=self.onlooker(batch.images)).shrunk(size)
         composed = self.config.stage == 2 and self.config.sstn.sampling == "composed"
         return self.augmenter(items, generator, size, share, source=composed)
 
@@ -145,9 +157,10 @@ class PoseTask:
             self.log(f"teacher: person {done} of {total}")
 
         if data.teacher is not None:
-            pseudo = pseudo_labels(self.packed, data.teacher, progress)
-        if data.teacher is not None and self.config.distill:
-            heatmaps = teacher_heatmaps(self.packed, data.teacher, data.teacher_sigma, progress)
+            asking = Asking(data.teacher, data.teacher_engine, data.teacher_mirrored)
+            pseudo = pseudo_labels(self.packed, asking, progress)
+            if self.config.distill and self.config.teacher_view == "stored":
+                heatmaps = teacher_heatmaps(self.packed, asking, data.teacher_sigma, progress)
         device = self.worker.device
         return Augmenter(
             self.packed,
@@ -157,6 +170,15 @@ class PoseTask:
             data.teacher_score,
             heatmaps,
             device=device,
+        )
+
+    def _onlooker(self) -> Onlooker | None:
+        config, data = self.config, self.config.data
+        if config.teacher_view == "stored" or data.teacher is None:
+            return None
+        skeleton = self.packed.people.skeleton
+        return Onlooker(
+            data.teacher, skeleton, data.teacher_sigma, data.teacher_engine, data.teacher_mirrored
         )
 
     def _validation(self) -> Validation | None:

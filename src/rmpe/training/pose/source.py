@@ -11,6 +11,34 @@ from rmpe.nets.sstn import Size, sampling_grid, transform_points
 
 
 @dataclass(frozen=True, eq=False)
+class Pasted:
+    """Pieces of other people's pictures in front of P of the B people.
+
+    Attributes:
+        rows: ``(P,)`` int64, in front of whom.
+        stored: ``(P, 3, h, w)`` float32, 0..255: the others' stored crops.
+        disturbed_to_stored: ``(P, 2, 3)`` float32, normalised coordinates: from the crop in which a
+            piece is pasted.
+        patches: ``(P, 4)`` xyxy of the pieces, normalised in the disturbed crop.
+    """
+
+    rows: Tensor
+    stored: Tensor
+    disturbed_to_stored: Tensor
+    patches: Tensor
+
+    def over(self, images: Tensor, disturbed: Tensor) -> Tensor:
+        """Put the pieces in front of ``images`` ``(B, 3, H, W)``, sampled at ``disturbed``."""
+        places = disturbed.expand(len(images), -1, -1, -1)[self.rows]
+        others = transform_points(self.disturbed_to_stored, places)
+        pieces = F.grid_sample(
+            self.stored, others, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
+        covered = _inside(places, self.patches)
+        return images.index_copy(0, self.rows, torch.where(covered, pieces, images[self.rows]))
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """Stored crops of B people and the maps to them from the disturbed crops of proposals.
 
@@ -24,6 +52,7 @@ class Source:
         gains: ``(B, 3)``, factor of each channel.
         patches: ``(B, 4)`` xyxy, an occluding rectangle, normalised in the disturbed crop.
         colors: ``(B, 3)``, colours of the rectangles, 0..255.
+        pasted: Pieces of other photos, behind the rectangles.
 
     Differs: the paper samples the transformed crop from the crop.
     """
@@ -33,6 +62,7 @@ class Source:
     gains: Tensor
     patches: Tensor
     colors: Tensor
+    pasted: Pasted | None = None
 
     def __call__(self, theta: Tensor, size: Size) -> Tensor:
         """Sample through the composed map; gradients reach theta.
@@ -50,11 +80,17 @@ class Source:
         images = F.grid_sample(
             self.stored, stored, mode="bilinear", padding_mode="zeros", align_corners=False
         )
+        if self.pasted is not None:
+            images = self.pasted.over(images, disturbed)
         images = (images * self.gains[:, :, None, None]).clamp(0, 255)
-        low = self.patches[:, None, None, :2]
-        high = self.patches[:, None, None, 2:]
-        covered = ((disturbed >= low) & (disturbed < high)).all(dim=-1)[:, None]
+        covered = _inside(disturbed, self.patches)
         images = (
             torch.where(covered, self.colors[:, :, None, None], images) - PIXEL_MEAN
         ) / PIXEL_SD
         return images.contiguous(memory_format=torch.channels_last)
+
+
+def _inside(places: Tensor, patches: Tensor) -> Tensor:
+    """Which of ``places`` ``(B, H, W, 2)`` lie in the rectangles ``(B, 4)``: ``(B, 1, H, W)``."""
+    low, high = patches[:, None, None, :2], patches[:, None, None, 2:]
+    return ((places >= low) & (places < high)).all(dim=-1)[:, None]

@@ -1,0 +1,77 @@
+"""The engines that run a teacher of poses."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmpe.errors import ModelError
+from rmpe.estimate.pose_model import PoseModel, load_pose_model
+from rmpe.runtime import Session
+
+Engine: TypeAlias = Literal["onnxruntime", "openvino"]
+
+# Not pinned: it would choose the first core, where the process that trains may be.
+ONE_THREAD = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+
+# Crops in one call: more take longer a crop, because the features leave the processor's cache.
+CROPS = 2
+
+
+def load_teacher(
+    path: Path, engine: Engine = "onnxruntime", *, mirrored: bool = False
+) -> PoseModel:
+    """A teacher on one thread.
+
+    Args:
+        path: ONNX pose model of any kind that `rmpe predict` takes.
+        engine: What runs it.
+        mirrored: Whether it also looks at the mirrored crops, and the two answers are averaged.
+
+    Raises:
+        ModelError: If the model or the engine cannot be used.
+    """
+    model = load_pose_model(path, threads=1, flip_test=mirrored, batch=CROPS)
+    if engine == "openvino":
+        model.session = OpenVino(path)
+    return model
+
+
+class OpenVino(Session):
+    """A model that OpenVINO runs on one thread; in bfloat16 where the CPU has it.
+
+    It is compiled for every shape of inputs that comes: a free axis would cost a quarter more time.
+
+    Raises:
+        ModelError: If OpenVINO is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "cpu", threads=1)
+        try:
+            from openvino import Core
+        except ImportError as error:
+            raise ModelError("this engine needs: pip install openvino") from error
+        self._core = Core()
+        self._requests: dict[tuple[int, ...], Any] = {}
+
+    def __call__(self, array: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Run the model on its first input; all outputs in order.
+
+        Raises:
+            ModelError: If OpenVINO refuses the model or the input.
+        """
+        try:
+            if array.shape not in self._requests:
+                model = self._core.read_model(str(self.path))
+                model.reshape({next(iter(self.inputs)): list(array.shape)})
+                compiled = self._core.compile_model(model, "CPU", ONE_THREAD)
+                self._requests[array.shape] = compiled.create_infer_request()
+            outputs = self._requests[array.shape].infer({0: array})
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise ModelError(
+                f"{self.path}: OpenVINO refused an input of shape {array.shape}: {reason}"
+            ) from error
+        return [np.array(output, np.float32) for output in outputs.values()]
