@@ -104,7 +104,8 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
     if augment.policy.startswith("mpii/"):  # learned by the user, from the detector's boxes
         augment = replace(augment, policy="configs/pgpg_yolox_nano.toml")
     changes = {
-        "run": tmp_path / "run", "data": data, "augment": augment, "steps": 2, "batch": 2, "device": "cpu",
+        "run": tmp_path / "run", "data": data, "augment": augment,
+        "steps": 2, "batch": 2, "device": "cpu",
         "precision": "float32", "small_size": (64, 64), "threads": 1, "distill": 0.0,
         "teacher_view": "stored", "workers": 0,
     }  # fmt: skip
