@@ -504,7 +504,7 @@ def test_an_unfinished_run_is_resumed(tiny, tmp_path) -> None:
     assert finished(path)
     assert torch.load(path.with_name("state.pt"), weights_only=True)["step"] == 2
     path.write_bytes(b"no checkpoint at all")
-    with pytest.raises(RmpeError, match="not an rmpe checkpoint"):
+    with pytest.raises(RmpeError, match="no checkpoint of rmpe"):
         finished(path)
 
 

@@ -25,7 +25,10 @@ def models(tmp_path):
     folder = tmp_path / "models"
     folder.mkdir()
     detector = yolox_model(folder, [(32, 32, 30, 40, 1, 0.9)])
-    return ["--detector", str(detector), "--pose", str(spot_pose_model(folder))]
+    pose = spot_pose_model(folder)
+    skeleton = folder / "rgb3.toml"  # with a joint that OpenPose has, too
+    skeleton.write_text(skeleton.read_text().replace('"blue"', '"nose"'))
+    return ["--detector", str(detector), "--pose", str(pose)]
 
 
 def photo(path):
