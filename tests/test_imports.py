@@ -19,16 +19,21 @@ HEAVY = {
     "openvino",
     "pycocotools",
     "hotcoco",
+    "pyarrow",
+    "ezc3d",
+    "supervision",
+    "IPython",
 }
 # A layer may import those before it, and itself.
 LAYERS = [
-    {"errors", "affine", "fields", "files", "config", "skeletons", "annotations", "boxes", "poses"},
+    {"errors", "extras", "affine", "fields", "files", "config", "skeletons", "annotations", "boxes", "poses"},
     {"runtime", "cards", "models", "catalogue", "download", "checkpoints"},
     {"write", "media", "draw", "propose", "suppress"},
     {"detect", "estimate", "tracking"},
     {"pipeline", "install"},
     {"one_stage"},
     {"options", "streaming", "video"},
+    {"kinematics"},
     {"evaluation.files"},
     {"evaluation.matching"},
     {"evaluation.protocols"},
