@@ -1,0 +1,73 @@
+"""How near the filters of `rmpe kinematics` come to a walker whose angles are known.
+
+    python -m benchmarks.kinematics.made_walker
+
+Prints a table: three sizes, three noises, every filter.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from rmpe.kinematics.cleaning import FILTERS, Cleaning
+from rmpe.kinematics.measure import MeasureOptions, measure
+from rmpe.kinematics.walker import Walker
+
+HEIGHTS = (120, 300, 700)  # pixels
+NOISES = (0.003, 0.006, 0.012)  # standard deviation as a share of the height
+OUTLIERS = 0.01
+LOST = 0.03
+SEEDS = (0, 1, 2)
+METRES = 1.75
+RAW = Cleaning(filter="none", fill=0, outliers=0)
+WAYS = {"as estimated": RAW} | {name: Cleaning(filter=name) for name in FILTERS}
+
+
+def errors(walker: Walker, noise: float, cleaning: Cleaning) -> tuple[float, float, float, float]:
+    """RMSE of all angles and of the knees (degrees), of joint centres (mm), share missing (%)."""
+    truth = walker.angles()
+    exact = measure(walker.track(), MeasureOptions(cleaning=RAW, height=METRES))
+    angles = []
+    knees = []
+    centres = []
+    missing = []
+    for seed in SEEDS:
+        track = walker.track(noise=noise * walker.height, outliers=OUTLIERS, lost=LOST, seed=seed)
+        found = measure(track, MeasureOptions(cleaning=cleaning))
+        for name, values in truth.items():
+            off = found.angles[name] - values
+            off = (off + 180) % 360 - 180
+            angles.append(off)
+            if "knee" in name:
+                knees.append(off)
+        metres = exact.scale.metres_per_pixel
+        centres.append(1000 * metres * (found.track.points - exact.track.points))
+        missing.append(np.isnan(found.track.points[..., 0]).mean())
+    return (
+        rms(np.concatenate(angles)),
+        rms(np.concatenate(knees)),
+        rms(np.linalg.norm(np.concatenate(centres), axis=2)),
+        100 * float(np.mean(missing)),
+    )
+
+
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.nanmean(values**2)))
+
+
+def main() -> None:
+    print("| height px | noise % of height | filter | angles ° | knees ° | joints mm | missing % |")
+    print("|---|---|---|---|---|---|---|")
+    for height in HEIGHTS:
+        walker = replace(Walker(), height=height)
+        for noise in NOISES:
+            for name, cleaning in WAYS.items():
+                angle, knee, centre, gone = errors(walker, noise, cleaning)
+                print(
+                    f"| {height} | {100 * noise:g} | {name} | {angle:.2f} | {knee:.2f}"
+                    f" | {centre:.1f} | {gone:.1f} |"
+                )
+
+
+if __name__ == "__main__":
+    main()
