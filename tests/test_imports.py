@@ -26,9 +26,10 @@ HEAVY = {
 }
 # A layer may import those before it, and itself.
 LAYERS = [
-    {"errors", "extras", "affine", "fields", "files", "config", "skeletons", "annotations", "boxes", "poses"},
+    {"errors", "extras", "affine", "fields", "files", "config", "skeletons", "svg"},
+    {"annotations", "boxes", "poses"},
     {"runtime", "cards", "models", "catalogue", "download", "checkpoints"},
-    {"write", "media", "draw", "propose", "suppress"},
+    {"write", "media", "draw", "faces", "trails", "notebook", "propose", "suppress"},
     {"detect", "estimate", "tracking"},
     {"pipeline", "install"},
     {"one_stage"},

@@ -14,7 +14,7 @@ from rmpe.kinematics.measure import MeasureOptions, measure
 from rmpe.kinematics.walker import Walker
 
 HEIGHTS = (120, 300, 700)  # pixels
-NOISES = (0.003, 0.006, 0.012)  # standard deviation as a share of the height
+NOISES = (1, 2, 4)  # standard deviation in pixels
 OUTLIERS = 0.01
 LOST = 0.03
 SEEDS = (0, 1, 2)
@@ -32,7 +32,7 @@ def errors(walker: Walker, noise: float, cleaning: Cleaning) -> tuple[float, flo
     centres = []
     missing = []
     for seed in SEEDS:
-        track = walker.track(noise=noise * walker.height, outliers=OUTLIERS, lost=LOST, seed=seed)
+        track = walker.track(noise=noise, outliers=OUTLIERS, lost=LOST, seed=seed)
         found = measure(track, MeasureOptions(cleaning=cleaning))
         for name, values in truth.items():
             off = found.angles[name] - values
@@ -56,7 +56,7 @@ def rms(values: np.ndarray) -> float:
 
 
 def main() -> None:
-    print("| height px | noise % of height | filter | angles ° | knees ° | joints mm | missing % |")
+    print("| height px | noise px | filter | angles ° | knees ° | joints mm | missing % |")
     print("|---|---|---|---|---|---|---|")
     for height in HEIGHTS:
         walker = replace(Walker(), height=height)
@@ -64,7 +64,7 @@ def main() -> None:
             for name, cleaning in WAYS.items():
                 angle, knee, centre, gone = errors(walker, noise, cleaning)
                 print(
-                    f"| {height} | {100 * noise:g} | {name} | {angle:.2f} | {knee:.2f}"
+                    f"| {height} | {noise} | {name} | {angle:.2f} | {knee:.2f}"
                     f" | {centre:.1f} | {gone:.1f} |"
                 )
 
