@@ -1,14 +1,14 @@
-"""How near the filters of `rmpe kinematics` come to a walker whose angles are known.
+"""How near the filters of ``rmpe kinematics`` come to a walker whose angles are known.
 
-    python -m benchmarks.kinematics.made_walker
-
-Prints a table: three sizes, three noises, every filter.
+Three sizes, three noises, every filter; the joints lie at the truth plus normal noise.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.options import benchmark
+from benchmarks.record import show
 from rmpe.kinematics.cleaning import FILTERS, Cleaning
 from rmpe.kinematics.measure import MeasureOptions, measure
 from rmpe.kinematics.walker import Walker
@@ -19,6 +19,7 @@ OUTLIERS = 0.01
 LOST = 0.03
 SEEDS = (0, 1, 2)
 METRES = 1.75
+COLUMNS = ["height, px", "noise, px", "filter", "angles, °", "knees, °", "joints, mm", "missing, %"]
 RAW = Cleaning(filter="none", fill=0, outliers=0)
 WAYS = {"as estimated": RAW} | {name: Cleaning(filter=name) for name in FILTERS}
 
@@ -55,18 +56,28 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean(values**2)))
 
 
-def main() -> None:
-    print("| height px | noise px | filter | angles ° | knees ° | joints mm | missing % |")
-    print("|---|---|---|---|---|---|---|")
+@benchmark("save")
+def main(save: bool) -> None:
+    rows = []
     for height in HEIGHTS:
         walker = replace(Walker(), height=height)
         for noise in NOISES:
             for name, cleaning in WAYS.items():
-                angle, knee, centre, gone = errors(walker, noise, cleaning)
-                print(
-                    f"| {height} | {noise} | {name} | {angle:.2f} | {knee:.2f}"
-                    f" | {centre:.1f} | {gone:.1f} |"
-                )
+                rows.append([height, noise, name, *errors(walker, noise, cleaning)])
+    show(
+        "kinematics-walker",
+        save=save,
+        title="A made walker: errors of angles and joints by filter",
+        data=f"a made walker, {METRES} m, 30 frames a second, {len(SEEDS)} x 4 s",
+        columns=COLUMNS,
+        rows=rows,
+        notes=(
+            f"Root mean square errors. {100 * OUTLIERS:g} % of the joints are outliers up to a fifth"
+            f" of the height away, {100 * LOST:g} % are lost. `none` takes outliers out and fills"
+            " gaps, but does not smooth. The Butterworth filter's cut-off is 6 Hz. The one-euro"
+            " filter lags, which costs joints more than angles."
+        ),
+    )
 
 
 if __name__ == "__main__":
