@@ -72,10 +72,10 @@ def main(save: bool) -> None:
         columns=COLUMNS,
         rows=rows,
         notes=(
-            f"Root mean square errors. {100 * OUTLIERS:g} % of the joints are outliers up to a fifth"
-            f" of the height away, {100 * LOST:g} % are lost. `none` takes outliers out and fills"
-            " gaps, but does not smooth. The Butterworth filter's cut-off is 6 Hz. The one-euro"
-            " filter lags, which costs joints more than angles."
+            f"Root mean square errors. {100 * OUTLIERS:g} % of the joints are outliers up to a"
+            f" fifth of the height away, {100 * LOST:g} % are lost. `none` takes outliers out and"
+            " fills gaps, but does not smooth. The Butterworth filter's cut-off is 6 Hz. The"
+            " one-euro filter lags, which costs joints more than angles."
         ),
     )
 

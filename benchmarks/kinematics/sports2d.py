@@ -89,7 +89,8 @@ def main(results: Path, save: bool) -> None:
             f"{made_seconds} {real_seconds} Only the definitions are compared, with one facing for"
             " both; Sports2D's trunk is taken from 90 degrees, as its zero lies there. Without toes"
             " and heels Sports2D takes everybody to face right. Its head is measured against the"
-            " horizontal, ours against the trunk, so it is left out. Sports2D as a whole was not run."
+            " horizontal, ours against the trunk, so it is left out. Sports2D as a whole was not"
+            " run."
         ),
     )
 
