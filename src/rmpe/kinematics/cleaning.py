@@ -84,7 +84,7 @@ def clean(track: Track, options: Cleaning) -> Cleaned:
     if options.filter == "butterworth" and options.cutoff >= track.fps / 2:
         raise UsageError(
             f"--cutoff {options.cutoff:g} Hz: with {track.fps:g} frames a second it must be below"
-            f" {track.fps / 2:g} Hz"
+            f" {track.fps / 2:g} Hz, e.g. {track.fps / 4:g}"
         )
     points = track.points.copy()
     points[track.scores < options.min_score] = np.nan
