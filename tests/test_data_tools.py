@@ -13,7 +13,7 @@ from rmpe.extras import load_extra
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.write import coco_dataset
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 PEOPLE = [Poses.empty(COCO), some_poses(1), some_poses(3, ids=[4, -1, 9])]
 
@@ -98,7 +98,7 @@ def test_results_come_back(tmp_path):
 def test_a_data_set_comes_back(tmp_path):
     poses = with_missing(some_poses(2))
     records = [
-        Record(number, f"{number}.jpg", str(number), f"{number}.jpg", (400, 400), people)
+        JournalRecord(number, f"{number}.jpg", str(number), f"{number}.jpg", (400, 400), people)
         for number, people in ((1, poses), (2, Poses.empty(COCO)))
     ]
     found = rmpe.from_coco(coco_dataset.write(iter(records), COCO, tmp_path))
@@ -124,7 +124,7 @@ def test_what_is_no_coco_file_is_one_line(tmp_path, data, said):
 
 
 def test_a_data_set_of_another_skeleton_is_one_line(tmp_path):
-    records = [Record(1, "1.jpg", "1", "1.jpg", (400, 400), some_poses(1))]
+    records = [JournalRecord(1, "1.jpg", "1", "1.jpg", (400, 400), some_poses(1))]
     path = coco_dataset.write(iter(records), COCO, tmp_path)
     with pytest.raises(DataError, match="name the right skeleton"):
         rmpe.from_coco(path, load_skeleton("mpii16"))

@@ -21,7 +21,7 @@ from rmpe.kinematics.motion_files import COORDINATES, write_motion_files
 from rmpe.kinematics.tracks import choose, read_tracks
 from rmpe.kinematics.walker import Walker
 from rmpe.poses import Poses
-from rmpe.write.journal import Journal, Record
+from rmpe.write.journal import Journal, JournalRecord
 
 WALKER = Walker(height=300, seconds=1.5)
 AS_IT_IS = Cleaning(filter="none", fill=0, outliers=0)
@@ -62,7 +62,9 @@ def write_results(folder, tracks, gaps=()):
                     )
             name = f"clip_{frame:06d}"
             where = (f"{name}.jpg", name, "clip.mp4", (600, 900))
-            journal.append([Record(frame, *where, Poses.merge(people), frame / 30, fps=30.0)])
+            journal.append(
+                [JournalRecord(frame, *where, Poses.merge(people), frame / 30, fps=30.0)]
+            )
     return folder
 
 
