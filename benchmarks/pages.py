@@ -231,6 +231,9 @@ POSE_NMS = Script("nms.pose_nms", "What is pose NMS worth, and how long does it 
 TRACKERS = Script("video.trackers", "Which tracker keeps people's ids?", "-")
 INTERVAL = Script("video.detect_interval", "How seldom may the detector run?", "-")
 PEDESTRIANS = Script("video.pedestrians", "Do the ids hold in a real clip?", "2 min")
+WALKER = Script("kinematics.made_walker", "How exact are angles, by filter?", "1 min")
+JITTER = Script("kinematics.jitter", "How much jitter do the filters take away?", "30 s", "ped")
+SPORTS2D = Script("kinematics.sports2d", "Are the angles those of Sports2D?", "10 s", "ped")
 SPEED = Script("speed.default", "How fast are the models that ship?", "-")
 ENGINES = Script(
     "speed.pose_engines", "Which engine and precision runs the pose net fastest?", "4 min"
@@ -246,6 +249,7 @@ SCRIPTS = (
     *(SSTN, PROOF, PGPG, ABLATION),
     POSE_NMS,
     *(INTERVAL, TRACKERS, PEDESTRIANS),
+    *(WALKER, JITTER, SPORTS2D),
     *(SPEED, ENGINES, TRAINING, MEMORY, INSTALL),
 )
 OTHERS = {
@@ -484,6 +488,26 @@ VIDEO = Page(
             digits={"poseflow, ms": 1, "oks, ms": 1},
         ),
         Table("pedestrians", PEDESTRIANS),
+        Table(
+            "kinematics-walker",
+            WALKER,
+            names=3,
+            digits={"angles, °": 1, "knees, °": 1, "joints, mm": 0, "missing, %": 1},
+        ),
+        Table(
+            "kinematics-jitter",
+            JITTER,
+            digits={
+                **dict.fromkeys(("hip", "knee", "shoulder", "elbow", "trunk", "head"), 1),
+                "share left": 2,
+            },
+        ),
+        Table(
+            "kinematics-sports2d",
+            SPORTS2D,
+            names=2,
+            digits={"mean difference": 4, "largest difference": 4},
+        ),
         Table("video-memory", MEMORY, names=2, digits={"peak memory so far, MB": 0}),
     ),
 )

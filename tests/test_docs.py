@@ -2,12 +2,18 @@
 exist."""
 
 import re
+import shlex
 from importlib import import_module
+from itertools import islice
 
 import pytest
+from click.testing import CliRunner
 from conftest import ROOT, TORCH_ROOMS
 
 from rmpe.cards import ModelCard
+from rmpe.cli import rmpe as command
+from rmpe.media.video import Video
+from rmpe.media.video_writer import VideoWriter
 from rmpe.skeletons import Skeleton
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -33,6 +39,32 @@ def test_python_blocks_run(code, flags, data_root, tmp_path, monkeypatch):
         next(iter(sorted((data_root / "data/coco-val/images").iterdir())))
     )
     exec(compile(code, "block", "exec"), {})
+
+
+TUTORIALS = ("knee_angle.md",)  # their blocks are run one after the other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_tutorials_run(name, data_root, tmp_path, monkeypatch):
+    for package in ("scipy", "matplotlib", "pyarrow", "ezc3d", "pandas"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    with (
+        Video(data_root / "data/pedestrians.mp4") as video,
+        VideoWriter(tmp_path / "walk.mp4", fps=30) as writer,
+    ):
+        for frame in islice(video, 15):
+            writer.write(frame.image, frame.index / 30)
+    scope = {}
+    for language, _, code in BLOCK.findall((ROOT / "docs" / name).read_text("utf-8")):
+        if language == "python":
+            exec(compile(code, name, "exec"), scope)
+        for line in code.splitlines() if language == "sh" else ():
+            program, *arguments = shlex.split(line)
+            assert program == "rmpe"
+            done = CliRunner().invoke(command, arguments)
+            assert done.exit_code == 0, (line, done.output, done.exception)
 
 
 @pytest.mark.parametrize(("code", "flags"), list(blocks("toml")))

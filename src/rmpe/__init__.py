@@ -12,11 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmpe.annotations.poses import from_coco as from_coco
     from rmpe.boxes import Boxes as Boxes
+    from rmpe.draw import DrawStyle as DrawStyle
     from rmpe.draw import draw_poses as draw_poses
     from rmpe.errors import RmpeError as RmpeError
     from rmpe.media.images import read_image as read_image
     from rmpe.media.images import save_image as save_image
+    from rmpe.notebook import show as show
     from rmpe.options import PipelineOptions as PipelineOptions
     from rmpe.options import load as load
     from rmpe.pipeline import Estimator as Estimator
@@ -31,6 +34,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Boxes": "rmpe.boxes",
+    "DrawStyle": "rmpe.draw",
     "Estimator": "rmpe.pipeline",
     "PipelineOptions": "rmpe.options",
     "Poses": "rmpe.poses",
@@ -38,15 +42,18 @@ _PUBLIC = {
     "RmpeError": "rmpe.errors",
     "Skeleton": "rmpe.skeletons",
     "draw_poses": "rmpe.draw",
+    "from_coco": "rmpe.annotations.poses",
     "load": "rmpe.options",
     "load_skeleton": "rmpe.skeletons",
     "read_image": "rmpe.media.images",
     "save_image": "rmpe.media.images",
+    "show": "rmpe.notebook",
     "stream": "rmpe.streaming",
     "track": "rmpe.video",
 }
 __all__ = [
     "Boxes",
+    "DrawStyle",
     "Estimator",
     "PipelineOptions",
     "Poses",
@@ -55,10 +62,12 @@ __all__ = [
     "Skeleton",
     "__version__",
     "draw_poses",
+    "from_coco",
     "load",
     "load_skeleton",
     "read_image",
     "save_image",
+    "show",
     "stream",
     "track",
 ]

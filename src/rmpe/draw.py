@@ -1,12 +1,16 @@
 """Poses drawn on an image: limbs by side, joints by confidence, widths by the person's size."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rmpe.errors import UsageError
+from rmpe.faces import blur_faces
 from rmpe.media.arrays import ChannelOrder
 from rmpe.media.images import as_image
 from rmpe.poses import Poses
@@ -26,6 +30,39 @@ HEAD = 0.1  # height above the highest joint, as a share of the joints' extent
 FINE = {"face_": 0.3, "thumb": 0.4, "finger": 0.4, "hand_root": 0.4}
 FRACTION_BITS = 4  # OpenCV draws at 1/16 pixel
 FARTHEST = 1e6  # pixels; beyond it OpenCV's integers overflow
+TRAIL = 0.6  # opacity of a trail's newest end
+
+ColorBy = Literal["side", "person"]
+COLOR_BY: tuple[ColorBy, ...] = get_args(ColorBy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawStyle:
+    """What drawn poses look like, in photos and videos alike.
+
+    Attributes:
+        color_by: ``side``: left green, right orange, others blue. ``person``: each track in a
+            colour of its own, people without a track by their order.
+        boxes: Draw the box of each person.
+        ids: Write the track id of each person who has one.
+        scores: Write the score of each person.
+        blur_faces: Make the faces of all people unrecognisable, also of those not drawn.
+        black: Draw on black instead of the image.
+    """
+
+    color_by: ColorBy = "side"
+    boxes: bool = False
+    ids: bool = False
+    scores: bool = False
+    blur_faces: bool = False
+    black: bool = False
+
+    def __post_init__(self) -> None:
+        if self.color_by not in COLOR_BY:
+            raise UsageError(f"color_by {self.color_by!r}: choose one of {', '.join(COLOR_BY)}")
+
+
+PLAIN = DrawStyle()
 
 
 def draw_poses(
@@ -37,6 +74,8 @@ def draw_poses(
     show_ids: bool = False,
     other_boxes: ArrayLike | None = None,
     color: ChannelOrder = "rgb",
+    style: DrawStyle = PLAIN,
+    trails: Mapping[int, ArrayLike] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw people on a copy of an image.
 
@@ -49,11 +88,14 @@ def draw_poses(
             not changed.
         poses: The people, in pixels of the image.
         min_score: People with a lower score are left out.
-        show_boxes: Draw the box of each person, white or in the colour of its track.
-        show_ids: Write the track id of each person who has one.
+        show_boxes: Draw the box of each person, white or in the colour of its track; the same as
+            ``style.boxes``.
+        show_ids: Write the track id of each person who has one; the same as ``style.ids``.
         other_boxes: ``(M, 4)`` xyxy, drawn in magenta, e.g. boxes from another stage than those of
             ``poses``.
         color: Order of the colour channels of ``image`` and of the answer.
+        style: Colours, labels, boxes and background.
+        trails: Track id -> where the person was, ``(M, 2)`` pixels, oldest first.
 
     Returns:
         A new uint8 image ``(H, W, 3)``.
@@ -62,21 +104,30 @@ def draw_poses(
         ImageError: If ``image`` is not an image.
     """
     canvas = as_image(image, color).copy()
+    if style.black:
+        canvas[:] = 0
+    elif style.blur_faces:
+        blur_faces(canvas, poses)
     kept = poses[np.flatnonzero(poses.scores >= min_score)]
     kept = kept[np.argsort(kept.scores, kind="stable")]
-    for person in range(len(kept)):
-        _draw_person(canvas, kept[person])
+    ids = kept.track_ids.tolist()
+    for track_id, trail in (trails or {}).items():
+        _draw_trail(canvas, np.asarray(trail, np.float64).reshape(-1, 2), track_color(track_id))
+    for person, track_id in enumerate(ids):
+        own = track_color(track_id if track_id >= 0 else person)
+        _draw_person(canvas, kept[person], own if style.color_by == "person" else None)
     if other_boxes is not None:
         for box in np.asarray(other_boxes, np.float64).reshape(-1, 4):
             _draw_box(canvas, box, OTHER_BOX)
-    tracks = list(zip(kept.boxes, kept.track_ids.tolist(), strict=True))
-    if show_boxes:
-        for box, track_id in tracks:
+    if show_boxes or style.boxes:
+        for box, track_id in zip(kept.boxes, ids, strict=True):
             _draw_box(canvas, box, track_color(track_id) if track_id >= 0 else BOX)
-    if show_ids:
-        for person in range(len(kept)):
-            if (track_id := int(kept.track_ids[person])) >= 0:
-                _draw_label(canvas, _head_place(kept[person]), str(track_id), track_color(track_id))
+    for person, track_id in enumerate(ids):
+        words = [str(track_id)] if (show_ids or style.ids) and track_id >= 0 else []
+        words += [f"{kept.scores[person]:.2f}"] if style.scores else []
+        if words:
+            paint = track_color(track_id) if track_id >= 0 else BOX
+            _draw_label(canvas, _head_place(kept[person]), "  ".join(words), paint)
     return np.ascontiguousarray(canvas[..., ::-1]) if color == "bgr" else canvas
 
 
@@ -114,11 +165,12 @@ def joint_thickness(skeleton: Skeleton) -> tuple[float, ...]:
     return shares if max(shares) == 1 else (1.0,) * len(shares)
 
 
-def _draw_person(canvas: NDArray[np.uint8], person: Poses) -> None:
+def _draw_person(canvas: NDArray[np.uint8], person: Poses, own: Color | None) -> None:
     """Draw on a transparent layer just as large as the person, then blend it in.
 
     The layer is RGBA with colours multiplied by alpha: smooth edges and faint joints blend alike,
-    and where limbs cross the later one replaces the earlier instead of both adding up.
+    and where limbs cross the later one replaces the earlier instead of both adding up. All is drawn
+    in the colour ``own``, if there is one.
     """
     points = person.keypoints[0].astype(np.float64)
     skeleton = person.skeleton
@@ -138,7 +190,7 @@ def _draw_person(canvas: NDArray[np.uint8], person: Poses) -> None:
         (
             at[start],
             at[end],
-            _paint(color, min(opacity[start], opacity[end])),
+            _paint(own or color, min(opacity[start], opacity[end])),
             min(widths[start], widths[end]),
         )
         for (start, end), color in zip(skeleton.limbs, limb_colors(skeleton), strict=True)
@@ -155,7 +207,7 @@ def _draw_person(canvas: NDArray[np.uint8], person: Poses) -> None:
         edge = min(1.0, thick / EDGED_WIDTH)
         disks = (
             (EDGE, edge * opacity[joint], 1.3 * radius + 0.3),
-            (skeleton.colors[joint], opacity[joint], radius),
+            (own or skeleton.colors[joint], opacity[joint], radius),
         )
         for color, solid, extent in disks:
             size = round(extent * 2**FRACTION_BITS)
@@ -163,6 +215,20 @@ def _draw_person(canvas: NDArray[np.uint8], person: Poses) -> None:
                 layer, center, size, _paint(color, solid), cv2.FILLED, cv2.LINE_AA, FRACTION_BITS
             )
     _blend(canvas[window], layer)
+
+
+def _draw_trail(canvas: NDArray[np.uint8], trail: NDArray[np.float64], color: Color) -> None:
+    """A line through the places where a person was, fainter the older they are."""
+    known = trail[np.isfinite(trail).all(axis=1)]
+    for at in range(1, len(known)):
+        ends = known[at - 1 : at + 1]
+        window = _window(ends, 3, canvas)
+        layer = np.zeros((*canvas[window].shape[:2], 4), np.uint8)
+        if layer.size:
+            start, end = (_fixed(place - (window[1].start, window[0].start)) for place in ends)
+            paint = _paint(color, TRAIL * at / (len(known) - 1))
+            cv2.line(layer, start, end, paint, 2, cv2.LINE_AA, FRACTION_BITS)
+            _blend(canvas[window], layer)
 
 
 def _draw_box(canvas: NDArray[np.uint8], box: NDArray[np.floating], color: Color) -> None:

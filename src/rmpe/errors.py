@@ -54,3 +54,7 @@ class DataError(RmpeError):
 
 class OutputError(RmpeError):
     """A result file that cannot be written."""
+
+
+class MissingPackageError(RmpeError):
+    """An optional package that is not installed."""

@@ -1,5 +1,6 @@
 """`Poses`: the people of one image."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmpe.boxes import Boxes, Index
+from rmpe.extras import load_extra
 from rmpe.skeletons import Skeleton
+from rmpe.svg import poses_svg
 
 # Array fields, one row per person.
 ARRAYS = ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids", "stn_boxes")
@@ -124,6 +127,73 @@ class Poses:
     def __repr__(self) -> str:
         tracked = f", ids {self.track_ids.tolist()}" if np.any(self.track_ids >= 0) else ""
         return f"Poses({len(self)} x {self.skeleton.name}{tracked})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the people as stick figures and a line on each."""
+        head = "".join(f"<th>{name}</th>" for name in ("person", "id", "score", "joints", "box"))
+        rows = []
+        for person in range(len(self)):
+            track_id = int(self.track_ids[person])
+            box = ", ".join(f"{value:.0f}" for value in self.boxes[person])
+            joints = f"{int((self.keypoint_scores[person] > 0).sum())} of {len(self.skeleton)}"
+            cells = (
+                str(person),
+                str(track_id) if track_id >= 0 else "",
+                f"{self.scores[person]:.2f}",
+                joints,
+                box,
+            )
+            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        picture = poses_svg(self.keypoints, self.keypoint_scores, self.skeleton)
+        table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+        return f"<div>{html.escape(repr(self))}</div>{picture}{table if rows else ''}"
+
+    def to_pandas(self) -> Any:
+        """A tidy data frame with a row for each person and joint.
+
+        Columns: ``person``, ``track_id`` (missing where there is none), ``score`` (of the pose),
+        ``joint``, ``x``, ``y`` (pixels; NaN where the joint is missing), ``joint_score``.
+
+        Raises:
+            MissingPackageError: If pandas is not installed.
+        """
+        pandas = load_extra("pandas", "pandas")
+        joints = len(self.skeleton)
+        ids = pandas.array(np.repeat(self.track_ids, joints), dtype="Int64")
+        ids[np.repeat(self.track_ids < 0, joints)] = pandas.NA
+        return pandas.DataFrame(
+            {
+                "person": np.repeat(np.arange(len(self)), joints),
+                "track_id": ids,
+                "score": np.repeat(self.scores, joints),
+                "joint": list(self.skeleton.joints) * len(self),
+                "x": self.keypoints[..., 0].ravel(),
+                "y": self.keypoints[..., 1].ravel(),
+                "joint_score": self.keypoint_scores.ravel(),
+            }
+        )
+
+    def to_supervision(self) -> Any:
+        """The same people as ``supervision.KeyPoints``; a missing joint is (0, 0), as there.
+
+        Boxes, scores of the poses and track ids are in its ``data``, as ``xyxy``, ``score`` and
+        ``tracker_id``.
+
+        Raises:
+            MissingPackageError: If supervision is not installed.
+        """
+        supervision = load_extra("supervision", "supervision")
+        points = np.where(np.isfinite(self.keypoints), self.keypoints, 0).astype(np.float32)
+        return supervision.KeyPoints(
+            xy=points,
+            keypoint_confidence=self.keypoint_scores.copy(),
+            class_id=np.zeros(len(self), int),
+            data={
+                "xyxy": self.boxes.copy(),
+                "score": self.scores.copy(),
+                "tracker_id": self.track_ids.copy(),
+            },
+        )
 
     def replace(self, **changes: Any) -> "Poses":
         """A copy with some arrays replaced, e.g. ``poses.replace(track_ids=ids)``."""

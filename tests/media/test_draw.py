@@ -5,9 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from rmpe.draw import OTHER_BOX, draw_poses, limb_colors, track_color
+from rmpe.draw import OTHER_BOX, DrawStyle, draw_poses, limb_colors, track_color
+from rmpe.errors import UsageError
+from rmpe.faces import blur_faces
 from rmpe.poses import Poses
 from rmpe.skeletons import LEFT, MIDDLE, RIGHT, load_skeleton, skeleton_names
+from rmpe.trails import Trails
 
 SKELETON = load_skeleton("coco17")
 JOINT = {name: index for index, name in enumerate(SKELETON.joints)}
@@ -170,3 +173,94 @@ def test_the_label_stands_at_the_head_not_at_a_tall_box():
     assert 270 < rows.min() < rows.max() < 310
     nobody = tall.replace(keypoints=np.full((1, 17, 2), np.nan), keypoint_scores=np.zeros((1, 17)))
     assert changed(image, draw_poses(image, nobody, show_ids=True))[:60].any()
+
+
+GREY = np.full((120, 140, 3), 128, np.uint8)
+PEOPLE = Poses.merge([person(left=5, track_id=3), person(left=80, track_id=4)])
+
+
+@pytest.mark.parametrize(
+    ("style", "as_before"),
+    [
+        (DrawStyle(), {}),
+        (DrawStyle(boxes=True), {"show_boxes": True}),
+        (DrawStyle(ids=True), {"show_ids": True}),
+    ],
+)
+def test_a_style_is_what_the_flags_are(style, as_before):
+    assert np.array_equal(
+        draw_poses(GREY, PEOPLE, style=style), draw_poses(GREY, PEOPLE, **as_before)
+    )
+
+
+@pytest.mark.parametrize("ids", [(3, 4), (-1, -1)])
+def test_people_have_colours_of_their_own(ids):
+    poses = PEOPLE.replace(track_ids=ids)
+    drawn = draw_poses(GREY, poses, style=DrawStyle(color_by="person"))
+    row, left = middle_of(poses, "left_hip", "right_hip")
+    expected = [track_color(number if number >= 0 else at) for at, number in enumerate(ids)]
+    for column, color in zip((left, left + 75), expected, strict=True):
+        assert np.abs(drawn[row, column].astype(int) - color).max() < 40
+
+
+def test_black_shows_nothing_of_the_image():
+    image = np.random.default_rng(0).integers(1, 256, GREY.shape, dtype=np.uint8)
+    drawn = draw_poses(image, PEOPLE, style=DrawStyle(black=True))
+    assert np.array_equal(drawn, draw_poses(np.zeros_like(image), PEOPLE))
+    assert not draw_poses(image, Poses.empty(SKELETON), style=DrawStyle(black=True)).any()
+
+
+def test_scores_are_written():
+    assert changed(
+        draw_poses(GREY, PEOPLE), draw_poses(GREY, PEOPLE, style=DrawStyle(scores=True))
+    ).any()
+
+
+@pytest.mark.parametrize("score", [0.9, 0.1])
+def test_faces_are_hidden_whether_a_person_is_drawn_or_not(score):
+    image = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    poses = person(left=50, top=50, width=120, score=score, joint_score=0.05)
+    drawn = draw_poses(image, poses, style=DrawStyle(blur_faces=True))
+    where = changed(image, drawn)
+    rows, columns = np.nonzero(where)
+    x, y = poses.keypoints[0, JOINT["nose"]]
+    assert where[int(y) - 5 : int(y) + 6, int(x) - 5 : int(x) + 6].mean() > 0.9
+    assert abs(rows.mean() - y) < 5 and abs(columns.mean() - x) < 5
+    assert drawn[where].std() < 0.5 * image[where].std()
+
+
+@pytest.mark.parametrize("left", [-30.0, 290.0, 5000.0])
+def test_faces_at_the_border_and_outside(left):
+    image = np.full((300, 300, 3), 9, np.uint8)
+    blur_faces(image, person(left=left))
+    blur_faces(image, Poses.empty(SKELETON))
+    assert (image == 9).all()
+
+
+def test_a_style_is_checked():
+    with pytest.raises(UsageError, match="choose one of side, person"):
+        DrawStyle(color_by="age")
+
+
+@pytest.mark.parametrize(
+    "trail", [[], [(5, 5)], [(5, 5), (np.nan, np.nan)], [(-90, -90), (-80, -9)]]
+)
+def test_a_trail_of_nothing_seen_changes_nothing(trail):
+    nobody = Poses.empty(SKELETON)
+    assert np.array_equal(draw_poses(GREY, nobody, trails={3: trail}), GREY)
+
+
+def test_a_trail_fades_with_age():
+    drawn = draw_poses(GREY, Poses.empty(SKELETON), trails={3: [(5, 50), (60, 50), (130, 50)]})
+    old, new = (np.abs(drawn[50, x].astype(int) - 128).sum() for x in (30, 100))
+    assert 0 < old < new
+
+
+def test_trails_keep_the_last_seconds():
+    trails = Trails(1.0)
+    assert trails.update(Poses.empty(SKELETON), 0.0) == {}
+    for second in (0.0, 0.5, 1.0, 1.5):
+        found = trails.update(person(left=10 * second, track_id=3), second)
+    assert found[3].tolist() == [[25, 90], [30, 90], [35, 90]]
+    assert trails.update(person(track_id=-1), 9.0) == {}
+    assert Trails(0).update(person(track_id=3), 0.0) == {}

@@ -16,6 +16,7 @@ COMMANDS = {
     "track": "rmpe.cli.track:track",
     "serve": "rmpe.cli.serve:serve",
     "ui": "rmpe.cli.serve:ui",
+    "kinematics": "rmpe.cli.kinematics:kinematics",
     "train": "rmpe.cli.train:train",
     "ablate": "rmpe.cli.ablate:ablate",
     "models": "rmpe.cli.models:models",

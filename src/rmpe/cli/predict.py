@@ -17,10 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rmpe import __version__
 from rmpe.boxes import size_of
 from rmpe.cli.commands import SectionCommand
+from rmpe.cli.draw_flags import draw_flags
 from rmpe.cli.output import default_out, only_run_in, remove_stale, terminated_as_interrupted
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.terminal import warnings_to
-from rmpe.draw import draw_poses
+from rmpe.draw import DrawStyle, draw_poses
 from rmpe.errors import UsageError
 from rmpe.media.images import save_image
 from rmpe.media.remote import fetch, is_remote
@@ -42,6 +43,7 @@ class PredictOptions:
         draw: Whether to draw the poses into ``out/drawn``.
         draw_boxes: Whether to draw the boxes, too.
         draw_min_score: Lowest score of a pose that is drawn and counted.
+        style: What drawn poses look like.
         limit: Only the first so many images; ``None`` = all.
         resume: Go on with an earlier run in the same folder.
         quiet: No progress bar, no summary.
@@ -53,6 +55,7 @@ class PredictOptions:
     draw: bool
     draw_boxes: bool
     draw_min_score: float
+    style: DrawStyle
     limit: int | None
     resume: bool
     quiet: bool
@@ -99,6 +102,7 @@ class PredictOptions:
 @click.option(
     "--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output."
 )
+@draw_flags
 @pipeline_flags()
 def predict(
     sources: tuple[str, ...], out: Path | None, pipeline: PipelineOptions, **flags: Any
@@ -227,6 +231,7 @@ def _drawer(
                 min_score=0,
                 show_boxes=options.draw_boxes,
                 other_boxes=likely.stn_boxes if options.draw_boxes and with_stn else None,
+                style=options.style,
             )
             save_image(out / "drawn" / f"{items[result.path].name}.jpg", drawn)
 

@@ -19,9 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rmpe import __version__
 from rmpe.boxes import size_of
 from rmpe.cli.commands import SectionCommand
+from rmpe.cli.draw_flags import draw_flags
 from rmpe.cli.output import contents_of, default_out, only_run_in, remove_stale
 from rmpe.cli.pipeline_flags import pipeline_flags
-from rmpe.draw import draw_poses
+from rmpe.draw import DrawStyle, draw_poses
 from rmpe.errors import ImageError, UsageError
 from rmpe.media.contact_sheet import contact_sheet
 from rmpe.media.images import SUFFIXES, save_image
@@ -33,6 +34,7 @@ from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.smooth import OneEuro
+from rmpe.trails import Trails
 from rmpe.video import TRACKERS, follow, load_tracker
 from rmpe.write import FORMATS, mot, posetrack, trc, write_formats
 from rmpe.write.foreign import require_joints
@@ -64,6 +66,8 @@ class TrackOptions:
         draw: Whether to write the drawn video.
         sheet: Whether to write the contact sheet.
         draw_min_score: Lowest score of a pose that is drawn.
+        style: What drawn poses look like.
+        trails: Seconds for which a person's way is drawn; 0 draws none.
         fps: Frames a second of a folder of images, or to ask a camera for; ``None`` = the source's.
         limit: Only the first so many frames; ``None`` = all.
         resume: Go on with an earlier run in the same folder.
@@ -79,6 +83,8 @@ class TrackOptions:
     draw: bool
     sheet: bool
     draw_min_score: float
+    style: DrawStyle
+    trails: float
     fps: float | None
     limit: int | None
     resume: bool
@@ -154,6 +160,14 @@ class TrackOptions:
 @click.option(
     "--json", "as_json", is_flag=True, help="Summary as one JSON object on standard output."
 )
+@click.option(
+    "--trails",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Draw the way of each person in the last so many seconds.",
+)
+@draw_flags
 @pipeline_flags(boxes=False)
 def track(
     sources: tuple[str, ...],
@@ -348,11 +362,19 @@ def _drawn(
         yield lambda frame, poses: None  # noqa: ARG005
         return
     sound = Path(video.name) if Path(video.name).is_file() else None
+    trails = Trails(options.trails)
     with VideoWriter(out / "drawn.mp4", fps=video.fps, audio_from=sound) as writer:
 
         def draw(frame: VideoFrame, poses: Poses) -> None:
             shown = poses if options.tracker == NONE else poses[poses.track_ids >= 0]
-            drawn = draw_poses(frame.image, shown, min_score=options.draw_min_score, show_ids=True)
+            drawn = draw_poses(
+                frame.image,
+                shown,
+                min_score=options.draw_min_score,
+                show_ids=True,
+                style=options.style,
+                trails=trails.update(shown, frame.seconds),
+            )
             writer.write(drawn, frame.seconds)
 
         yield draw
