@@ -24,7 +24,7 @@ test-browser: $(VENV)/browser
 # The picture at the top of the README, and the results.
 docs: $(VENV)/dev
 	$(BIN)/python -m benchmarks.front_door.hero $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
-	$(BIN)/python benchmarks/render_results.py
+	$(BIN)/python -m benchmarks.render
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

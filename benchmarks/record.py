@@ -1,8 +1,8 @@
-"""Keep one measured table as a file, so that no figure in the documents is typed by hand.
+"""Measured tables as files, so that no figure in the documents is typed by hand.
 
-A benchmark calls `show`, which prints its table and, with ``--save``, keeps it; one that prints
-each row as it comes calls `record`. ``python benchmarks/render_results.py`` turns all recorded
-files into ``docs/results.md``; ``tests/test_results.py`` holds both together.
+A benchmark calls `show`, which prints its table and, with ``--save``, records it, or `record`
+where the rows were printed as they came. ``python -m benchmarks.render`` turns the recorded files
+into the pages of ``docs/results``.
 """
 
 import json
@@ -10,23 +10,82 @@ import math
 import os
 import platform
 import re
+import shlex
 import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
-# The data folder of the benchmarks that have no option for it.
-DATA = Path(os.environ.get("RMPE_DATA", ROOT.parent / "shared"))
-CELL = str | int | float | bool | None
+# What decides a figure: a change here that is not committed makes a table nobody can repeat.
+DECISIVE = ("src", "benchmarks", "configs", "models", "tests/tiny_models.py", "pyproject.toml")
+Cell = str | int | float | bool | None
+
+
+class DirtyTreeError(Exception):
+    """A table must not be recorded: the commit does not say what was measured."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One recorded table.
+
+    Attributes:
+        name: Its file is ``docs/results/NAME.json``.
+        title: Heading.
+        command: What measured it, run from the repository's root.
+        data: What it was measured on, e.g. ``coco-val (250 photos)``.
+        date: Day of the measurement, ISO 8601.
+        commit: Short hash; older tables have a ``+`` where the tree was not clean.
+        machine: Processor, cores and Python.
+        notes: What a reader must know.
+        columns: Column names.
+        rows: One list a row, as many cells as columns: text, numbers, truth values or None.
+    """
+
+    name: str
+    title: str
+    command: str
+    data: str
+    date: str
+    commit: str
+    machine: str
+    notes: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+    def at(self, column: str, *names: Cell) -> Any:
+        """The cell of a column in the one row that begins with ``names``.
+
+        Raises:
+            KeyError: If no row or several rows do.
+        """
+        rows = [row for row in self.rows if row[: len(names)] == list(names)]
+        if len(rows) != 1:
+            raise KeyError(f"{self.name}: {len(rows)} rows begin with {names}")
+        return rows[0][self.columns.index(column)]
+
+
+def read(name: str, folder: Path = RESULTS) -> Record:
+    """A recorded table."""
+    return Record(name, **json.loads((folder / f"{name}.json").read_text("utf-8")))
 
 
 def show(
-    name: str, *, save: bool, title: str, columns: list[str], rows: list[list[Any]], **about: Any
+    name: str,
+    *,
+    save: bool,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    **about: Any,
 ) -> None:
     """Print a table and its notes, and `record` it, which has the same arguments, if ``save``."""
-    lines = [columns, *([cell(value) for value in row] for row in rows)]
+    lines = [columns, *([_shown(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print(f"\n{title}")
     for line in lines:
@@ -42,32 +101,32 @@ def record(
     name: str,
     *,
     title: str,
-    command: str,
     data: str,
-    columns: list[str],
-    rows: list[list[Any]],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
     notes: str = "",
+    command: str = "",
     folder: Path = RESULTS,
 ) -> Path:
-    """Write one table to ``docs/results/NAME.json``, with the commit and the machine it was
-    measured on.
+    """Write one table to ``docs/results/NAME.json``, with its command, commit and machine.
 
     Args:
-        name: File name without ending; lower case letters, digits, ``-`` and ``_``. An older record
+        name: File name without ending: lower case letters, digits, ``-`` and ``_``. An older record
             is replaced.
-        title: Heading in ``docs/results.md``.
-        command: The command that prints this table, to be run from the repository's root.
+        title: Heading.
         data: What it was measured on, e.g. ``coco-val (250 photos)``.
         columns: Column names.
         rows: One list a row, as many cells as columns: text, numbers, truth values or None. Numbers
-            are kept as they are and rounded to four significant digits only in the document.
-        notes: What a reader must know: what is disturbed, what got worse.
+            are kept as they are; the pages round them.
+        notes: What a reader must know, in sentences.
+        command: What printed the table; the command that runs now if left out.
         folder: Where to write; tests use another one.
 
     Returns:
         The file written.
 
     Raises:
+        DirtyTreeError: If there are changes that are not committed.
         ValueError: If the name, a row's length or a cell's type is wrong, or a number is not
             finite.
     """
@@ -81,13 +140,13 @@ def record(
             )
     result = {
         "title": title,
-        "command": command,
+        "command": command or this_command(),
         "data": data,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": commit(),
+        "commit": clean_commit(),
         "machine": machine(),
         "notes": notes,
-        "columns": columns,
+        "columns": list(columns),
         "rows": cells,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,8 +155,8 @@ def record(
     return path
 
 
-def cell(value: Any) -> str:
-    """A figure as it is shown: numbers with four significant digits."""
+def _shown(value: Any) -> str:
+    """A figure as it is printed: numbers with four significant digits."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -107,9 +166,9 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def _plain(cell: Any) -> CELL:
+def _plain(cell: Any) -> Cell:
     value = cell.item() if hasattr(cell, "item") else cell  # a NumPy scalar becomes Python's own
-    if not isinstance(value, CELL):
+    if not isinstance(value, Cell):
         raise ValueError(
             f"a cell must be text, a number, a truth value or None, not {type(value).__name__}"
         )
@@ -118,22 +177,39 @@ def _plain(cell: Any) -> CELL:
     return value
 
 
-def commit() -> str:
-    """Short hash of the checked-out commit, with ``+`` where tracked files under ``src`` or ``benchmarks`` differ."""
+def clean_commit(root: Path = ROOT) -> str:
+    """Short hash of the commit that is checked out, if nothing that decides a figure differs.
+
+    Raises:
+        DirtyTreeError: If something does, or ``root`` is no git checkout.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     try:
-        head = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        changed = subprocess.run(
-            ["git", "diff", "--quiet", "HEAD", "--", "src", "benchmarks"], cwd=ROOT, check=False
-        )
-    except FileNotFoundError:
-        return "unknown"
-    return "unknown" if head.returncode else head.stdout.strip() + "+" * bool(changed.returncode)
+        head = git("rev-parse", "--short", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=all", "--", *DECISIVE)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise DirtyTreeError(f"{root}: a table is only recorded in a git checkout") from error
+    if changed:
+        files = ", ".join(line.split()[-1] for line in changed.splitlines()[:5])
+        raise DirtyTreeError(f"commit these changes before a table is recorded: {files}")
+    return head
+
+
+def this_command() -> str:
+    """The command that runs now, without what differs from machine to machine (``--data``)."""
+    spec = sys.modules["__main__"].__spec__
+    arguments: list[str] = []
+    skip = False
+    for argument in sys.argv[1:]:
+        if not skip and argument != "--data" and not argument.startswith("--data="):
+            arguments.append(argument)
+        skip = argument == "--data"
+    return shlex.join(["python", "-m", spec.name if spec else "benchmarks", *arguments])
 
 
 def machine() -> str:

@@ -14,9 +14,9 @@ import pytest
 from conftest import ROOT
 
 pytest.importorskip("onnx")
-sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from hostile_publisher import (
+import rmpe.download
+from benchmarks.robustness.hostile_publisher import (
     NAME,
     QUICK,
     RIGHT,
@@ -30,8 +30,6 @@ from hostile_publisher import (
     verdict,
     zipped,
 )
-
-import rmpe.download
 from rmpe.catalogue import read_catalogue, shipped_catalogue
 from rmpe.download import Limits, download, host_of
 from rmpe.errors import DataError, ModelError

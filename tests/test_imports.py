@@ -27,6 +27,7 @@ LAYERS = [
     {"write", "media", "draw", "propose", "suppress"},
     {"detect", "estimate", "tracking"},
     {"pipeline", "install"},
+    {"one_stage"},
     {"options", "streaming", "video"},
     {"evaluation.files"},
     {"evaluation.matching"},

@@ -102,9 +102,11 @@ def test_coco_rows():
 def test_shipped_skeletons_are_sound(name):
     skeleton = load_skeleton(name)
     assert len(skeleton.sigmas) == len(skeleton.colors) == len(skeleton)
-    assert len(skeleton.pairs) >= 6
+    assert len(skeleton.pairs) >= (0 if name.startswith("hand") else 6)
     assert np.array_equal(skeleton.flip_order[skeleton.flip_order], np.arange(len(skeleton)))
-    assert {joint for limb in skeleton.limbs for joint in limb} == set(range(len(skeleton)))
+    joined = {joint for limb in skeleton.limbs for joint in limb}
+    alone = {joint for joint in range(len(skeleton)) if joint not in joined}
+    assert all("face_" in skeleton.joints[joint] for joint in alone)
 
 
 def test_conversion_keeps_joints_of_the_same_name():

@@ -1,0 +1,1 @@
+"""Does the service hold what the library does, at load and under attack?"""

@@ -142,7 +142,7 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
         _check_plain(value, source, where)
         return dict(value)
     if hint is Path and isinstance(value, str):
-        named = fields.name(value, f"{source}: {where}")
+        named = fields.name(value, f"{source}: {where}") if value else ""
         return find_shipped(named) if named.startswith(f"{CONFIGS}/") else Path(named)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return fields.number(value, f"{source}: {where}")

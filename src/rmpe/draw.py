@@ -21,6 +21,9 @@ LIMB_WIDTH = 0.012  # as a share of the person's longer side
 WIDEST = 500  # pixels; a box may be absurdly large, OpenCV's lines may not
 EDGED_WIDTH = 3  # pixels; thinner limbs have a fainter dark edge, or small people would be all edge
 HEAD = 0.1  # height above the highest joint, as a share of the joints' extent
+# Thickness of joints and limbs by their part, as a share of a body's: fingers would be one blot,
+# and the points of a face would hide it.
+FINE = {"face_": 0.3, "thumb": 0.4, "finger": 0.4, "hand_root": 0.4}
 FRACTION_BITS = 4  # OpenCV draws at 1/16 pixel
 FARTHEST = 1e6  # pixels; beyond it OpenCV's integers overflow
 
@@ -98,6 +101,19 @@ def limb_colors(skeleton: Skeleton) -> tuple[Color, ...]:
     return tuple(colors)
 
 
+@cache
+def joint_thickness(skeleton: Skeleton) -> tuple[float, ...]:
+    """How thick each joint is drawn, as a share of a joint of the body.
+
+    A skeleton of nothing but fine joints, such as that of one hand, is drawn as a body is.
+    """
+    shares = tuple(
+        next((share for word, share in FINE.items() if word in joint), 1.0)
+        for joint in skeleton.joints
+    )
+    return shares if max(shares) == 1 else (1.0,) * len(shares)
+
+
 def _draw_person(canvas: NDArray[np.uint8], person: Poses) -> None:
     """Draw on a transparent layer just as large as the person, then blend it in.
 
@@ -117,19 +133,26 @@ def _draw_person(canvas: NDArray[np.uint8], person: Poses) -> None:
     if not layer.size:
         return
     at = {int(joint): _fixed(points[joint] - (window[1].start, window[0].start)) for joint in seen}
+    widths = [max(1.0, width * share) for share in joint_thickness(skeleton)]
     limbs = [
-        (at[start], at[end], _paint(color, min(opacity[start], opacity[end])))
+        (
+            at[start],
+            at[end],
+            _paint(color, min(opacity[start], opacity[end])),
+            min(widths[start], widths[end]),
+        )
         for (start, end), color in zip(skeleton.limbs, limb_colors(skeleton), strict=True)
         if start in at and end in at
     ]
-    edge = min(1.0, width / EDGED_WIDTH)
-    for start, end, paint in limbs:
-        outline = _paint(EDGE, edge * paint[3] / 255)
-        cv2.line(layer, start, end, outline, round(1.6 * width) + 1, cv2.LINE_AA, FRACTION_BITS)
-    for start, end, paint in limbs:
-        cv2.line(layer, start, end, paint, round(width), cv2.LINE_AA, FRACTION_BITS)
+    for start, end, paint, thick in limbs:
+        outline = _paint(EDGE, min(1.0, thick / EDGED_WIDTH) * paint[3] / 255)
+        cv2.line(layer, start, end, outline, round(1.6 * thick) + 1, cv2.LINE_AA, FRACTION_BITS)
+    for start, end, paint, thick in limbs:
+        cv2.line(layer, start, end, paint, round(thick), cv2.LINE_AA, FRACTION_BITS)
     for joint, center in at.items():
-        radius = width * (0.6 + 0.6 * opacity[joint])
+        thick = widths[joint]
+        radius = thick * (0.6 + 0.6 * opacity[joint])
+        edge = min(1.0, thick / EDGED_WIDTH)
         disks = (
             (EDGE, edge * opacity[joint], 1.3 * radius + 0.3),
             (skeleton.colors[joint], opacity[joint], radius),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import tokenize
 import tomllib
@@ -146,6 +147,11 @@ def read_names(path: Path) -> set[str]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot read the list of images: {error}") from error
     return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+
+
+def home() -> Path:
+    """The user's folder: ``$RMPE_HOME``, else ``~/.rmpe``."""
+    return Path(os.environ.get("RMPE_HOME") or Path.home() / ".rmpe")
 
 
 def is_file(path: Path) -> bool:

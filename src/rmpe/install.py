@@ -32,7 +32,8 @@ from rmpe.estimate.crops import network_input
 from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import PoseModel
 from rmpe.estimate.stn import Stn
-from rmpe.models import added_models, choices, choose, home, models_folder, shipped_models
+from rmpe.files import home
+from rmpe.models import added_models, choices, choose, models_folder, shipped_models
 from rmpe.runtime import Session, sha256_of
 
 log = logging.getLogger(__name__)

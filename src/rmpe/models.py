@@ -5,7 +5,6 @@ their card ``NAME.toml`` beside them; ``$RMPE_HOME/defaults.toml`` says which mo
 of its kind. `rmpe.install` puts them there.
 """
 
-import os
 from importlib import resources
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rmpe.cards import ModelCard, find_card
 from rmpe.catalogue import shipped_catalogue
 from rmpe.errors import DataError, ModelError, NotInstalledError
 from rmpe.fields import text
-from rmpe.files import read_toml
+from rmpe.files import home, read_toml
 from rmpe.runtime import Session
 
 KINDS = ("detector", "pose", "stn")
@@ -107,11 +106,6 @@ def use_model(name: str) -> ModelCard:
 def slot_of(card: ModelCard) -> str:
     """Whose place a model takes in the pipeline: ``detector``, ``pose`` or ``stn``."""
     return "pose" if card.kind == "one-stage" else card.kind
-
-
-def home() -> Path:
-    """The user's folder: ``$RMPE_HOME``, else ``~/.rmpe``."""
-    return Path(os.environ.get("RMPE_HOME") or Path.home() / ".rmpe")
 
 
 def models_folder() -> Path:

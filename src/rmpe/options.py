@@ -13,7 +13,8 @@ from rmpe.estimate.pose_model import PoseModel
 from rmpe.estimate.stn import load_stn
 from rmpe.media.arrays import ChannelOrder
 from rmpe.models import resolve_model
-from rmpe.pipeline import Estimator, OneStageEstimator
+from rmpe.one_stage import OneStageEstimator
+from rmpe.pipeline import Estimator
 from rmpe.runtime import Device, Session, sha256_of
 from rmpe.suppress import suppressor
 
@@ -102,6 +103,7 @@ class PipelineOptions:
                 min_score=self.min_score,
                 limit=self.limit,
                 workers=workers,
+                color=self.color,
             )
         return Estimator(
             detector or self.load_detector(each),

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from rmpe.affine import apply, invert
 from rmpe.boxes import Boxes, size_of
-from rmpe.detect import Detector, WholeImage
+from rmpe.detect import Detector
 from rmpe.estimate.crops import Cropper, cut
-from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import BoxCropper, PoseModel
 from rmpe.estimate.score import lowest_box_score, pose_scores
 from rmpe.estimate.stn import Stn, StnCropper
@@ -149,45 +148,3 @@ class Estimator:
         """Pose NMS, and a last cut at ``min_score``."""
         poses = self.suppress(poses)
         return poses[poses.scores >= self.min_score]
-
-
-class OneStageEstimator(Estimator):
-    """Everybody's pose from a model that answers boxes and joints at once.
-
-    It looks at the whole of every image: whatever boxes it is given say nothing to it. Pose NMS,
-    and all that comes after, is as for `Estimator`.
-    """
-
-    def __init__(
-        self,
-        model: OneStageModel,
-        suppress: Suppressor | None = None,
-        *,
-        min_score: float = 0.0,
-        limit: int = 100,
-        workers: int = 1,
-    ) -> None:
-        """Put the stages together.
-
-        Args:
-            model: The one-stage model.
-            suppress: See `Estimator`, like all that follow.
-            min_score: Poses below it are left out.
-            limit: Most people in one image; those of the best boxes are kept.
-            workers: Threads of `rmpe.stream`.
-        """
-        self.detector = WholeImage()
-        self.model = model
-        self.suppress = suppress or suppressor("parametric")
-        self.min_score = min_score
-        self.limit = limit
-        self.workers = max(1, workers)
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The joints of the poses."""
-        return self.model.skeleton
-
-    def estimate_batch(self, images: list[Image], boxes: list[Boxes]) -> list[Poses]:  # noqa: ARG002
-        """The poses of everybody in several images."""
-        return [self._without_redundant(self.model(image)[: self.limit]) for image in images]

@@ -1,16 +1,23 @@
-"""ONNX Runtime sessions: the only place that touches the engine."""
+"""Sessions of ONNX Runtime or OpenVINO: the only place that touches the engines."""
 
 import hashlib
 import math
 import os
+import platform
+import threading
+import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.errors import ModelError
+from rmpe.errors import ModelError, OutputError
+from rmpe.files import home
 
 # ONNX Runtime's names of the input types that images are fed as.
 INPUT_TYPES: dict[str, type[np.generic]] = {
@@ -19,10 +26,21 @@ INPUT_TYPES: dict[str, type[np.generic]] = {
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
 }
+# OpenVINO's names of the same types.
+OPENVINO_TYPES = {"f32": "float", "f16": "float16", "f64": "double", "u8": "uint8"}
 # Most numbers in one input whose shape a model fixes: 256 MB as float32.
 LARGEST_INPUT = 2**26
-Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-DEVICES: tuple[str, ...] = get_args(Device)
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "coreml", "directml", "openvino"]
+DEVICES: tuple[Device, ...] = get_args(Device)
+# Device -> ONNX Runtime's provider of it, and the package that has it.
+PROVIDERS = {
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime, on macOS"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml, on Windows"),
+}
+CPU = "CPUExecutionProvider"
+# What `auto` takes besides cuda and cpu must have needed at most this share of cpu's time.
+CLEARLY_FASTER = 0.9
 
 
 class Session:
@@ -42,53 +60,37 @@ class Session:
 
         Args:
             path: ONNX file.
-            device: ``cpu``, ``cuda``, or ``auto`` (CUDA when the installed engine has it).
+            device: One of `DEVICES`; ``auto`` = see `auto_device`.
             threads: Threads for one call, at most one a core; 0 = the engine's choice.
 
         Raises:
             ModelError: If the file is missing, is not an ONNX model, or the device is not there.
         """
-        import onnxruntime
-
         self.path = Path(path)
         self._loaded_as = (self.path.absolute(), device, threads)
         if not self.path.is_file():
             raise ModelError(f"{path}: no such model file")
-        options = onnxruntime.SessionOptions()
         # More threads than cores only wait, and the engine dies of a hundred thousand.
-        options.intra_op_num_threads = min(threads, os.cpu_count() or 1)
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Spinning wins a little alone but starves the decoder and the other sessions of a pipeline.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.path),
-                options,
-                providers=choose_providers(device, onnxruntime.get_available_providers()),
-            )
-        except Exception as error:  # the engine raises a private class for each kind of fault
-            reason = str(error).strip().splitlines()[0][:200]
-            raise ModelError(f"{path}: not a model that ONNX Runtime can load: {reason}") from error
-        try:
-            nodes = self._session.get_inputs()
-            self.inputs = {node.name: _shape(node.shape) for node in nodes}
-            kinds = [node.type for node in nodes]
-            self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
-            self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
-        except UnicodeDecodeError as error:
-            raise ModelError(f"{path}: damaged: its names are not text") from error
+        threads = min(threads, os.cpu_count() or 1)
+        chosen = auto_device() if device == "auto" else device
+        engine = _OpenVino if chosen == "openvino" else _OnnxRuntime
+        self._engine: _OpenVino | _OnnxRuntime = engine(self.path, chosen, threads)
+        self.inputs = self._engine.inputs
+        self.outputs = self._engine.outputs
+        self.metadata: Mapping[str, str] = self._engine.metadata
+        self.providers: list[str] = self._engine.providers
         if not self.inputs:
             raise ModelError(f"{path}: takes no input; not a model of images")
-        if kinds[0] not in INPUT_TYPES:
-            raise ModelError(f"{path}: its input is {kinds[0]}; known: {', '.join(INPUT_TYPES)}")
-        self.input_type: type[np.generic] = INPUT_TYPES[kinds[0]]
+        if self._engine.input_kind not in INPUT_TYPES:
+            raise ModelError(
+                f"{path}: its input is {self._engine.input_kind}; known: {', '.join(INPUT_TYPES)}"
+            )
+        self.input_type: type[np.generic] = INPUT_TYPES[self._engine.input_kind]
         if math.prod(side or 1 for side in self.input_shape) > LARGEST_INPUT:
             raise ModelError(
                 f"{path}: takes an input of shape {self.input_shape}, more than"
                 f" {LARGEST_INPUT} numbers"
             )
-        self.providers: list[str] = self._session.get_providers()
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -106,9 +108,7 @@ class Session:
             ModelError: If the engine refuses the input, or an output holds NaN or infinity.
         """
         try:
-            outputs: list[NDArray[Any]] = self._session.run(
-                None, {next(iter(self.inputs)): self._converted(array)}
-            )
+            outputs = self._engine.run(self._converted(array))
         except Exception as error:
             reason = str(error).strip().splitlines()[0][:200]
             raise ModelError(
@@ -137,26 +137,166 @@ class Session:
         return f"Session({self.path.name}, {self.providers[0]})"
 
 
+class _OnnxRuntime:
+    """A model loaded by ONNX Runtime."""
+
+    def __init__(self, path: Path, device: Device, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning wins a little alone but starves the decoder and the other sessions of a pipeline.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if device == "directml":  # its provider asks for this
+            options.enable_mem_pattern = False
+        providers = choose_providers(device, onnxruntime.get_available_providers())
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # the engine raises a private class for each kind of fault
+            reason = str(error).strip().splitlines()[0][:200]
+            raise ModelError(f"{path}: not a model that ONNX Runtime can load: {reason}") from error
+        try:
+            nodes = self._session.get_inputs()
+            self.inputs = {node.name: _shape(node.shape) for node in nodes}
+            self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
+            self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{path}: damaged: its names are not text") from error
+        self.input_kind: str = nodes[0].type if nodes else ""
+        self.providers: list[str] = self._session.get_providers()
+
+    def run(self, array: NDArray[Any]) -> list[NDArray[Any]]:
+        """All outputs in order."""
+        outputs: list[NDArray[Any]] = self._session.run(None, {next(iter(self.inputs)): array})
+        return outputs
+
+
+class _OpenVino:
+    """A model loaded by OpenVINO, on the CPU, in the precision of its weights."""
+
+    def __init__(self, path: Path, device: Device, threads: int) -> None:  # noqa: ARG002
+        try:
+            import openvino
+        except ModuleNotFoundError as error:
+            raise ModelError("no OpenVINO here: pip install 'rmpe[openvino]'") from error
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            hints["INFERENCE_NUM_THREADS"] = str(threads)
+        try:
+            core = openvino.Core()
+            model = core.read_model(str(path))
+            self._compiled = core.compile_model(model, "CPU", hints)
+        except Exception as error:  # one class for every kind of fault, with a stack in its text
+            reason = str(error).strip().splitlines()[-1][:200]
+            raise ModelError(f"{path}: not a model that OpenVINO can load: {reason}") from error
+        self.inputs = {port.any_name: _dimensions(port) for port in model.inputs}
+        self.outputs = {port.any_name: _dimensions(port) for port in model.outputs}
+        facts = model.rt_info  # a map of its own, without get
+        about = facts["framework"] if "framework" in facts else {}  # noqa: SIM401
+        self.metadata: Mapping[str, str] = {
+            key: about[key].value for key in about if isinstance(about[key].value, str)
+        }
+        kinds = [port.get_element_type().get_type_name() for port in model.inputs]
+        self.input_kind = f"tensor({OPENVINO_TYPES.get(kinds[0], kinds[0])})" if kinds else ""
+        self.providers = ["OpenVINO"]
+        self._requests = threading.local()  # a request works for one thread at a time
+
+    def run(self, array: NDArray[Any]) -> list[NDArray[Any]]:
+        """All outputs in order."""
+        request = getattr(self._requests, "mine", None)
+        if request is None:
+            request = self._requests.mine = self._compiled.create_infer_request()
+        answers = request.infer([array])
+        return [np.array(answers[index]) for index in range(len(self.outputs))]
+
+
 def choose_providers(device: Device, available: list[str]) -> list[str]:
-    """The engine's providers for a device, best first.
+    """The providers of ONNX Runtime for a device, best first.
 
     Raises:
-        ModelError: If CUDA is asked for and the installed engine cannot use it, or the device is
-            unknown.
+        ModelError: If the installed engine has no such device, or it is unknown.
     """
     if device not in DEVICES:
         raise ModelError(f"unknown device {device!r}; known: {', '.join(DEVICES)}")
-    cuda = "CUDAExecutionProvider" in available
-    if device == "cuda" and not cuda:
+    if device == "auto":
+        device = "cuda" if PROVIDERS["cuda"][0] in available else "cpu"
+    if device not in PROVIDERS:
+        return [CPU]
+    provider, package = PROVIDERS[device]
+    if provider in available:
+        return [provider, CPU]
+    if device == "cuda":
         raise ModelError(
             "no CUDA in the installed ONNX Runtime: pip uninstall onnxruntime, then pip install"
             " onnxruntime-gpu (the two overwrite each other; docs/install.md)"
         )
-    return (
-        ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        if cuda and device != "cpu"
-        else ["CPUExecutionProvider"]
-    )
+    raise ModelError(f"no {device} in the installed ONNX Runtime: {package} has it")
+
+
+def available_devices() -> list[Device]:
+    """The devices that the installed engines have, without ``auto``."""
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    found: list[Device] = ["cpu"]
+    found += [device for device in DEVICES if PROVIDERS.get(device, ("",))[0] in there]
+    return found + (["openvino"] if find_spec("openvino") else [])
+
+
+def auto_device() -> Device:
+    """What ``auto`` stands for: the device that was measured to be the fastest on this machine.
+
+    `rmpe doctor` measures. Where it has not, or other engines are installed since, it is CUDA if
+    the engine has it, else the CPU.
+    """
+    try:
+        measured = tomllib.loads(_measured_file().read_text("utf-8"))
+        fastest = measured["fastest"]
+        if measured["engines"] == _engines() and fastest in available_devices():
+            return cast(Device, fastest)
+    except (OSError, ValueError, KeyError):
+        pass  # not measured: that is no fault
+    return "cuda" if "cuda" in available_devices() else "cpu"
+
+
+def remember_times(times: Mapping[Device, float]) -> Device:
+    """Note which device is the fastest, for ``auto``.
+
+    Args:
+        times: Device -> seconds that the same work took; with ``cpu``.
+
+    Returns:
+        The fastest; ``cpu`` unless another one is clearly faster.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    fastest = min(times, key=lambda device: times[device])
+    if times[fastest] > CLEARLY_FASTER * times["cpu"]:
+        fastest = "cpu"
+    file = _measured_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f'engines = "{_engines()}"\nfastest = "{fastest}"\n', "utf-8")
+    except OSError as error:
+        raise OutputError(f"{file}: cannot write: {error.strerror or error}") from error
+    return fastest
+
+
+def _measured_file() -> Path:
+    return home() / "devices.toml"
+
+
+def _engines() -> str:
+    """What a measurement depends on: the machine and the versions of the engines."""
+    packages = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
+    found = []
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return ", ".join([platform.node(), *found])
 
 
 def sha256_of(path: Path) -> str:
@@ -174,3 +314,10 @@ def sha256_of(path: Path) -> str:
 
 def _shape(shape: list[Any]) -> tuple[int | None, ...]:
     return tuple(side if isinstance(side, int) else None for side in shape)
+
+
+def _dimensions(port: Any) -> tuple[int | None, ...]:
+    """The shape of an input or output of OpenVINO; a free axis is ``None``."""
+    return tuple(
+        None if side.is_dynamic else side.get_length() for side in port.get_partial_shape()
+    )

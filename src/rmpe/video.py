@@ -9,7 +9,8 @@ from typing import Any
 from rmpe.errors import UsageError
 from rmpe.media.background import Background
 from rmpe.media.video import Video, VideoFrame
-from rmpe.pipeline import Estimator, OneStageEstimator
+from rmpe.one_stage import OneStageEstimator
+from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.oks_tracker import OksTracker

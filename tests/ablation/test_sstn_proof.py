@@ -1,6 +1,5 @@
 """The SSTN experiment: the configurations of all runs load, and an STN can be trained alone."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,25 +8,14 @@ torch = pytest.importorskip("torch")
 from conftest import ROOT
 from small_set import write_set
 
+from benchmarks.boxes import sstn_train as recipe
 from rmpe.config import load_config
 from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.skeletons import load_skeleton
 from rmpe.training.pose.fit import TrainConfig, Trainer
 
 
-@pytest.fixture(scope="module")
-def recipe():
-    spec = importlib.util.spec_from_file_location(
-        "sstn_proof_train", ROOT / "benchmarks" / "sstn_proof_train.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        spec.loader.exec_module(module)
-    return module
-
-
-def test_every_run_has_a_valid_configuration_and_its_start_is_made_before(recipe) -> None:
+def test_every_run_has_a_valid_configuration_and_its_start_is_made_before() -> None:
     made = []
     for name, (config, overrides) in recipe.runs(Path("runs/proof")).items():
         loaded = load_config(TrainConfig, ROOT / config, [f"run=runs/proof/{name}", *overrides])
@@ -42,7 +30,7 @@ def test_every_run_has_a_valid_configuration_and_its_start_is_made_before(recipe
     } <= set(made)
 
 
-def test_stage_2_runs_are_of_equal_length_on_equal_boxes(recipe) -> None:
+def test_stage_2_runs_are_of_equal_length_on_equal_boxes() -> None:
     loaded = [
         load_config(TrainConfig, ROOT / config, overrides)
         for name, (config, overrides) in recipe.runs(Path("runs/proof")).items()
@@ -56,7 +44,7 @@ def test_stage_2_runs_are_of_equal_length_on_equal_boxes(recipe) -> None:
     )  # the pose estimator learns as fast in all
 
 
-def test_an_stn_learns_alone(recipe, tmp_path) -> None:
+def test_an_stn_learns_alone(tmp_path) -> None:
     annotations, images = write_set(tmp_path, load_skeleton("coco17"), images=2)
     sets = f'[{{annotations="{annotations}", images="{images}"}}]'
     small = [

@@ -179,7 +179,7 @@ def test_boxes_numbers_colours_and_one_person(visit):
     page.check("#boxes")
     page.check("#stn")
     assert page.locator("#overlay rect").count() == 8
-    assert page.locator("#overlay text").all_inner_texts() == ["2", "1"]
+    assert page.locator("#overlay text").all_text_contents() == ["2", "1"]
     page.uncheck("#ids")
     assert page.locator("#overlay text").count() == 0
     fills = (
@@ -204,9 +204,9 @@ def test_what_is_saved_is_what_the_server_says(visit, server):
     kept = json.loads(saved(page, "JSON"))
     expected = api(server).json()
     assert kept["people"] == [person for person in expected["people"] if person["score"] >= 0.3]
-    from rmpe.media.images import decode_image, read_image
+    from rmpe.media.images import read_image
 
-    drawn = decode_image(saved(page, "PNG"), "drawn")
+    drawn = read_image(saved(page, "PNG"))
     before = read_image(PHOTO)
     assert drawn.shape == before.shape
     changed = np.abs(drawn.astype(int) - before).max(axis=2) > 8
@@ -266,6 +266,13 @@ def test_what_is_wrong_is_said(visit, tmp_path):
     page.set_input_files("#file", [str(PHOTO), str(ROOT / "examples" / "basketball2.png")])
     page.wait_for_selector("#strip:not([hidden])")
     assert page.locator("#strip button").count() == 4
+
+
+def test_413_reaches_a_page_that_is_still_sending(visit):
+    page = visit()
+    send = "fetch('/v1/poses', {method: 'POST', body: new Blob([new Uint8Array(21e6)])})"
+    assert page.evaluate(f"{send}.then((answer) => answer.status)") == 413
+    page.complaints[:] = [text for text in page.complaints if "413" not in text]
 
 
 def test_a_token_is_asked_for(chromium, tmp_path):

@@ -1,6 +1,7 @@
 """Matching of people, kinds of errors, plots, and the command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from test_evaluation_coco import assert_figures, dataset, detection, person
 from test_evaluation_tracking import BOOKKEEPING, NOT_IMITATED, flat
 
+from rmpe.cli import evaluate_images
 from rmpe.cli.evaluate import evaluate
 from rmpe.errors import DataError, RmpeError, UsageError
 from rmpe.evaluation.benchmarks import PROTOCOLS, measure_of
@@ -19,6 +21,7 @@ from rmpe.evaluation.figures.error_kinds import (
     similarity_by_box_iou,
 )
 from rmpe.evaluation.files import pck as pck_files
+from rmpe.evaluation.files.mpii import MpiiPerson
 from rmpe.evaluation.files.submissions import check_people, check_results
 from rmpe.evaluation.matching.people import match_people
 from rmpe.files import read_json
@@ -234,7 +237,8 @@ def test_pck_from_mpii_json(tmp_path):
     found = [
         {
             "keypoints": np.ravel(
-                [[x + (13 if j == 0 else 12), y, 1] for j, (x, y) in enumerate(joints)]
+                # MPII's files count pixels from 1.
+                [[x - 1 + (13 if j == 0 else 12), y - 1, 1] for j, (x, y) in enumerate(joints)]
             ).tolist()
         }
     ]
@@ -334,3 +338,11 @@ def test_missing_image_is_one_clear_line(photos, tmp_path):
     options = ["--images", tmp_path, *options[2:]]
     with pytest.raises(RmpeError, match="of the annotations is not there"):
         run("boxes", "--annotations", folder / "coco.json", *options, catch=False)
+
+
+def test_pck_boxes_are_grown_once():
+    """200 px a unit of MPII's scale: a crop of the usual 250 px is the model's own growth."""
+    person = MpiiPerson("a.jpg", 2.0, (300.0, 250.0), np.full((16, 3), np.nan), 50.0)
+    assert evaluate_images._box(person) == [100, 50, 500, 450]
+    with pytest.raises(DataError, match="no 'center'"):
+        evaluate_images._box(replace(person, center=(np.nan, np.nan)))

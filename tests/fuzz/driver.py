@@ -31,6 +31,9 @@ GROUPS = {
     "toml": "data_files:toml_kinds",
     "safetensors": "checkpoints:kinds",
     "npz": "data_files:npz_kinds",
+    "images": "media_files:image_kinds",
+    "videos": "media_files:video_kinds",
+    "onnx": "onnx_models:kinds",
 }
 READY = b'"ready"'
 # What may become of a try. Only the first two are right.

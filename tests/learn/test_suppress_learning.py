@@ -11,8 +11,11 @@ from click.testing import CliRunner
 from rmpe.cli.learn_nms import learn_nms as command
 from rmpe.config import load_config
 from rmpe.errors import DataError
+from rmpe.evaluation.benchmarks import PROTOCOLS
 from rmpe.evaluation.files.submissions import check_people, read_people
+from rmpe.learn import nms
 from rmpe.learn.flat_matching import Truths, match_poses
+from rmpe.learn.mpii_matching import MpiiTruths
 from rmpe.learn.nms import PLANES, Candidates, climb, learn_nms, read_candidates, smoothed
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
@@ -141,8 +144,8 @@ def test_measuring_all_photos_at_once_equals_photo_by_photo():
             parameters = plane.place(PoseNmsParameters(), *axes)
             alone = [parametric_nms(poses, parameters) for poses in candidates]
             expected = match_poses(truths_of(data), *flat(alone))
-            assert together.measure(parameters).coco_ap() == expected.coco_ap()
-            assert len(together.measure(parameters).scores) == len(expected.scores)
+            assert together.ap(parameters) == expected.coco_ap()
+            assert len(together.measure(parameters)[0].scores) == len(expected.scores)
 
 
 def test_search_finds_its_way_from_a_bad_start():
@@ -159,6 +162,106 @@ def test_search_finds_its_way_from_a_bad_start():
     everything = np.ones(len(candidates))
     again = climb(Candidates(candidates, truths), learned.parameters, everything)
     assert again == learned.parameters  # nothing moves any more
+
+
+@pytest.mark.parametrize(
+    ("ends", "worth", "best"),
+    [
+        ([0, 0], [0.5], 0),  # a standstill
+        ([0, 1, 2, 0], [0.5, 0.6, 0.4], 1),  # a circle
+        ([0, 1, 2, 1], [0.3, 0.6, 0.7], 2),
+        ([0, 0], [0.05], None),  # nowhere is better than the start
+    ],
+)
+def test_the_best_point_visited_is_learned(monkeypatch, ends, worth, best):
+    """Rounds end in columns of the last plane; ``worth`` is the mAP there, and 0.1 at the start."""
+    start = PoseNmsParameters()
+    plane = PLANES[-1]
+    steps = iter([end for end in ends for _ in PLANES])
+
+    def surface(candidates, parameters, plane, weights):
+        values = np.zeros(tuple(map(len, plane.axes)))
+        values[0, next(steps)] = 1
+        return values
+
+    class Known:
+        def ap(self, parameters, weights):
+            share = parameters.eta / (1 + parameters.lam)
+            column = int(np.argmin(np.abs(np.array(plane.axes[1]) - share)))
+            return 0.1 if parameters == start else worth[column]
+
+    monkeypatch.setattr(nms, "surface", surface)
+    monkeypatch.setattr(nms, "smoothed", lambda values: values)
+    learned = climb(Known(), start, np.ones(1))
+    assert next(steps, None) is None
+    if best is None:
+        assert learned == start
+    else:
+        assert learned == plane.place(learned, plane.axes[0][0], plane.axes[1][best])
+
+
+def mpii_photos(folder, count=8, seed=0):
+    """MPII's JSON, and several noisy poses per person as results, before pose NMS."""
+    rng = np.random.default_rng(seed)
+    people, results = [], []
+    for number in range(count):
+        for place in range(rng.integers(1, 4)):
+            side = rng.uniform(60, 150)
+            points = 200 * place + side * rng.uniform(0, 1, (16, 2))
+            seen = rng.uniform(size=16) < 0.9
+            person = {"image": f"{number}.jpg", "scale": side / 100}
+            joints = np.where(seen[:, None], points + 1, 0)
+            people.append(
+                person | {"joints": joints.tolist(), "joints_vis": seen.astype(int).tolist()}
+            )
+            for _ in range(rng.integers(1, 6)):
+                noisy = points + rng.normal(0, side * rng.uniform(0.01, 0.1), (16, 2))
+                scores = rng.uniform(0.3, 1, 16)
+                scores[rng.integers(16)] = 0  # a joint that is not found
+                rows = np.column_stack([noisy, scores])
+                results.append({"image_id": person["image"], "score": float(scores.mean())})
+                results[-1] |= {"keypoints": rows.ravel().tolist()}
+                results[-1] |= {"bbox": [*points.min(axis=0).tolist(), side, side]}
+    annotations, candidates = folder / "mpii.json", folder / "candidates.json"
+    annotations.write_text(json.dumps(people), "utf-8")
+    candidates.write_text(json.dumps(results), "utf-8")
+    return annotations, candidates
+
+
+def test_mpii_figure_is_that_of_the_benchmark(tmp_path):
+    annotations, file = mpii_photos(tmp_path)
+    truths = MpiiTruths.read(annotations)
+    candidates = Candidates(truths.read_candidates(file), truths)
+    parameters = PoseNmsParameters(eta=0.4)
+    kept = [parametric_nms(poses, parameters) for poses in truths.read_candidates(file)]
+    results = [
+        person | {"image_id": name}
+        for name, poses in zip(truths.people, kept, strict=True)
+        for person in poses.to_coco(0)
+    ]
+    (tmp_path / "kept.json").write_text(json.dumps(results), "utf-8")
+    expected = PROTOCOLS["mpii"](annotations, tmp_path / "kept.json").figures["total_AP_14"]
+    assert 100 * candidates.ap(parameters) == pytest.approx(expected, abs=0.05)  # rounded results
+    assert candidates.ap(parameters) > candidates.ap(PoseNmsParameters(eta=9)) + 0.05
+    nobody = [Poses.empty(load_skeleton("mpii16"))] * truths.photos
+    assert Candidates(nobody, truths).ap(parameters) == 0
+    file.write_text(json.dumps([results[0] | {"image_id": "nowhere.jpg"}]), "utf-8")
+    with pytest.raises(DataError, match=r"image 'nowhere.jpg' is not in the annotations"):
+        truths.read_candidates(file)
+    file.write_text('[{"image_id": "0.jpg"}]', "utf-8")
+    with pytest.raises(DataError, match="result 0: needs"):
+        truths.read_candidates(file)
+
+
+def test_command_learns_on_mpii(tmp_path):
+    annotations, candidates = mpii_photos(tmp_path, count=4)
+    out = tmp_path / "nms.toml"
+    arguments = ["--protocol", "mpii", "--annotations", annotations, "--candidates", candidates]
+    arguments += ["--out", out, "--folds", 2]
+    outcome = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+    assert outcome.exit_code == 0
+    assert "4 photos" in out.read_text("utf-8")
+    assert load_config(PoseNmsParameters, out).eta > 0
 
 
 def test_smoothing_by_hand():

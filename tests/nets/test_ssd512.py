@@ -18,11 +18,11 @@ from rmpe.nets.detectors.ssd512 import (
     decode,
     default_boxes,
     encode,
-    match_defaults,
-    sample_patch,
-    ssd_loss,
 )
 from rmpe.nets.detectors.ssd512_weights import load_published
+from rmpe.training.detector.augment import PhotoAugmentation, PhotoBatch, draw_patches
+from rmpe.training.detector.patches import patch_of, sample_patch, zoom_out
+from rmpe.training.detector.ssd_loss import match_defaults, ssd_loss
 
 NARROW = 1 / 16
 
@@ -169,6 +169,47 @@ def test_patches_lie_inside_and_hold_somebody():
     assert holds.all()
     assert (sides < 0.99).any(dim=1).float().mean() > 0.5  # most are real crops
     assert sample_patch(torch.zeros(0, 4), generator).tolist() == [0, 0, 1, 1]
+
+
+def test_zooming_out_shows_the_whole_photo_on_a_canvas():
+    generator = torch.Generator().manual_seed(1)
+    canvases = torch.stack([zoom_out(generator) for _ in range(300)])
+    sides = canvases[:, 2:] - canvases[:, :2]
+    assert torch.allclose(sides[:, 0], sides[:, 1])
+    assert sides.min() >= 1 and sides.max() <= 4
+    assert sides.max() > 3.8  # up to 16 times the area
+    assert (canvases[:, :2] <= 0).all() and (canvases[:, 2:] >= 1 - 1e-5).all()
+
+
+@pytest.mark.parametrize(("zoom", "low", "high"), [(0.0, 0.0, 0.0), (0.5, 0.3, 0.6), (1.0, 0.7, 1)])
+def test_zoomed_out_patches_reach_beyond_the_photo(zoom, low, high):
+    """Patches hold the middle of a person whether the photo is zoomed out or not."""
+    generator = torch.Generator().manual_seed(2)
+    person = torch.tensor([[0.3, 0.2, 0.6, 0.8]])
+    patches = torch.stack([patch_of(person, zoom, generator) for _ in range(300)])
+    beyond = ((patches < -1e-5) | (patches > 1 + 1e-5)).any(dim=1).float().mean()
+    assert low <= beyond <= high
+    middle = torch.tensor([0.45, 0.5])
+    assert ((patches[:, :2] < middle) & (patches[:, 2:] > middle)).all()
+    nobody = torch.stack([patch_of(torch.zeros(0, 4), zoom, generator) for _ in range(20)])
+    assert (nobody[:, 2:] > nobody[:, :2]).all()
+
+
+def test_zooming_out_moves_people_with_the_photo():
+    """A photo of one bright person: wherever the patch puts it, its box is where it is bright."""
+    pixels = torch.full((6, 64, 64, 3), 30, dtype=torch.uint8)
+    pixels[:, 16:48, 20:44] = 250
+    box = torch.tensor([[20.0, 16.0, 44.0, 48.0]]).expand(6, 1, 4)
+    photos = PhotoBatch(pixels, torch.full((6, 2), 64.0), box, torch.ones(6, 1, dtype=torch.uint8))
+    how = PhotoAugmentation((96, 96), color=0.0, zoom_out=1.0)
+    images, targets = draw_patches(photos, how, torch.Generator().manual_seed(0))
+    smallest = 1.0
+    for image, (x1, y1, x2, y2) in zip(images, targets.people[:, 0].tolist(), strict=True):
+        rows, columns = torch.nonzero(image[0] > 180, as_tuple=True)
+        found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(found, [x1, y1, x2, y2], atol=1.6)
+        smallest = min(smallest, (x2 - x1) / 96)
+    assert smallest < 24 / 64  # smaller than on the photo itself
 
 
 def test_batched_equals_single():

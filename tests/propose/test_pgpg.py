@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from rmpe.propose.policies import RandomJitter, TrueBoxes, load_policy
 from rmpe.skeletons import load_skeleton
 
 sklearn = pytest.importorskip("sklearn")
-from rmpe.learn.detector_errors import Matches, match_coco
+from rmpe.learn.detector_errors import Matches, match_coco, match_mpii
 from rmpe.learn.pgpg import Sizes, atomic_poses, choose_sizes, learn_pgpg
 
 COCO = load_skeleton("coco17")
@@ -312,13 +313,71 @@ def test_match_coco_takes_the_best_detection(tmp_path) -> None:
         match_coco(tmp_path / "annotations.json", tmp_path / "none.json", COCO)
 
 
+def mpii_files(folder, matches) -> tuple[str, str]:
+    """MPII's JSON, which counts pixels from 1, and boxes of a detector, which count from 0.
+
+    The joints of MPII that COCO lacks are not annotated; the same people as in ``matches``.
+    """
+    mpii = load_skeleton("mpii16")
+    source = COCO.correspondence(mpii)
+    people, boxes = [], []
+    for index in range(len(matches)):
+        seen = (source >= 0) & matches.visible[index][source]
+        points = np.where(seen[:, None], matches.keypoints[index][source] + 500, 0)
+        name = f"{index}.jpg"
+        people.append({"image": name, "scale": 1.0, "joints_vis": seen.astype(int).tolist()})
+        people[-1]["joints"] = np.where(seen[:, None], points + 1, 0).tolist()
+        low, high = points[seen].min(axis=0), points[seen].max(axis=0)
+        grown = 0.1 * (high - low)
+        true = np.concatenate([low - grown, high + grown])
+        sides = np.tile(true[2:] - true[:2], 2)
+        box = true + matches.offsets[index] * sides
+        record = {"image_id": name, "bbox": [*box[:2], *(box[2:] - box[:2])], "score": 0.9}
+        boxes.append({"image": name, "box": box.tolist()} if index % 2 else record)
+    (folder / "mpii.json").write_text(json.dumps(people))
+    (folder / "boxes.json").write_text(json.dumps(boxes))
+    return str(folder / "mpii.json"), str(folder / "boxes.json")
+
+
+def test_match_mpii(tmp_path) -> None:
+    matches = two_kinds(12)
+    annotations, boxes = map(Path, mpii_files(tmp_path, matches))
+    found = match_mpii(annotations, boxes)
+    assert np.allclose(found.offsets, matches.offsets, atol=1e-5)
+    assert found.joints == load_skeleton("mpii16").joints
+    assert len(np.unique(found.image_ids)) == 12
+    for content, words in (
+        ("[]", "no detection"),
+        ("{}", "expected a list"),
+        ('[{"image": "0.jpg"}]', "box 0: needs image_id"),
+        ('[{"image": "0.jpg", "box": [5, 5, 5, 9]}]', "no box with sides"),
+    ):
+        boxes.write_text(content)
+        with pytest.raises(DataError, match=words):
+            match_mpii(annotations, boxes)
+
+
+def test_command_learns_the_papers_mixtures_on_mpii(tmp_path) -> None:
+    """Each atom has Gaussians of its own: no part has weight for two kinds of pose."""
+    from rmpe.cli import rmpe
+
+    annotations, boxes = mpii_files(tmp_path, two_kinds(120))
+    out = tmp_path / "pgpg.toml"
+    arguments = ["learn", "pgpg", "--protocol", "mpii", "--mixture", "atom"]
+    arguments += ["--atoms", "2", "--parts", "1", "--iou", "0.2"]
+    arguments += ["--annotations", annotations, "--detections", boxes, "--out", str(out)]
+    result = CliRunner().invoke(rmpe, arguments)
+    assert result.exit_code == 0, result.output
+    learned = Pgpg.load(out)
+    assert learned.joints == load_skeleton("mpii16").joints
+    assert np.array_equal((learned.weights > 0).sum(axis=0), np.ones(len(learned.means)))
+
+
 def test_command_learns_writes_and_draws(tmp_path, monkeypatch) -> None:
     from rmpe.cli import rmpe
     from rmpe.learn import pgpg as learning
 
-    monkeypatch.setattr(
-        learning.choose_sizes, "__defaults__", ((Sizes(1, 1, True), Sizes(2, 2, True)), 3, 0)
-    )
+    monkeypatch.setattr(learning, "SIZES", (Sizes(1, 1, True), Sizes(2, 2, True)))
     annotations, boxes = coco_files(tmp_path, two_kinds(120))
     out = tmp_path / "pgpg.toml"
     arguments = [

@@ -69,6 +69,9 @@ TRACKERS = {
     "poseflow ahead": lambda: PoseFlow(PoseFlowParameters(lookahead=3)),
 }
 each_tracker = pytest.mark.parametrize("make", TRACKERS.values(), ids=TRACKERS)
+each_tracker_of_poseflow = pytest.mark.parametrize(
+    "make", [TRACKERS["poseflow"], TRACKERS["poseflow ahead"]], ids=["at once", "ahead"]
+)
 
 
 # Assignment
@@ -302,6 +305,37 @@ def test_looking_ahead_a_ghost_of_one_frame_gets_no_id():
     assert ahead[5].track_ids.tolist() == [0, -1]
     at_once = run(PoseFlow(), frames)
     assert at_once[5].track_ids.tolist() == [0, 1]
+
+
+NO_FEATURES = {
+    "a blank wall": lambda step: np.full((*SIZE, 3), 200, np.uint8),
+    "black frames": lambda step: np.zeros((*SIZE, 3), np.uint8),
+    "cuts": lambda step: texture(100 + step, SIZE, (120, 120, 120)),
+}
+
+
+@pytest.mark.parametrize("image", NO_FEATURES.values(), ids=NO_FEATURES)
+@pytest.mark.parametrize("stride", [0, 5, 60], ids=["standing", "walking", "one frame a second"])
+@each_tracker_of_poseflow
+def test_people_are_born_and_linked_without_features(make, stride, image):
+    """Two people of 120 px; the stride is in pixels a frame, at 60 half a body a frame."""
+    frames = [
+        (image(step), people(pose((60 + stride * step, 100)), pose((260, 160))))
+        for step in range(4)
+    ]
+    ids = [poses.track_ids.tolist() for poses in run(make(), frames)]
+    assert ids == [[0, 1]] * 4
+
+
+@each_tracker_of_poseflow
+def test_features_that_are_found_again_still_unmask_a_ghost(make):
+    """A pose of one frame on a wall with texture: its features stay, and no pose does."""
+    alone = pose((60, 100))
+    frames = [(BACKGROUND, people(alone)) for _ in range(6)]
+    frames[1] = (BACKGROUND, people(alone, pose((250, 100))))
+    ids = [poses.track_ids.tolist() for poses in run(make(), frames)]
+    ghost = -1 if make().latency else 1
+    assert ids == [[0], [0, ghost], *[[0]] * 4]
 
 
 @pytest.mark.parametrize("lookahead", [0, 3])

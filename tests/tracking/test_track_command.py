@@ -22,7 +22,7 @@ from rmpe.options import load
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.write import mot, posetrack, trc
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 FRAMES = 24
 
@@ -250,7 +250,7 @@ def record(index, people, seconds=None):
     boxes = np.array([(x, 10, x + 16, 26) for x in people.values()]).reshape(-1, 4)
     poses = Poses(points, scores, np.full(len(people), 0.75), boxes, COCO, list(people))
     time_ = index / 10 if seconds is None else seconds
-    return Record(index, f"v_{index}.jpg", f"v_{index}", "v.mp4", (100, 200), poses, time_)
+    return JournalRecord(index, f"v_{index}.jpg", f"v_{index}", "v.mp4", (100, 200), poses, time_)
 
 
 def test_mot(tmp_path):

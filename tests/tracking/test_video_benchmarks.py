@@ -1,14 +1,11 @@
 """Foundations of the video benchmarks: synthetic videos, their truth, ids and hand counts."""
 
-import sys
+import tomllib
 
 import numpy as np
-from conftest import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from pedestrians import HAND_COUNT, compare, id_at, tomllib
-from sequences import Cutout, disturb, sequence
+from benchmarks.video.pedestrians import HAND_COUNT, compare, id_at
+from benchmarks.video.sequences import Cutout, disturb, sequence
 
 
 def test_the_nearest_box_around_a_mark_is_the_persons():

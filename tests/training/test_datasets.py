@@ -23,6 +23,7 @@ from rmpe.datasets.sets import DataConfig, SetConfig, open_data
 from rmpe.datasets.unlabelled import NEAR, find_unlabelled, photo_hashes
 from rmpe.datasets.unlisted import NO_ID, add_unlisted
 from rmpe.errors import DataError, ImageError
+from rmpe.evaluation.files import mpii as mpii_files
 from rmpe.files import read_names
 from rmpe.skeletons import load_skeleton
 
@@ -100,8 +101,12 @@ def test_files_that_are_something_else(tmp_path):
         read_coco(annotations, photos, COCO)
     with pytest.raises(DataError, match="not LSP JSON"):
         read_lsp(annotations, photos)
-    with pytest.raises(DataError, match="not MPII"):
+    annotations.write_text("{}")
+    with pytest.raises(DataError, match="not MPII annotations"):
         read_mpii(annotations, photos)
+    annotations.rename(matlab := annotations.with_suffix(".mat"))
+    with pytest.raises(DataError, match="not MPII's official"):
+        read_mpii(matlab, photos)
 
 
 def test_read_lsp_by_names(tmp_path):
@@ -145,6 +150,34 @@ def test_read_mpii(tmp_path):
     assert (len(people), people.problems) == (2, ())
     assert_allclose(people.keypoints[0, 3], [13, 26])  # MATLAB counts from 1
     assert_array_equal(people.visibility[0, :8], [1, 2, 1, 2, 1, 2, 1, 0])
+
+
+def test_mpii_has_one_frame_in_both_files(tmp_path):
+    """The same person from MATLAB's file and from the usual JSON; both count pixels from 1."""
+    scipy_io = pytest.importorskip("scipy.io")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 80, 3), np.uint8))
+    corner = {"x": 1.0, "y": 1.0, "id": 0, "is_visible": 1}  # the first pixel
+    joints = [corner, *({"x": 11.0 + k, "y": 21.0, "id": k, "is_visible": 1} for k in range(1, 16))]
+    person = {"annopoints": {"point": joints}, "scale": 2.0, "objpos": {"x": 31.0, "y": 41.0}}
+    nobody = {"scale": 1.0, "objpos": {"x": 1.0, "y": 1.0}}
+    heads = [{"x1": 5, "y1": 5, "x2": 35, "y2": 45}, {}]
+    photo = {"image": {"name": "a.png"}, "annorect": [person | heads[0], person | nobody]}
+    empty = {"image": {"name": "b.png"}, "annorect": []}
+    release = {"annolist": [photo, empty], "img_train": [1, 1]}
+    scipy_io.savemat(tmp_path / "mpii.mat", {"RELEASE": release})
+    plain = {"image": "a.png", "scale": 2.0, "center": [31.0, 41.0], "joints_vis": [1] * 16}
+    plain["joints"] = [[joint["x"], joint["y"]] for joint in joints]
+    (tmp_path / "mpii.json").write_text(json.dumps([plain]))
+    matlab, usual = (
+        mpii_files.read_mpii_people(tmp_path / name)[0] for name in ("mpii.mat", "mpii.json")
+    )
+    assert_allclose(matlab.joints[:, :2], usual.joints[:, :2])
+    assert_allclose(matlab.joints[0, :2], 0)
+    assert matlab.center == usual.center == (30, 40)
+    assert (matlab.head, usual.head) == (pytest.approx(0.6 * 50), 50)
+    first, second = (read_mpii(tmp_path / name, tmp_path) for name in ("mpii.mat", "mpii.json"))
+    assert_allclose(first.keypoints[0], second.keypoints[0])
+    assert_allclose(first.boxes[0], second.boxes[0])
 
 
 def test_union_masks_joints_that_a_set_lacks(tmp_path):

@@ -16,7 +16,7 @@ from rmpe.errors import DataError, OutputError
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.write import FORMATS, coco
-from rmpe.write.journal import Failure, Journal, Record
+from rmpe.write.journal import Failure, Journal, JournalRecord
 
 SKELETON = load_skeleton("coco17")
 SETTINGS = {"pose": "tinypose", "nms": "parametric", "size": (256, 192), "min_score": 0.05}
@@ -32,7 +32,7 @@ def people(count, seed=0):
 
 def record(number, count=2):
     name = f"folder/ä {number}"
-    return Record(
+    return JournalRecord(
         number, f"{name}.jpg", name, f"/photos/{name}.jpg", (480, 640), people(count, number)
     )
 

@@ -9,7 +9,7 @@ import pytest
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.write import coco, coco_dataset, mot, openpose, table, trc
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 COCO17 = load_skeleton("coco17")
 ODD_NAMES = [
@@ -35,11 +35,13 @@ def people(ids, x=10.0, missing=()):
 def frame(index, ids=(0,), fps=10.0, missing=(), name=""):
     name = name or f"clip_{index:06d}.jpg"
     where = (name, name.removesuffix(".jpg"), "clip.mp4", (100, 200))
-    return Record(index, *where, people(ids, missing=missing), index / 10, fps=fps)
+    return JournalRecord(index, *where, people(ids, missing=missing), index / 10, fps=fps)
 
 
 def photo(number, name):
-    return Record(number, name, name.removesuffix(".jpg"), name, (100, 200), people((-1, -1)))
+    return JournalRecord(
+        number, name, name.removesuffix(".jpg"), name, (100, 200), people((-1, -1))
+    )
 
 
 TRACKS = {

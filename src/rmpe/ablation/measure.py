@@ -41,7 +41,7 @@ from rmpe.skeletons import load_skeleton
 from rmpe.streaming import stream
 from rmpe.suppress import PoseNmsParameters, Suppressor, parametric_nms, suppressor
 from rmpe.write.atomic import atomic
-from rmpe.write.journal import Journal, Record
+from rmpe.write.journal import Journal, JournalRecord
 
 # Seconds between lines of progress.
 LOG_EVERY = 20.0
@@ -216,7 +216,9 @@ class Bench:
                     if result.poses is None or result.image is None:
                         raise ImageError(result.error)
                     size = size_of(result.image)
-                    journal.append([Record(numbers[name], name, name, name, size, result.poses)])
+                    journal.append(
+                        [JournalRecord(numbers[name], name, name, name, size, result.poses)]
+                    )
             skeleton = load_skeleton(load_pose_model(nets.pose, self.config.device).card.skeleton)
             return [record.poses for record in journal.records(skeleton)]
 
@@ -276,17 +278,13 @@ class Bench:
 def true_boxes(config: AblationConfig, images: list[tuple[str, Any]]) -> dict[str, Boxes]:
     """Annotated boxes of the people with labelled joints, by image.
 
-    MPII has no boxes; there the extent of the joints is grown by ``EXTENT_TO_BOX``.
+    MPII has no boxes; there it is `rmpe.evaluation.files.mpii.MpiiPerson.box`.
     """
     rows: dict[Any, list[list[float]]] = {image: [] for _, image in images}
     if config.data.protocol == "mpii":
         for person in mpii.read_mpii_people(config.data.annotations):
-            points = person.joints[np.isfinite(person.joints[:, 0]), :2]
-            if len(points) > 1:
-                extent = Boxes([[*points.min(axis=0), *points.max(axis=0)]]).grow(
-                    mpii.EXTENT_TO_BOX
-                )
-                rows[person.image].append(extent.xyxy[0].tolist())
+            if (box := person.box) is not None:
+                rows[person.image].append(box.xyxy[0].tolist())
     else:
         for record in read_people(config.data.annotations).annotations:
             if not record["iscrowd"] and record.get("num_keypoints", 0):

@@ -17,7 +17,7 @@ COLUMNS = [
     "95 % interval",
     "published",
     "published difference",
-    "same sign",
+    "reproduced",
 ]
 
 
@@ -68,12 +68,13 @@ class Line:
         )
 
     @property
-    def same_sign(self) -> str:
-        """Whether the difference has the published sign; "unsure" if the interval contains 0."""
+    def reproduced(self) -> str:
+        """Whether the published sign is reproduced: only if the interval excludes 0."""
         if not self.paper_difference:
             return ""
-        agrees = "yes" if self.difference * self.paper_difference > 0 else "no"
-        return agrees if self.low > 0 or self.high < 0 else f"{agrees}, unsure"
+        if self.low <= 0 <= self.high:
+            return "**no**: the interval contains 0"
+        return "yes" if self.difference * self.paper_difference > 0 else "**no**: opposite sign"
 
     def cells(self) -> list[str | float | None]:
         """The cells of the line, one per entry of `COLUMNS`."""
@@ -85,7 +86,7 @@ class Line:
             interval,
             self.paper,
             self.paper_difference,
-            self.same_sign,
+            self.reproduced,
         ]
 
 
@@ -118,6 +119,8 @@ def notes(config: AblationConfig, lines: list[Line], units: int) -> str:
             f" Published: {config.published}. From the largest loss to the smallest, published:"
             f" {' > '.join(ranks['published'])}; measured: {' > '.join(ranks['measured'])}."
         )
+    if failed := [line.title for line in lines if line.reproduced.startswith("**no**")]:
+        text += f" **Not reproduced here:** {'; '.join(failed)}."
     return text
 
 

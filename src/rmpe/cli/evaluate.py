@@ -25,9 +25,11 @@ EXISTING = click.Path(exists=True, path_type=Path)
 DESCRIPTIONS = {
     "coco": "COCO keypoints: AP and AR by OKS; by size, by crowding, by joint.",
     "boxes": "COCO person boxes: AP and AR by IoU; recall by size and crowding.",
+    "wholebody": "COCO-WholeBody: AP of the whole body, of body, feet, face and hands.",
     "crowdpose": "CrowdPose: AP on easy, medium and hard images.",
     "mpii": "MPII multi-person: AP per joint, people matched by PCKh.",
     "posetrack": "PoseTrack: AP, MOTA, MOTP, precision, recall, HOTA.",
+    "mot": "MOT Challenge: MOTA, IDF1, recall, precision of people's boxes; folders or files.",
     "pck": "PCKh of single people.",
 }
 

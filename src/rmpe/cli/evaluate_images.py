@@ -25,14 +25,15 @@ from rmpe.evaluation.files.skeletons import benchmark_skeleton
 from rmpe.evaluation.files.submissions import read_people as read_coco_people
 from rmpe.files import read_json
 from rmpe.media.images import read_image
+from rmpe.one_stage import OneStageEstimator
 from rmpe.options import PipelineOptions
-from rmpe.pipeline import OneStageEstimator
 from rmpe.skeletons import Skeleton, load_skeleton
 from rmpe.streaming import stream
 from rmpe.tracking import PoseFlow
 
-# MPII's ``scale`` is a person's height in units of 200 px; the usual crops are a quarter larger.
-MPII_PIXELS = 250.0
+# MPII's ``scale`` is a person's height in units of 200 px. The usual crops are a quarter larger,
+# which is the model's own growth.
+MPII_PIXELS = 200.0
 
 
 def predict_results(
@@ -59,6 +60,11 @@ def predict_results(
     Raises:
         RmpeError: If an image is missing, or a model cannot be used.
     """
+    if protocol == "mot":
+        raise UsageError(
+            "rmpe evaluate mot measures tracks that are there: rmpe track --format mot writes them;"
+            " give --results in place of --images"
+        )
     if annotations.is_dir() or annotations.suffix == ".npz":
         raise DataError(f"{annotations}: --images needs one annotation file that names its images")
     joints = None

@@ -7,6 +7,7 @@ import click
 
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.learn.flat_matching import Truths
+from rmpe.learn.mpii_matching import MpiiTruths
 from rmpe.learn.nms import learn_nms as fit
 from rmpe.learn.nms import read_candidates
 from rmpe.learn.nms_plot import plot_surfaces
@@ -17,23 +18,40 @@ OUT = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("nms")
-@click.option("--annotations", type=FILE, required=True, help="COCO keypoint annotations.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["coco", "mpii"]),
+    default="coco",
+    show_default=True,
+    help="AP by OKS, or MPII's by PCKh.",
+)
+@click.option(
+    "--annotations",
+    type=FILE,
+    required=True,
+    help="COCO keypoint annotations, or MPII's .mat or JSON.",
+)
 @click.option(
     "--candidates",
     type=FILE,
     required=True,
-    help="COCO results with bbox, poses before NMS (rmpe predict --nms none).",
+    help="COCO results with bbox, poses before NMS (rmpe predict --nms none;"
+    " for MPII: rmpe evaluate mpii --images FOLDER --nms none --save-results FILE).",
 )
 @click.option("--out", type=OUT, required=True, help="TOML file to write, for rmpe predict --nms.")
 @click.option("--plot", type=OUT, help="Picture of the mAP over the parameters.")
 @click.option(
-    "--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints."
+    "--skeleton",
+    default="coco17",
+    show_default=True,
+    help="Name or TOML file of the joints; MPII has its own.",
 )
 @click.option(
     "--folds", type=click.IntRange(2), default=5, show_default=True, help="Of the cross-validation."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draw of the folds.")
 def learn_nms(
+    protocol: str,
     annotations: Path,
     candidates: Path,
     out: Path,
@@ -47,10 +65,16 @@ def learn_nms(
     The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure
     for photos held out says what the gain is worth on others.
     """
-    joints = load_skeleton(skeleton)
-    people = read_people(annotations, joints)
-    truths = Truths.from_coco(people.annotations, people.image_ids, joints)
-    learned = fit(read_candidates(candidates, people, joints), truths, folds=folds, seed=seed)
+    truths: Truths | MpiiTruths
+    if protocol == "mpii":
+        truths = MpiiTruths.read(annotations)
+        poses = truths.read_candidates(candidates)
+    else:
+        joints = load_skeleton(skeleton)
+        people = read_people(annotations, joints)
+        truths = Truths.from_coco(people.annotations, people.image_ids, joints)
+        poses = read_candidates(candidates, people, joints)
+    learned = fit(poses, truths, folds=folds, seed=seed)
     for index, parameters in enumerate(learned.folds):
         click.echo(f"without fold {index + 1}: {_line(asdict(parameters))}")
     click.echo(f"on all photos:  {_line(asdict(learned.parameters))}")
@@ -61,7 +85,7 @@ def learn_nms(
     click.echo(figures)
     lines = [
         f"# Learned by rmpe learn nms from {candidates.name} and",
-        f"# {annotations.parent.name}/{annotations.name}, {len(people.images)} photos.",
+        f"# {annotations.parent.name}/{annotations.name}, {truths.photos} photos.",
         f"# {figures}.",
         *(f"{name} = {value!r}" for name, value in asdict(learned.parameters).items()),
     ]

@@ -60,6 +60,7 @@ def learn_people(
     The training configuration needs data.teacher and data.smallest_unlabelled. Photos may lie in
     folders of PHOTOS. Near copies of one another are taken once.
     """
+
     def below(folder: Path) -> list[Path]:
         return sorted(
             path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from rmpe.errors import UsageError
-from rmpe.learn.detector_errors import match_coco
+from rmpe.learn.detector_errors import match_coco, match_mpii
 from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
 from rmpe.skeletons import load_skeleton
 
@@ -15,7 +15,19 @@ EDGES = ("left", "top", "right", "bottom")
 
 
 @click.command("pgpg")
-@click.option("--detections", type=FILE, required=True, help="COCO box results of the detector.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["coco", "mpii"]),
+    default="coco",
+    show_default=True,
+    help="Layout of the files.",
+)
+@click.option(
+    "--detections",
+    type=FILE,
+    required=True,
+    help="COCO box results of the detector; for MPII, image_id is the photo's name.",
+)
 @click.option(
     "--annotations", type=FILE, required=True, help="COCO keypoint annotations of the same images."
 )
@@ -40,22 +52,35 @@ EDGES = ("left", "top", "right", "bottom")
 @click.option(
     "--parts",
     type=click.IntRange(1),
-    help="Number of Gaussian parts, which all atoms share; with --atoms.",
+    help="Number of Gaussian parts, in all or for each atom; with --atoms.",
 )
 @click.option(
-    "--skeleton", default="coco17", show_default=True, help="Name or TOML file of the joints."
+    "--mixture",
+    type=click.Choice(["any", "shared", "atom"]),
+    default="any",
+    show_default=True,
+    help="Gaussian parts that all atoms share, or a mixture for each atom as in the paper;"
+    " any: what held-out likelihood prefers.",
+)
+@click.option(
+    "--skeleton",
+    default="coco17",
+    show_default=True,
+    help="Name or TOML file of the joints; MPII has its own.",
 )
 @click.option(
     "--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for pictures."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of k-means and mixtures.")
 def learn_pgpg(
+    protocol: str,
     detections: Path,
     annotations: Path,
     out: Path,
     iou: float,
     atoms: int | None,
     parts: int | None,
+    mixture: str,
     skeleton: str,
     plots: Path | None,
     seed: int,
@@ -66,14 +91,19 @@ def learn_pgpg(
     cuts are shown. The numbers of atomic poses and of Gaussian parts are those with the highest
     held-out likelihood.
     """
-    from rmpe.learn.pgpg import Sizes, choose_sizes
+    from rmpe.learn.pgpg import SIZES, Sizes, choose_sizes
     from rmpe.learn.pgpg import learn_pgpg as fit
 
     if (atoms is None) != (parts is None):
         raise UsageError("--atoms and --parts go together: give both or neither")
-    asked = [] if atoms is None or parts is None else [Sizes(atoms, parts, True)]
-    joints = load_skeleton(skeleton)
-    matches = match_coco(annotations, detections, joints)
+    wanted = [size for size in SIZES if mixture == "any" or size.shared == (mixture == "shared")]
+    if atoms is not None and parts is not None:
+        wanted = [Sizes(atoms, parts, mixture != "atom")]
+    joints = load_skeleton("mpii16" if protocol == "mpii" else skeleton)
+    if protocol == "mpii":
+        matches = match_mpii(annotations, detections)
+    else:
+        matches = match_coco(annotations, detections, joints)
     click.echo(
         f"{len(matches)} people in images with detections;"
         " mean (sd) of offsets in % of the side, by IoU cut"
@@ -88,7 +118,7 @@ def learn_pgpg(
         )
 
     kept = matches[matches.ious >= iou]
-    candidates = choose_sizes(kept, asked, seed=seed) if asked else choose_sizes(kept, seed=seed)
+    candidates = choose_sizes(kept, wanted, seed=seed)
     click.echo("held-out log-likelihood a person; gain over the best with one atom")
     for candidate in candidates[:8]:
         how = f"{candidate.sizes.parts} parts " + ("shared" if candidate.sizes.shared else "each")

@@ -29,7 +29,7 @@ from rmpe.options import PipelineOptions
 from rmpe.streaming import Result, stream
 from rmpe.write import FORMATS, write_formats
 from rmpe.write.foreign import require_joints
-from rmpe.write.journal import Failure, Journal, Record, file_stamp
+from rmpe.write.journal import Failure, Journal, JournalRecord, file_stamp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +233,7 @@ def _drawer(
     return draw
 
 
-def _entry(result: Result, item: ImageItem, image_id: int, origin: str) -> Record | Failure:
+def _entry(result: Result, item: ImageItem, image_id: int, origin: str) -> JournalRecord | Failure:
     if result.image is None or result.poses is None:
         return Failure(item.file_name, result.error)
     size = size_of(result.image)
@@ -241,7 +241,9 @@ def _entry(result: Result, item: ImageItem, image_id: int, origin: str) -> Recor
         stamp = file_stamp(item.path)
     except OSError as error:
         return Failure(item.file_name, f"{item.path}: cannot be read: {error.strerror or error}")
-    return Record(image_id, item.file_name, item.name, origin, size, result.poses, stamp=stamp)
+    return JournalRecord(
+        image_id, item.file_name, item.name, origin, size, result.poses, stamp=stamp
+    )
 
 
 @dataclass

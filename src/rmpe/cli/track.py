@@ -36,7 +36,7 @@ from rmpe.tracking.smooth import OneEuro
 from rmpe.video import TRACKERS, follow, load_tracker
 from rmpe.write import FORMATS, mot, posetrack, trc, write_formats
 from rmpe.write.foreign import require_joints
-from rmpe.write.journal import Journal, Record
+from rmpe.write.journal import Journal, JournalRecord
 
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
 NONE = "none"
@@ -327,16 +327,16 @@ def _followed(
     )
 
 
-def _record(video: Video, frame: VideoFrame, poses: Poses) -> Record:
+def _record(video: Video, frame: VideoFrame, poses: Poses) -> JournalRecord:
     size = size_of(frame.image)
     if frame.item is not None:  # an image file keeps its name
         item = frame.item
         names = (item.file_name, item.name, str(item.path))
-        return Record(frame.index, *names, size, poses, frame.seconds, fps=video.fps)
+        return JournalRecord(frame.index, *names, size, poses, frame.seconds, fps=video.fps)
     (stem,) = shortened([Path(video.name).stem])
     name = f"{stem}_{frame.index:06d}"
     names = (f"{name}.jpg", name, video.name)
-    return Record(frame.index, *names, size, poses, frame.seconds, fps=video.fps)
+    return JournalRecord(frame.index, *names, size, poses, frame.seconds, fps=video.fps)
 
 
 @contextmanager

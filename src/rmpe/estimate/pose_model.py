@@ -159,7 +159,8 @@ class PoseModel:
         if not fits:
             raise ModelError(
                 f"{self.session.path}: by its card ({self.card.name}, {self.card.skeleton},"
-                f" {self.card.decoder}) it answers {expected}, but it answers {', '.join(map(str, shapes))}"
+                f" {self.card.decoder}) it answers {expected}, but it answers"
+                f" {', '.join(map(str, shapes))}"
             )
 
     def _decode(self, outputs: Outputs) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -13,15 +13,17 @@ from rmpe.errors import DataError, UsageError
 from rmpe.evaluation.figures import plots
 from rmpe.evaluation.figures.box_recall import box_recall
 from rmpe.evaluation.figures.error_kinds import JOINT_KINDS, error_kinds, similarity_by_box_iou
+from rmpe.evaluation.files import mot as mot_files
 from rmpe.evaluation.files import mpii as mpii_files
 from rmpe.evaluation.files import pck as pck_files
 from rmpe.evaluation.files import posetrack as posetrack_files
 from rmpe.evaluation.files.frames import Footage, frames_layout, is_frames_layout
 from rmpe.evaluation.files.skeletons import benchmark_skeleton
 from rmpe.evaluation.files.submissions import People, Record, read_people, read_results
+from rmpe.evaluation.files.wholebody import read_wholebody_people, read_wholebody_results
 from rmpe.evaluation.matching.joint_ap import mean_ap, rank_joints
 from rmpe.evaluation.matching.people import match_people
-from rmpe.evaluation.protocols import coco, crowdpose, mpii, pck, posetrack
+from rmpe.evaluation.protocols import coco, crowdpose, mot, mpii, pck, posetrack, wholebody
 from rmpe.evaluation.protocols.crowding import LEVELS, ap_by_crowding, image_crowding, levels
 from rmpe.files import read_json
 from rmpe.skeletons import Skeleton, load_skeleton
@@ -76,6 +78,22 @@ def coco_keypoints(
     return _keypoints_measured(
         people, detections, warnings, evaluation, figures, skeleton, by_crowding
     )
+
+
+def wholebody_keypoints(annotations: Path, results: Path | None) -> Measured:
+    """COCO-WholeBody (133 joints), whole and by part."""
+    people = read_wholebody_people(annotations)
+    detections, warnings = read_wholebody_results(_needed(results, annotations), people)
+    figures, evaluation = wholebody.evaluate_wholebody(people, detections)
+
+    def draw(folder: Path) -> list[Path]:
+        shares = {"whole": figures["AP"]} | figures["by_part"]["AP"]
+        return [
+            plots.precision_recall(evaluation.precision, folder / "precision_recall.png"),
+            plots.bars(shares, "AP by part", "AP", folder / "ap_by_part.png"),
+        ]
+
+    return _coco_measured(figures | _sizes(people), people.warnings + warnings, evaluation, draw)
 
 
 def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
@@ -154,13 +172,36 @@ def pckh(annotations: Path, results: Path | None) -> Measured:
     return Measured(figures, [], "pooled14", pooled, len(right), draw)
 
 
+def mot_sequences(annotations: Path, results: Path | None) -> Measured:
+    """Tracks of people's boxes in the MOT Challenge's layout."""
+    sequences = mot_files.read_sequences(annotations, _needed(results, annotations))
+    figures, counts = mot.evaluate_mot(sequences)
+    names = ("misses", "false_positives", "switches", "objects")
+    table = np.array([[getattr(one, name) for name in names] for one in counts], np.float64)
+
+    def mota(weights: NDArray[np.float64]) -> float:
+        *wrong, objects = weights @ table
+        return float(100 * (1 - sum(wrong) / max(objects, 1)))
+
+    def draw(folder: Path) -> list[Path]:
+        by_name = figures["per_sequence"]
+        per_sequence = dict(zip(by_name["sequence"], by_name["MOTA"], strict=True))
+        return [
+            plots.bars(per_sequence, "MOTA per sequence", "MOTA [%]", folder / "per_sequence.png")
+        ]
+
+    return Measured(figures, [], "MOTA", mota, len(counts), draw)
+
+
 Measure = Callable[[Path, Path | None], Measured]
 PROTOCOLS: dict[str, Measure] = {
     "coco": coco_keypoints,
+    "wholebody": wholebody_keypoints,
     "boxes": coco_boxes,
     "crowdpose": crowdpose_keypoints,
     "mpii": mpii_multi_person,
     "posetrack": posetrack_sequences,
+    "mot": mot_sequences,
     "pck": pckh,
 }
 

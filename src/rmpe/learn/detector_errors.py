@@ -1,4 +1,4 @@
-"""Localisation errors of a detector: its boxes matched with true boxes, both from COCO files."""
+"""Localisation errors of a detector: its boxes matched with true boxes, from COCO or MPII files."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from rmpe.boxes import iou, to_xyxy
 from rmpe.errors import DataError
+from rmpe.evaluation.files.mpii import MpiiPerson, read_mpii_people
 from rmpe.evaluation.files.submissions import Record, read_people, read_results
+from rmpe.files import read_json
 from rmpe.propose.offsets import Offsets, relative_offsets
-from rmpe.skeletons import Skeleton
+from rmpe.skeletons import Skeleton, load_skeleton
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,65 @@ def match_coco(annotations: Path, detections: Path, skeleton: Skeleton) -> Match
         np.array([person["image_id"] for person in matched], np.int64),
         skeleton.joints,
     )
+
+
+def match_mpii(annotations: Path, detections: Path) -> Matches:
+    """`match_coco` for MPII; a true box is `rmpe.evaluation.files.mpii.MpiiPerson.box`.
+
+    Args:
+        annotations: MPII's annotations, see `rmpe.evaluation.files.mpii.read_mpii_people`.
+        detections: COCO box results whose ``image_id`` is the photo's name; or a list of ``image``
+            and ``box`` (xyxy), as the RMPE authors' boxes are written. Pixels count from 0.
+
+    Raises:
+        DataError: If a file cannot be read or is invalid, or no person has a detection.
+    """
+    boxes = _boxes_by_name(detections)
+    people: dict[str, list[MpiiPerson]] = {}
+    for person in read_mpii_people(annotations):
+        if person.image in boxes and person.box is not None:
+            people.setdefault(person.image, []).append(person)
+    if not people:
+        raise DataError(f"{detections}: no detection in any image with people of {annotations}")
+    offsets = []
+    ious = []
+    for image, persons in people.items():
+        true = np.concatenate([p.box.xyxy for p in persons if p.box is not None], dtype=np.float64)
+        index, overlap = best_detections(true, boxes[image])
+        offsets.append(relative_offsets(boxes[image][index], true))
+        ious.append(overlap)
+    joints = np.array([person.joints for persons in people.values() for person in persons])
+    seen = np.isfinite(joints[..., 0])
+    return Matches(
+        np.concatenate(offsets),
+        np.concatenate(ious),
+        np.where(seen[..., None], joints[..., :2], 0),
+        seen,
+        np.repeat(np.arange(len(people)), [len(persons) for persons in people.values()]),
+        load_skeleton("mpii16").joints,
+    )
+
+
+def _boxes_by_name(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Boxes ``(N, 4)`` xyxy of each photo."""
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    records = read_json(path)
+    if not isinstance(records, list):
+        raise DataError(f"{path}: expected a list of boxes")
+    for index, record in enumerate(records):
+        try:
+            image = str(record["image_id"] if "image_id" in record else record["image"])
+            corners = "box" in record
+            box = np.array(record["box"] if corners else record["bbox"], np.float64).reshape(4)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path}: box {index}: needs image_id and bbox, or image and box: {error!r}"
+            ) from error
+        box = box if corners else to_xyxy([box])[0]
+        if not (np.isfinite(box).all() and np.all(box[2:] > box[:2])):
+            raise DataError(f"{path}: box {index}: {box.tolist()} is no box with sides above 0")
+        found.setdefault(image, []).append(box)
+    return {image: np.stack(boxes) for image, boxes in found.items()}
 
 
 def _usable(person: Record) -> bool:

@@ -44,6 +44,14 @@ class Truths:
     images: NDArray[np.int64]
     photos: int
 
+    def match(self, poses: Poses, images: NDArray[np.int64]) -> tuple[Ranked, ...]:
+        """One match list; see `match_poses`."""
+        return (match_poses(self, poses, images),)
+
+    def ap(self, matched: tuple[Ranked, ...], weights: NDArray[Any] | None = None) -> float:
+        """COCO's AP."""
+        return matched[0].coco_ap(weights)
+
     @classmethod
     def from_coco(
         cls, annotations: list[dict[str, Any]], image_ids: list[int], skeleton: Skeleton

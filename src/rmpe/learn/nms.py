@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from rmpe.errors import DataError
 from rmpe.evaluation.files.submissions import People
 from rmpe.evaluation.matching.ranked import Ranked
 from rmpe.files import read_json
-from rmpe.learn.flat_matching import Truths, match_poses
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
 from rmpe.suppress.clusters import leaders, ranking
@@ -27,6 +26,18 @@ from rmpe.suppress.parametric import JointPairs, PoseNmsParameters, merged, near
 
 Floats = NDArray[np.float64]
 Weights = NDArray[np.float64] | NDArray[np.bool_]
+
+
+class Truth(Protocol):
+    """Annotated people of many photos and the benchmark's figure for them."""
+
+    def match(self, poses: Poses, images: NDArray[np.int64]) -> tuple[Ranked, ...]:
+        """Match lists of poses sorted by photo; ``images`` ``(N,)`` are the photos' indices."""
+        ...
+
+    def ap(self, matched: tuple[Ranked, ...], weights: Weights | None = None) -> float:
+        """The mAP, 0 to 1; ``weights`` ``(I,)`` is the weight of each photo."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,7 @@ def _poses(records: list[dict[str, Any]], skeleton: Skeleton) -> Poses:
 class Candidates:
     """Poses of many photos before NMS, with everything that does not depend on the parameters."""
 
-    def __init__(self, per_photo: Sequence[Poses], truths: Truths) -> None:
+    def __init__(self, per_photo: Sequence[Poses], truths: Truth) -> None:
         """Compare the poses within each photo.
 
         Args:
@@ -145,23 +156,27 @@ class Candidates:
         ]
         self.rows, self.columns = np.concatenate(pairs, axis=1)
         self._pairs = JointPairs.compare(self.poses, self.poses, self.rows, self.columns)
-        self._known: dict[PoseNmsParameters, Ranked] = {}
+        self._known: dict[PoseNmsParameters, tuple[Ranked, ...]] = {}
 
-    def measure(self, parameters: PoseNmsParameters) -> Ranked:
+    def measure(self, parameters: PoseNmsParameters) -> tuple[Ranked, ...]:
         """Run NMS with ``parameters`` on all photos and match the kept poses; cached."""
         if parameters not in self._known:
             redundant = self._pairs.similarity(parameters) > parameters.eta
             leader = leaders(self.rows[redundant], self.columns[redundant], len(self.poses))
             kept = leader == np.arange(len(leader))
-            self._known[parameters] = match_poses(
-                self.truths, merged(self.poses, leader, parameters), self.images[kept]
+            self._known[parameters] = self.truths.match(
+                merged(self.poses, leader, parameters), self.images[kept]
             )
         return self._known[parameters]
+
+    def ap(self, parameters: PoseNmsParameters, weights: Weights | None = None) -> float:
+        """The mAP with ``parameters``; ``weights`` ``(I,)`` is the weight of each photo."""
+        return self.truths.ap(self.measure(parameters), weights)
 
 
 def learn_nms(
     per_photo: Sequence[Poses],
-    truths: Truths,
+    truths: Truth,
     start: PoseNmsParameters | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -186,35 +201,40 @@ def learn_nms(
     return Learned(
         best,
         tuple(surface(candidates, best, plane, everything) for plane in PLANES),
-        candidates.measure(start).coco_ap(),
-        candidates.measure(best).coco_ap(),
-        _joined([candidates.measure(parameters) for parameters in learned], fold).coco_ap(),
+        candidates.ap(start),
+        candidates.ap(best),
+        truths.ap(_joined([candidates.measure(parameters) for parameters in learned], fold)),
         learned,
         fold,
     )
 
 
 def climb(candidates: Candidates, start: PoseNmsParameters, weights: Weights) -> PoseNmsParameters:
-    """Maximise the mAP over one plane at a time until the parameters no longer change.
+    """Maximise the mAP over one plane at a time until a round ends at a point visited before.
+
+    That need not be a standstill: where the planes disagree, the search walks in a circle.
 
     Args:
         candidates: Poses before NMS.
         start: Initial parameters.
         weights: ``(I,)``, weight of each photo.
 
+    Returns:
+        The best of ``start`` and the points at which rounds ended.
+
     Differs: the mAP of each grid point is averaged with its neighbours. The surface is flat near
         the maximum except for noise from a few photos; the middle of the plateau generalises better
         than its highest point.
     """
     parameters = start
-    seen = set[PoseNmsParameters]()
-    while parameters not in seen:
-        seen.add(parameters)
+    visited: list[PoseNmsParameters] = []
+    while parameters not in visited:
+        visited.append(parameters)
         for plane in PLANES:
             values = smoothed(surface(candidates, parameters, plane, weights))
             row, column = np.unravel_index(values.argmax(), values.shape)
             parameters = plane.place(parameters, plane.axes[0][row], plane.axes[1][column])
-    return parameters
+    return max(visited, key=lambda point: candidates.ap(point, weights))
 
 
 def surface(
@@ -222,7 +242,7 @@ def surface(
 ) -> Floats:
     """The mAP over ``plane`` with the other parameters fixed: rows x columns."""
     points = [plane.place(parameters, row, column) for row, column in product(*plane.axes)]
-    values = [candidates.measure(point).coco_ap(weights) for point in points]
+    values = [candidates.ap(point, weights) for point in points]
     return np.array(values).reshape(len(plane.axes[0]), len(plane.axes[1]))
 
 
@@ -234,8 +254,12 @@ def smoothed(values: Floats) -> Floats:
     return result
 
 
-def _joined(parts: Sequence[Ranked], fold: NDArray[np.int64]) -> Ranked:
-    """The matches of each photo, taken from the part of its fold."""
+def _joined(parts: Sequence[tuple[Ranked, ...]], fold: NDArray[np.int64]) -> tuple[Ranked, ...]:
+    """The matches of each photo, taken from the part of its fold, list by list."""
+    return tuple(_joined_list(lists, fold) for lists in zip(*parts, strict=True))
+
+
+def _joined_list(parts: Sequence[Ranked], fold: NDArray[np.int64]) -> Ranked:
     own = [fold[part.image] == index for index, part in enumerate(parts)]
     scores, image = (
         np.concatenate([getattr(part, name)[mask] for part, mask in zip(parts, own, strict=True)])

@@ -11,29 +11,29 @@ from rmpe.serve.engine import Found
 from rmpe.skeletons import Skeleton
 from rmpe.write import coco, openpose, table
 from rmpe.write.atomic import encode_list
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 # Stands for the name of the photo in tables: names that clients give are never used.
 FILE_NAME = "photo"
 JSON = "application/json"
 
 
-def _coco(record: Record) -> bytes:
+def _coco(record: JournalRecord) -> bytes:
     return b"".join(encode_list(coco.people([record])))
 
 
-def _csv(record: Record) -> bytes:
+def _csv(record: JournalRecord) -> bytes:
     file = io.BytesIO()
     table.write_to(file, [record], record.poses.skeleton)
     return file.getvalue()
 
 
-def _openpose(record: Record) -> bytes:
+def _openpose(record: JournalRecord) -> bytes:
     return openpose.encode(record.poses)
 
 
 # Formats whose bytes are those of a file of ``rmpe predict``, and their media types.
-FILES: dict[str, tuple[Callable[[Record], bytes], str]] = {
+FILES: dict[str, tuple[Callable[[JournalRecord], bytes], str]] = {
     "coco": (_coco, JSON),
     "csv": (_csv, "text/csv; charset=utf-8"),
     "openpose": (_openpose, JSON),
@@ -54,7 +54,7 @@ def encode(
         about: More that goes into ``json``.
     """
     poses = found.poses[found.poses.scores >= min_score]
-    record = Record(image_id, FILE_NAME, FILE_NAME, FILE_NAME, found.size, poses)
+    record = JournalRecord(image_id, FILE_NAME, FILE_NAME, FILE_NAME, found.size, poses)
     if form in FILES:
         write, media_type = FILES[form]
         return write(record), media_type

@@ -17,6 +17,10 @@ COLOR_SPREAD = 22.0
 # log units.
 PLACE_SLACK = 0.12
 SIZE_SLACK = 0.4
+# The same for two frames between which no feature was followed: people may have moved far. And the
+# tolerance of a joint's place in a pose, in sizes.
+FAR_SLACK = 0.35
+POSE_SLACK = 0.2
 COLOR_MEMORY = 0.9
 # Poses after which a flow whose mean score convinces is believed for good.
 CONVINCED = 10
@@ -113,11 +117,42 @@ class Flow:
         return self
 
 
-def relink_similarity(flows: Sequence[Flow], seen: Sightings) -> NDArray[np.float64]:
+def likeness(before: Poses, after: Poses) -> NDArray[np.float64]:
+    """Similarity of two frames' people without the images, ``(N, M)`` in [0, 1].
+
+    The product of three terms: distance, difference in size, and difference of the poses laid upon
+    each other.
+    """
+    if not len(before) or not len(after):
+        return np.zeros((len(before), len(after)))
+    first = places(before)[:, None]
+    second = places(after)[None]
+    error = second - first
+    away = np.square(error[..., :2] / np.exp(first[..., 2:])).sum(axis=2)
+    shapes = [
+        (poses.keypoints - where[:, None, :2]) / np.exp(where[:, None, 2:])
+        for poses, where in ((before, first[:, 0]), (after, second[0]))
+    ]
+    apart = np.square(shapes[0][:, None] - shapes[1][None]).sum(axis=3)
+    known = np.isfinite(apart)
+    bend = np.where(known, apart, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
+    terms = away / FAR_SLACK**2 + np.square(error[..., 2] / SIZE_SLACK) + bend / POSE_SLACK**2
+    result: NDArray[np.float64] = np.exp(-terms / 2)
+    return result
+
+
+def relink_similarity(
+    flows: Sequence[Flow], seen: Sightings, slack: float = PLACE_SLACK
+) -> NDArray[np.float64]:
     """Similarity of each broken flow with each pose, ``(F, N)`` in [0, 1].
 
     The product of three terms: distance from the flow's predicted position (with a tolerance that
     grows while the person is unseen), difference in size, and difference in limb colours.
+
+    Args:
+        flows: F broken flows.
+        seen: The N poses.
+        slack: Tolerance of the position in sizes, on top of the motion's own spread.
     """
     if not flows or not len(seen):
         return np.zeros((len(flows), len(seen)))
@@ -125,7 +160,7 @@ def relink_similarity(flows: Sequence[Flow], seen: Sightings) -> NDArray[np.floa
     spread = np.array([flow.motion.spread for flow in flows])[:, None]
     error = seen.places[None] - predicted[:, None]
     away = np.square(error[..., :2] / np.exp(predicted[:, None, 2:])).sum(axis=2)
-    place = np.exp(-away / (2 * (np.square(spread) + PLACE_SLACK**2)))
+    place = np.exp(-away / (2 * (np.square(spread) + slack**2)))
     size = np.exp(-np.square(error[..., 2] / SIZE_SLACK) / 2)
     trust = np.array([flow.trust for flow in flows])[:, None] * seen.trust[None]
     unlike = np.linalg.norm(

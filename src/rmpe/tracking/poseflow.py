@@ -27,7 +27,14 @@ from rmpe.tracking.features import (
     matched_share,
     shrink,
 )
-from rmpe.tracking.flow import Flow, Sightings, relink_similarity
+from rmpe.tracking.flow import (
+    FAR_SLACK,
+    PLACE_SLACK,
+    Flow,
+    Sightings,
+    likeness,
+    relink_similarity,
+)
 
 Array = NDArray[np.float64]
 
@@ -83,6 +90,7 @@ class _Frame:
         seen: Their positions and colours.
         links: Matched share with the poses of the next frame, ``(N, M)``; ``None`` for the newest
             frame.
+        outlook: ``links``, and where features link neither of two poses, their likeness.
         flows: The flow of each pose, once decided.
         similarity: Intra-frame similarity ``(N, N)``, once decided.
     """
@@ -91,6 +99,7 @@ class _Frame:
     worth: Array
     seen: Sightings
     links: Array | None = None
+    outlook: Array | None = None
     flows: list[Flow | None] = field(default_factory=list)
     similarity: NDArray[np.float32] | None = None
 
@@ -105,7 +114,8 @@ class PoseFlow:
     Differs: flows compete for the poses of a frame in one exact assignment instead of choosing one
         after the other; the value of a link is added to s(Q), because two people who cross are both
         close enough to be linked; s(Q) uses the pose score as the box score; broken flows are
-        re-linked online by position, velocity and limb colours.
+        re-linked online by position, velocity and limb colours; where no feature is followed,
+        look-ahead goes by place and pose.
     """
 
     def __init__(self, parameters: PoseFlowParameters | None = None) -> None:
@@ -129,6 +139,7 @@ class PoseFlow:
         if newest is not None and self._picture is not None:
             followed = follow(self._picture, picture, joint_features(newest.poses))
             newest.links = matched_share(newest.poses, followed, poses)
+            newest.outlook = self._outlook(newest.links, likeness(newest.poses, poses))
         self._picture = picture
         self._pending.append(_Frame(poses, worth(poses), Sightings.of(image, poses)))
         return [self._decide()] if len(self._pending) > self.latency else []
@@ -189,14 +200,35 @@ class PoseFlow:
             [index for index in np.flatnonzero(self._sure(frame)) if frame.flows[index] is None],
             np.int64,
         )
-        similarity = relink_similarity(self._broken, frame.seen[free])
-        linked = {}
-        for row, column in zip(
-            *max_weight_matching(similarity - self.parameters.relink), strict=True
-        ):
-            linked[row] = index = int(free[column])
-            frame.flows[index] = self._broken[row].see(frame.seen, index)
-        self._broken = [flow for row, flow in enumerate(self._broken) if row not in linked]
+        free = self._take_up(frame, free, self._broken, PLACE_SLACK)
+        # Nobody follows who was there a frame ago: features were lost, and people may be far.
+        self._take_up(frame, free, [flow for flow in self._broken if flow.unseen == 1], FAR_SLACK)
+
+    def _take_up(
+        self, frame: _Frame, free: NDArray[np.int64], flows: list[Flow], slack: float
+    ) -> NDArray[np.int64]:
+        """Continue broken ``flows`` with the poses ``free``; returns those still free."""
+        similarity = relink_similarity(flows, frame.seen[free], slack)
+        taken = list(zip(*max_weight_matching(similarity - self.parameters.relink), strict=True))
+        for row, column in taken:
+            index = int(free[column])
+            frame.flows[index] = flows[row].see(frame.seen, index)
+        again = {id(flows[row]) for row, _ in taken}
+        self._broken = [flow for flow in self._broken if id(flow) not in again]
+        return np.delete(free, [column for _, column in taken])
+
+    def _outlook(self, links: Array, alike: Array) -> Array:
+        """Links, where poses that no feature links are linked by place and pose if they are alike.
+
+        On blank walls, in black frames and in videos of few frames a second no feature is found
+        again; that says nothing about a pose.
+        """
+        enough = self.parameters.link
+        lost = (links.max(axis=1, initial=0) < enough)[:, None] & (
+            links.max(axis=0, initial=0) < enough
+        )
+        near = lost & (alike >= self.parameters.relink)
+        return np.where(near, np.maximum(alike, enough), links)
 
     def _sure(self, frame: _Frame) -> NDArray[np.bool_]:
         return frame.poses.scores >= self.parameters.sure
@@ -272,9 +304,10 @@ def window_values(frames: Iterable[_Frame], parameters: PoseFlowParameters) -> A
     later = np.zeros(0)
     for frame in reversed(list(frames)):
         onward = np.zeros(len(frame.poses))
-        if frame.links is not None and frame.links.size:
-            gain = parameters.link_weight * frame.links + later
-            own = (frame.links >= parameters.link) & (frame.links == frame.links.max(axis=0))
+        links = frame.outlook
+        if links is not None and links.size:
+            gain = parameters.link_weight * links + later
+            own = (links >= parameters.link) & (links == links.max(axis=0))
             onward = np.where(own, gain, 0).max(axis=1, initial=0)
         later = frame.worth - parameters.stop + np.maximum(onward, 0)
     return later

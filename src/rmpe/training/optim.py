@@ -174,7 +174,10 @@ def norms(net: nn.Module) -> list[nn.Module]:
 
 
 def weight_sum(weights: Tensor) -> Tensor:
-    """Sum of joint weights over the whole batch (all processes), at least 1."""
+    """Sum of weights over the whole batch, in all processes; at least 1.
+
+    The divisor of every loss: the gradient then depends on the batch, not on its division.
+    """
     total = weights.sum()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(total)

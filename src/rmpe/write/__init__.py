@@ -6,15 +6,16 @@ from typing import TypeAlias
 
 from rmpe.errors import OutputError
 from rmpe.skeletons import Skeleton
-from rmpe.write import alphapose, coco, coco_dataset, openpose, table
-from rmpe.write.journal import Record
+from rmpe.write import alphapose, coco, coco_dataset, coco_wholebody, openpose, table
+from rmpe.write.journal import JournalRecord
 
-Writer: TypeAlias = Callable[[Iterable[Record], Skeleton, Path], Path]
+Writer: TypeAlias = Callable[[Iterable[JournalRecord], Skeleton, Path], Path]
 
 # What `--format` may be; each writes its files from the journal's records.
 FORMATS: dict[str, Writer] = {
     "coco": coco.write,
     "coco-dataset": coco_dataset.write,
+    "coco-wholebody": coco_wholebody.write,
     "alphapose": alphapose.write,
     "openpose": openpose.write,
     "csv": table.write,
@@ -24,7 +25,7 @@ FORMATS: dict[str, Writer] = {
 def write_formats(
     writers: Mapping[str, Writer],
     names: Sequence[str],
-    records: Callable[[], Iterable[Record]],
+    records: Callable[[], Iterable[JournalRecord]],
     skeleton: Skeleton,
     out_dir: Path,
 ) -> tuple[list[str], list[str]]:
@@ -50,5 +51,5 @@ def write_formats(
     return files, failures
 
 
-def _write_images(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
+def _write_images(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     return coco.write_images(records, out_dir)

@@ -7,16 +7,16 @@ from typing import Any
 
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import write_list
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``alphapose-results.json``; arguments and errors as for `rmpe.write.coco.write`."""
     people = (json.dumps(person) for record in records for person in _people(record))
     return write_list(out_dir / "alphapose-results.json", people)
 
 
-def _people(record: Record) -> Iterator[dict[str, Any]]:
+def _people(record: JournalRecord) -> Iterator[dict[str, Any]]:
     for person in record.poses.to_coco(record.image_id):
         yield {
             "image_id": record.file_name,

@@ -10,10 +10,10 @@ from typing import Any
 
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import write_list
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``coco.json``.
 
     Args:
@@ -30,13 +30,13 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     return write_list(out_dir / "coco.json", people(records))
 
 
-def people(records: Iterable[Record]) -> Iterator[str]:
+def people(records: Iterable[JournalRecord]) -> Iterator[str]:
     """One JSON object a person."""
     for record in records:
         yield from map(json.dumps, record.poses.to_coco(record.image_id))
 
 
-def write_images(records: Iterable[Record], out_dir: Path) -> Path:
+def write_images(records: Iterable[JournalRecord], out_dir: Path) -> Path:
     """Write ``images.json``: every image, also those with nobody in them.
 
     Raises:
@@ -45,7 +45,7 @@ def write_images(records: Iterable[Record], out_dir: Path) -> Path:
     return write_list(out_dir / "images.json", map(json.dumps, map(image_row, records)))
 
 
-def image_row(record: Record) -> dict[str, Any]:
+def image_row(record: JournalRecord) -> dict[str, Any]:
     """An image as COCO lists it: id, file name, height, width, and its path."""
     return {
         "id": record.image_id,

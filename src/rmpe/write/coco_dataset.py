@@ -16,12 +16,12 @@ from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
 from rmpe.write.coco import image_row
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 VISIBLE = 2  # COCO's visibility of a joint that is labelled and seen
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:
     """Write ``coco-dataset.json``; arguments and errors as for `rmpe.write.coco.write`.
 
     A joint's third number is COCO's visibility: 2, or 0 where it is missing. ``keypoint_scores``,

@@ -5,14 +5,16 @@ it.
 """
 
 from collections.abc import Collection, Iterable
+from itertools import chain
 
 from rmpe.annotations.joints import plain_name
 from rmpe.errors import UsageError
-from rmpe.skeletons import Skeleton
+from rmpe.skeletons import Skeleton, load_skeleton
 from rmpe.write import openpose, posetrack
 
 JOINTS: dict[str, Collection[str]] = {
-    "openpose": {*openpose.BODY_25, *openpose.SAME.values()},
+    "coco-wholebody": {plain_name(joint) for joint in load_skeleton("wholebody133").joints},
+    "openpose": {*openpose.BODY_25, *chain(*openpose.SAME.values())},
     "posetrack": {*posetrack.JOINTS, "upper_neck"},
 }
 

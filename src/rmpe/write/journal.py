@@ -28,7 +28,7 @@ ENTRIES = ("image_id", "file_name", "name", "path", "size", "seconds", "stamp", 
 
 
 @dataclass(frozen=True)
-class Record:
+class JournalRecord:
     """The result of one image, or of one frame of a video.
 
     Attributes:
@@ -174,7 +174,7 @@ class Journal:
                 )
         return [image_id for image_id in file_names if image_id not in self._places]
 
-    def append(self, results: Iterable[Record | Failure]) -> None:
+    def append(self, results: Iterable[JournalRecord | Failure]) -> None:
         """Write the results of a batch; when this returns they survive the death of the process.
 
         Raises:
@@ -189,7 +189,7 @@ class Journal:
                 self._places[result.image_id] = place
                 self.failures.pop(result.file_name, None)
 
-    def records(self, skeleton: Skeleton) -> Iterator[Record]:
+    def records(self, skeleton: Skeleton) -> Iterator[JournalRecord]:
         """All images done, in the order of their ids, one in memory at a time.
 
         Args:
@@ -207,7 +207,7 @@ class Journal:
                     f"{place} is damaged ({error}); delete its line, or start anew without --resume"
                 ) from error
             entries = {name: line[name] for name in ENTRIES if name in line}
-            yield Record(**entries | {"size": tuple(line["size"])}, poses=poses)
+            yield JournalRecord(**entries | {"size": tuple(line["size"])}, poses=poses)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         with self.path.open("rb") as file:
@@ -302,7 +302,7 @@ def _said(value: Any) -> str:
     return fields.cut(repr(value)) if plain else fields.shown(value)
 
 
-def _to_json(result: Record | Failure) -> dict[str, Any]:
+def _to_json(result: JournalRecord | Failure) -> dict[str, Any]:
     if isinstance(result, Failure):
         return asdict(result)
     return {name: getattr(result, name) for name in ENTRIES} | {"poses": result.poses.to_dict()}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``mot.txt``; arguments and errors as for `rmpe.write.coco.write`.
 
     Frames, ids and pixels are counted from 1, as the format has it. People without an id are left
@@ -24,7 +24,7 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     return path
 
 
-def _lines(record: Record) -> Iterator[str]:
+def _lines(record: JournalRecord) -> Iterator[str]:
     poses = record.poses[record.poses.track_ids >= 0]
     for box, score, track_id in zip(
         poses.boxes.tolist(), poses.scores.tolist(), poses.track_ids.tolist(), strict=True

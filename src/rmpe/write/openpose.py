@@ -1,8 +1,9 @@
-"""OpenPose's result files: one per image, 25 joints (BODY_25).
+"""OpenPose's result files: one per image, 25 joints (BODY_25), hands and face of whole bodies.
 
 Joints that a skeleton has not are ``0, 0, 0``, as OpenPose writes what it did not find. The neck is
 the middle of the shoulders and the middle hip that of the hips, unless the skeleton has them. Feet
 are written where the skeleton has toes and heels of OpenPose's names (``left_big_toe``, ...).
+Of OpenPose's 70 points of a face the last two, the pupils, are not in wholebody133 and stay 0.
 """
 
 import json
@@ -18,7 +19,7 @@ from rmpe.errors import OutputError
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 BODY_25 = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist",
@@ -27,15 +28,20 @@ BODY_25 = (
     "right_eye", "left_eye", "right_ear", "left_ear",
     "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
 )  # fmt: skip
-SAME = {"neck": "upper_neck", "mid_hip": "pelvis"}  # other names of the same joint
+SAME = {"neck": ("upper_neck",), "mid_hip": ("pelvis", "hip")}  # other names of the same joint
 MIDDLE = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
+FACE = 70
+HAND = ("hand_root", *(
+    f"{finger}{number}"
+    for finger in ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+    for number in (1, 2, 3, 4)
+))  # fmt: skip
 NOT_FOUND: tuple[str, ...] = (
-    "face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d",
     "pose_keypoints_3d", "face_keypoints_3d", "hand_left_keypoints_3d", "hand_right_keypoints_3d",
 )  # fmt: skip
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``openpose/NAME_keypoints.json`` for every image, also for those with nobody in them.
 
     Arguments and errors as for `rmpe.write.coco.write`.
@@ -63,12 +69,43 @@ def encode(poses: Poses) -> bytes:
 
 
 def _people(poses: Poses) -> list[dict[str, Any]]:
-    rows = body_25(poses).astype(np.float64).round(3)
+    parts = {
+        "pose_keypoints_2d": body_25(poses),
+        "face_keypoints_2d": _face(poses),
+        "hand_left_keypoints_2d": _hand(poses, "left"),
+        "hand_right_keypoints_2d": _hand(poses, "right"),
+    }
     return [
-        {"person_id": [int(track_id)], "pose_keypoints_2d": row.ravel().tolist()}
+        {"person_id": [int(track_id)]}
+        | {
+            key: rows[person].astype(np.float64).round(3).ravel().tolist()
+            for key, rows in parts.items()
+        }
         | {key: [] for key in NOT_FOUND}
-        for row, track_id in zip(rows, poses.track_ids, strict=True)
+        for person, track_id in enumerate(poses.track_ids)
     ]
+
+
+def _hand(poses: Poses, side: str) -> NDArray[np.float32]:
+    """A hand's joints in OpenPose's order ``(N, 21, 3)``; ``(N, 0, 3)`` without such joints."""
+    return _rows(poses, [f"{side}_{joint}" for joint in HAND])
+
+
+def _face(poses: Poses) -> NDArray[np.float32]:
+    """A face's points in iBUG's order and two zeros ``(N, 70, 3)``; ``(N, 0, 3)`` without them."""
+    rows = _rows(poses, [joint for joint in poses.skeleton.joints if "face_" in joint])
+    missing = FACE - rows.shape[1] if rows.shape[1] else 0
+    return np.pad(rows, ((0, 0), (0, missing), (0, 0)))
+
+
+def _rows(poses: Poses, names: list[str]) -> NDArray[np.float32]:
+    """Some joints by name ``(N, n, 3)``: x, y, score; none of them if one is not there."""
+    joints = poses.skeleton.joints
+    if not set(names) <= set(joints):
+        names = []
+    index = np.array([joints.index(name) for name in names], np.int64)
+    rows = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=2)[:, index]
+    return np.where(np.isfinite(rows).all(axis=2, keepdims=True), rows, np.float32(0))
 
 
 def body_25(poses: Poses) -> NDArray[np.float32]:
@@ -77,7 +114,8 @@ def body_25(poses: Poses) -> NDArray[np.float32]:
     ours = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=2)
     joints = {plain_name(name): ours[:, index] for index, name in enumerate(poses.skeleton.joints)}
     for index, name in enumerate(BODY_25):
-        if (own := joints.get(name, joints.get(SAME.get(name, "")))) is not None:
+        own = next((joints[one] for one in (name, *SAME.get(name, ())) if one in joints), None)
+        if own is not None:
             rows[:, index] = own
         elif (
             name in MIDDLE

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 JOINTS = (
     "nose", "head_bottom", "head_top", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
@@ -29,7 +29,7 @@ NECK = JOINTS.index("head_bottom")
 SHOULDERS = [JOINTS.index("left_shoulder"), JOINTS.index("right_shoulder")]
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:
     """Write ``posetrack.json``; arguments and errors as for `rmpe.write.coco.write`.
 
     People without a track id are left out. Image ids and ``frame_id`` are those of the records.
@@ -59,13 +59,13 @@ def _row(item: dict[str, Any], *, first: bool) -> bytes:
     return (b"\n" if first else b",\n") + json.dumps(item).encode()
 
 
-def _image(record: Record) -> dict[str, Any]:
+def _image(record: JournalRecord) -> dict[str, Any]:
     height, width = record.size
     numbers = {"id": record.image_id, "frame_id": record.image_id, "width": width, "height": height}
     return numbers | {"file_name": record.file_name, "vid_id": Path(record.path).stem}
 
 
-def _people(record: Record, skeleton: Skeleton) -> Iterator[dict[str, Any]]:
+def _people(record: JournalRecord, skeleton: Skeleton) -> Iterator[dict[str, Any]]:
     poses = record.poses[record.poses.track_ids >= 0]
     for row, box, score, track_id in zip(
         posetrack_joints(poses, skeleton),

@@ -10,13 +10,13 @@ import numpy as np
 
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 IMAGE = ("image_id", "file_name", "frame", "seconds", "fps")
 PERSON = ("person", "track_id", "score", "x1", "y1", "x2", "y2")
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:
     """Write ``poses.csv``; arguments and errors as for `rmpe.write.coco.write`.
 
     ``frame`` and ``seconds`` say when a frame of a video is shown, ``fps`` how many there are a
@@ -30,7 +30,7 @@ def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
     return path
 
 
-def write_to(file: BinaryIO, records: Iterable[Record], skeleton: Skeleton) -> None:
+def write_to(file: BinaryIO, records: Iterable[JournalRecord], skeleton: Skeleton) -> None:
     """Write the table into an open file."""
     joints = [f"{joint}_{part}" for joint in skeleton.joints for part in ("x", "y", "score")]
     text = io.TextIOWrapper(
@@ -42,7 +42,7 @@ def write_to(file: BinaryIO, records: Iterable[Record], skeleton: Skeleton) -> N
     text.detach()
 
 
-def _rows(record: Record) -> Iterator[list[int | float | str]]:
+def _rows(record: JournalRecord) -> Iterator[list[int | float | str]]:
     poses = record.poses
     joints = (
         np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=2)

@@ -18,7 +18,7 @@ import numpy as np
 
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
-from rmpe.write.journal import Record
+from rmpe.write.journal import JournalRecord
 
 UNITS = "mm"
 SCALE = "1 px is written as 1 mm"
@@ -34,7 +34,7 @@ class _Person:
     last: tuple[int, float]
 
 
-def write(records: Iterable[Record], skeleton: Skeleton, out_dir: Path) -> Path:
+def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:
     """Write ``trc/person_ID.trc`` for every track.
 
     Arguments and errors as for `rmpe.write.coco.write`.
@@ -69,7 +69,7 @@ class _Clip:
     first: tuple[int, float] | None = None
     last: tuple[int, float] = (0, 0.0)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: JournalRecord) -> None:
         """One more frame."""
         self.said = record.fps or self.said
         self.last = (record.image_id, record.seconds)
@@ -84,7 +84,7 @@ class _Clip:
         return (self.last[0] - self.first[0]) / elapsed
 
 
-def _append(people: dict[int, _Person], record: Record, index: int, scratch: Path) -> None:
+def _append(people: dict[int, _Person], record: JournalRecord, index: int, scratch: Path) -> None:
     track_id = int(record.poses.track_ids[index])
     now = (record.image_id, record.seconds)
     person = people.setdefault(
@@ -104,7 +104,7 @@ def _append(people: dict[int, _Person], record: Record, index: int, scratch: Pat
     person.last = now
 
 
-def _cells(record: Record, index: int) -> str:
+def _cells(record: JournalRecord, index: int) -> str:
     points = record.poses.keypoints[index].astype(np.float64)
     height = record.size[0]
     return "\t".join(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rmpe import fields
 from rmpe.errors import DataError
 from rmpe.evaluation.files.frames import Floats
-from rmpe.evaluation.files.mpii import HEAD_PER_SCALE, joints16, read_mpii_people
+from rmpe.evaluation.files.mpii import joints16, read_mpii_people
 from rmpe.files import read_arrays_of, read_json
 
 
@@ -67,10 +67,9 @@ def read_annotations(path: Path, results: Path) -> SinglePeople:
     """People from MPII's JSON and their predictions in the same order.
 
     Args:
-        path: The annotations, see `rmpe.evaluation.files.mpii.read_annotations`; the head size is
-            25 times ``scale``.
-        results: A list as long, each with ``keypoints``: 16 joints of ``x, y, score``; all of score
-            0 for a person who was not found.
+        path: The annotations, see `rmpe.evaluation.files.mpii.read_mpii_people`.
+        results: A list as long, each with ``keypoints``: 16 joints of ``x, y, score``, in image
+            pixels counted from 0; all of score 0 for a person who was not found.
 
     Raises:
         DataError: If a file is not in its layout or the lists are not equally long.
@@ -92,7 +91,7 @@ def read_annotations(path: Path, results: Path) -> SinglePeople:
     ]
     found = np.array(rows, np.float64).reshape(-1, 16, 3)
     truth = np.array([person.joints for person in people], np.float64).reshape(-1, 16, 3)[..., :2]
-    heads = HEAD_PER_SCALE * np.array([person.scale for person in people], np.float64)
+    heads = np.array([person.head for person in people], np.float64)
     points = found[..., :2]
     annotated: NDArray[np.bool_] = np.all(np.isfinite(truth), axis=2)
     return SinglePeople(truth, points, heads, annotated)

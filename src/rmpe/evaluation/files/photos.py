@@ -15,6 +15,7 @@ from rmpe.skeletons import Skeleton
 # Joints of the benchmarks.
 SKELETONS = {
     "coco": "coco17",
+    "wholebody": "wholebody133",
     "crowdpose": "crowdpose14",
     "mpii": "mpii16",
     "posetrack": "posetrack15",

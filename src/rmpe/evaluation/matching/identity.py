@@ -1,4 +1,4 @@
-"""CLEAR MOT and IDF1 of whole people with OKS as the similarity.
+"""CLEAR MOT and IDF1 of whole people, with OKS or another similarity.
 
 `rmpe.evaluation.matching.clear_mot` counts joints, as PoseTrack does; here the objects are people.
 
@@ -6,10 +6,12 @@ Source: Bernardin and Stiefelhagen, CLEAR MOT metrics (2008); Ristani et al., ID
 2016).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmpe.evaluation.files.frames import Floats, Frame
 from rmpe.evaluation.matching.clear_mot import hungarian
@@ -17,6 +19,20 @@ from rmpe.evaluation.matching.oks import oks
 
 # Smallest OKS of a match.
 THRESHOLD = 0.5
+
+
+class Step(NamedTuple):
+    """One frame.
+
+    Attributes:
+        similarity: ``(G, P)`` of each person with each prediction, 0 to 1.
+        people: ``(G,)`` ids of the people.
+        tracks: ``(P,)`` ids of the predictions.
+    """
+
+    similarity: Floats
+    people: NDArray[np.int64]
+    tracks: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,34 +65,50 @@ class PeopleCounts:
         )
 
     def figures(self) -> dict[str, Any]:
-        """MOTA and IDF1 in percent, and the counts."""
+        """MOTA, IDF1, recall and precision in percent, and the counts."""
         wrong = self.misses + self.false_positives + self.switches
+        found = 100 * (self.objects - self.misses)
         return {
             "MOTA": 100 * (1 - wrong / max(self.objects, 1)),
             "IDF1": 100 * 2 * self.same / max(self.objects + self.answers, 1),
+            "recall": found / max(self.objects, 1),
+            "precision": found / max(self.answers, 1),
         } | {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def count_identities(
     frames: list[Frame], sigmas: tuple[float, ...], threshold: float = THRESHOLD
 ) -> PeopleCounts:
-    """Count one sequence with frames in order; every person and pose must have an id."""
+    """Count one sequence of poses with frames in order; every person and pose must have an id."""
+    steps = [
+        Step(oks(frame.truth, frame.points, frame.areas, sigmas), frame.truth_ids, frame.point_ids)
+        for frame in frames
+    ]
+    return count_steps(steps, threshold)
+
+
+def count_steps(steps: Sequence[Step], threshold: float = THRESHOLD) -> PeopleCounts:
+    """Count one sequence with frames in order.
+
+    Args:
+        steps: The frames.
+        threshold: Smallest similarity of a match.
+    """
     last: dict[int, int] = {}
     together: dict[tuple[int, int], int] = {}
     misses = false_positives = switches = 0
-    for frame in frames:
-        similarity = oks(frame.truth, frame.points, frame.areas, sigmas)
-        for row, column in zip(*np.nonzero(similarity >= threshold), strict=True):
-            pair = (int(frame.truth_ids[row]), int(frame.point_ids[column]))
+    for step in steps:
+        for row, column in zip(*np.nonzero(step.similarity >= threshold), strict=True):
+            pair = (int(step.people[row]), int(step.tracks[column]))
             together[pair] = together.get(pair, 0) + 1
-        pairs = _matches(similarity, frame, last, threshold)
-        misses += len(frame.truth) - len(pairs)
-        false_positives += len(frame.points) - len(pairs)
+        pairs = _matches(step, last, threshold)
+        misses += len(step.people) - len(pairs)
+        false_positives += len(step.tracks) - len(pairs)
         for person, track in pairs:
             switches += last.get(person, track) != track
             last[person] = track
-    people = sorted({person for frame in frames for person in frame.truth_ids.tolist()})
-    tracks = sorted({track for frame in frames for track in frame.point_ids.tolist()})
+    people = sorted({person for step in steps for person in step.people.tolist()})
+    tracks = sorted({track for step in steps for track in step.tracks.tolist()})
     shared = np.zeros((len(people), len(tracks)))
     for (person, track), times in together.items():
         shared[people.index(person), tracks.index(track)] = times
@@ -84,34 +116,28 @@ def count_identities(
         misses,
         false_positives,
         switches,
-        sum(len(frame.truth) for frame in frames),
-        sum(len(frame.points) for frame in frames),
+        sum(len(step.people) for step in steps),
+        sum(len(step.tracks) for step in steps),
         int(shared[hungarian(-shared)].sum()),
         len(tracks),
         len(people),
     )
 
 
-def _matches(
-    similarity: Floats, frame: Frame, last: dict[int, int], threshold: float
-) -> list[tuple[int, int]]:
+def _matches(step: Step, last: dict[int, int], threshold: float) -> list[tuple[int, int]]:
     """Matched ids (person, track) of one frame; previous matches are kept if possible."""
     keeps = (
-        np.array([last.get(person, -1) for person in frame.truth_ids.tolist()])[:, None]
-        == frame.point_ids[None]
-    )
-    # Keeping an id outweighs any similarity; pairs below the threshold have weight 0.
+        np.array([last.get(person, -1) for person in step.people.tolist()])[:, None]
+        == step.tracks[None]
+    ).reshape(step.similarity.shape)
+    # Keeping an id outweighs the number of matches, which outweighs their similarity; pairs below
+    # the threshold have weight 0.
+    most = len(step.people) + 1
     weight = np.where(
-        similarity >= threshold,
-        similarity + keeps.reshape(similarity.shape) * 2 * len(frame.truth),
-        0,
+        step.similarity >= threshold, step.similarity + most + keeps * 2 * most * most, 0
     )
     rows, columns = hungarian(-weight)
     kept = weight[rows, columns] > 0
     return list(
-        zip(
-            frame.truth_ids[rows[kept]].tolist(),
-            frame.point_ids[columns[kept]].tolist(),
-            strict=True,
-        )
+        zip(step.people[rows[kept]].tolist(), step.tracks[columns[kept]].tolist(), strict=True)
     )

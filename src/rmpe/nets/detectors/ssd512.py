@@ -1,21 +1,21 @@
 """SSD-512 with the single class person, the detector of the RMPE paper.
 
-Net, default boxes, matching, loss and patch sampling, in the order of the SSD paper.
-`rmpe.nets.detectors.ssd512_weights` reads published weights.
+Net, default boxes and their offsets, in the order of the SSD paper.
+`rmpe.nets.detectors.ssd512_weights` reads published weights; `rmpe.training.detector.ssd_loss` and
+`rmpe.training.detector.patches` train it.
 
 Source: RMPE, section 4 (a VGG-based SSD-512); SSD: Liu et al., "SSD: Single Shot MultiBox
-    Detector", ECCV 2016, sections 2.1 (net, default boxes), 2.2 (matching, loss, mining, crops),
-    3.1 (fc6/fc7, L2 norm).
+    Detector", ECCV 2016, sections 2.1 (net, default boxes), 2.2 (scales, offsets), 3.1 (fc6/fc7,
+    L2 norm).
 """
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rmpe.nets.detectors.boxes import corners, inside, pairwise_iou
+from rmpe.nets.detectors.boxes import corners
 from rmpe.nets.detectors.person_detector import Detections
 
 SIZE: Final = 512
@@ -38,8 +38,6 @@ EXTRAS: Final = (
     (128, 256, 4, 1, 1),
 )
 NORM_SCALE: Final = 20.0
-MATCH: Final = 0.5
-NEGATIVES: Final = 3
 BACKGROUND = 0
 PERSON = 1
 
@@ -203,115 +201,3 @@ def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
     scaled = offsets * torch.tensor(VARIANCES, device=offsets.device)
     middle = defaults[..., :2] + scaled[..., :2] * defaults[..., 2:]
     return corners(torch.cat([middle, defaults[..., 2:] * scaled[..., 2:].exp()], dim=-1))
-
-
-def match_defaults(people: Tensor, defaults: Tensor) -> Tensor:
-    """The target person of each default box.
-
-    Each person is matched with the default box of highest IoU; then each default box with an IoU
-    above one half is matched with its best person.
-
-    Args:
-        people: ``(M, 4)`` xyxy, fractions of the input.
-        defaults: ``(A, 4)`` centre and sides.
-
-    Returns:
-        ``(A,)`` int64, index of the person; -1 is background.
-
-    Source: SSD, section 2.2, "Matching strategy".
-    """
-    if not len(people):
-        return torch.full((len(defaults),), -1, device=defaults.device)
-    iou = pairwise_iou(people, corners(defaults))
-    best, person = iou.max(dim=0)
-    person = torch.where(best > MATCH, person, -1)
-    free = iou.clone()
-    # The best pair comes first, so two people never share their only box.
-    for _ in range(len(people)):
-        row, column = divmod(int(free.argmax()), len(defaults))
-        person[column] = row
-        free[row] = -1
-        free[:, column] = -1
-    return person
-
-
-def ssd_loss(
-    output: SsdOutput, defaults: Tensor, people: Sequence[Tensor], ignored: Sequence[Tensor]
-) -> dict[str, Tensor]:
-    """Class and box losses, each divided by the number of matched default boxes.
-
-    Args:
-        output: The net's output.
-        defaults: ``(A, 4)`` centre and sides.
-        people: One ``(M, 4)`` per image, xyxy, fractions of the input.
-        ignored: One ``(R, 4)`` per image; background boxes with their centre in such a region are
-            never negatives.
-
-    Source: SSD, equations 1 and 2, and section 2.2, "Hard negative mining".
-    Differs: an image without people contributes as many negatives as one with a single matched box;
-        in the paper it contributes nothing.
-    """
-    person = torch.stack([match_defaults(boxes, defaults) for boxes in people])
-    matched = person >= 0
-    entropy = F.cross_entropy(output.classes.transpose(1, 2), matched.long(), reduction="none")
-    silent = torch.stack([inside(defaults[:, :2], regions).any(dim=0) for regions in ignored])
-    silent &= ~matched
-    hardness = entropy.detach().masked_fill(matched | silent, 0.0)
-    rank = hardness.argsort(dim=1, descending=True).argsort(dim=1)
-    quota = NEGATIVES * matched.sum(dim=1, keepdim=True).clamp(min=1)
-    counted = matched | ((rank < quota) & ~silent)
-    goal = torch.stack(
-        [
-            encode(boxes[index.clamp(min=0)], defaults)
-            if len(boxes)
-            else torch.zeros_like(defaults)
-            for boxes, index in zip(people, person, strict=True)
-        ]
-    )
-    total = matched.sum().clamp(min=1)
-    return {
-        "class": (entropy * counted).sum() / total,
-        "box": F.smooth_l1_loss(output.offsets[matched], goal[matched], reduction="sum") / total,
-    }
-
-
-# Choices for the minimum IoU of a patch with a person; None is the whole photo, 0 is any patch.
-PATCHES: Final = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
-PATCH_SIDE: Final = (0.3, 1.0)
-TRIES: Final = 50
-
-
-def sample_patch(people: Tensor, generator: torch.Generator) -> Tensor:
-    """Sample a training patch: the whole photo, or a patch with a minimum IoU with a person.
-
-    Args:
-        people: ``(M, 4)`` xyxy, fractions of the photo.
-        generator: Source of randomness.
-
-    Returns:
-        The patch ``(4,)`` xyxy, fractions of the photo; the whole photo if no try succeeds.
-
-    Source: SSD, section 2.2, "Data augmentation"; the smallest side is 0.3 as in the authors' code
-    (paper: 0.1).
-    """
-    whole = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    least = PATCHES[int(torch.randint(len(PATCHES), (), generator=generator))]
-    if least is None or not len(people):
-        return whole
-    low, high = PATCH_SIDE
-    scale = low + (high - low) * torch.rand(TRIES, generator=generator)
-    # Aspect ratios from 1/2 to 2, limited so that the patch stays inside the photo.
-    root = torch.maximum(torch.tensor(0.5), scale**2)
-    aspect = root + (torch.minimum(torch.tensor(2.0), scale**-2) - root) * torch.rand(
-        TRIES, generator=generator
-    )
-    sides = torch.stack([scale * aspect.sqrt(), scale / aspect.sqrt()], dim=1)
-    start = (1 - sides) * torch.rand(TRIES, 2, generator=generator)
-    patches = torch.cat([start, start + sides], dim=1)
-    fits = pairwise_iou(patches, people).amax(dim=1) >= least
-    middle = (people[:, :2] + people[:, 2:]) / 2
-    holds = (
-        ((middle > patches[:, None, :2]) & (middle < patches[:, None, 2:])).all(dim=-1).any(dim=1)
-    )
-    good = torch.nonzero(fits & holds)
-    return patches[good[0, 0]] if len(good) else whole

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rmpe.nets.detectors.ssd512 import sample_patch
 from rmpe.training.detector.losses import DetectionTargets
+from rmpe.training.detector.patches import patch_of
 from rmpe.training.detector.photos import IGNORED, NOTHING, PERSON
 
 GREY: Final = 114.0
@@ -35,6 +35,7 @@ class PhotoAugmentation:
         aspect: Largest change of the aspect ratio, as a factor.
         mosaic: Probability that a batch consists of mosaics of four photos per input.
         color: Largest relative change of brightness, contrast and saturation.
+        zoom_out: For SSD-512: probability that a photo is zoomed out before a patch is sampled.
     """
 
     size: tuple[int, int]
@@ -42,6 +43,7 @@ class PhotoAugmentation:
     aspect: float = 1.15
     mosaic: float = 0.3
     color: float = 0.25
+    zoom_out: float = 0.5
 
     def __post_init__(self) -> None:
         if not all(32 <= side <= LARGEST_INPUT for side in self.size):
@@ -52,7 +54,7 @@ class PhotoAugmentation:
             raise ValueError(f"scale = {list(self.scale)} must be two rising factors up to 10")
         if not 1 <= self.aspect <= 10:
             raise ValueError(f"aspect = {self.aspect} must lie in [1, 10]")
-        for name in ("mosaic", "color"):
+        for name in ("mosaic", "color", "zoom_out"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
 
@@ -107,16 +109,16 @@ def draw_inputs(
 def draw_patches(
     photos: PhotoBatch, how: PhotoAugmentation, generator: torch.Generator
 ) -> tuple[Tensor, DetectionTargets]:
-    """SSD's augmentation: a sampled patch of each photo, stretched to the input, flipped at random.
+    """SSD's augmentation: zooming out, a sampled patch, stretched to the input, flipped at random.
 
     Args:
         photos: One photo per input.
-        how: The augmentation; only ``size`` and ``color`` are used.
+        how: The augmentation; only ``size``, ``color`` and ``zoom_out`` are used.
         generator: Source of randomness, on the CPU.
 
-    Source: SSD, section 2.2; see `rmpe.nets.detectors.ssd512.sample_patch`.
-    Differs: people are ignored by the visibility rule of `draw_inputs`, not if their centre is
-        outside the patch.
+    Source: SSD, sections 2.2 and 3.6; see `rmpe.training.detector.patches`.
+    Differs: what lies outside the photo is grey, not the mean colour; people are ignored by the
+        visibility rule of `draw_inputs`, not if their centre is outside the patch.
     """
     device = photos.canvases.device
     extent = photos.sizes.flip(1)
@@ -124,9 +126,8 @@ def draw_patches(
     people = [
         boxes[kinds == PERSON] for boxes, kinds in zip(shares, photos.kinds.cpu(), strict=True)
     ]
-    patches = torch.stack([sample_patch(boxes, generator) for boxes in people]).to(
-        device
-    ) * extent.repeat(1, 2)
+    patches = torch.stack([patch_of(boxes, how.zoom_out, generator) for boxes in people])
+    patches = patches.to(device) * extent.repeat(1, 2)
     target = extent.new_tensor(how.size[::-1])
     slope = target / (patches[:, 2:] - patches[:, :2])
     offset = -patches[:, :2] * slope

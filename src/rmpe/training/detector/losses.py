@@ -8,8 +8,10 @@ from torch.nn import functional as F
 
 from rmpe.nets.detectors.boxes import inside, paired_giou
 from rmpe.nets.detectors.person_detector import Detections, cells
-from rmpe.nets.detectors.ssd512 import SsdOutput, ssd_loss
+from rmpe.nets.detectors.ssd512 import SsdOutput
 from rmpe.training.detector.assignment import assign
+from rmpe.training.detector.ssd_loss import ssd_loss
+from rmpe.training.optim import weight_sum
 
 BOX_WEIGHT: Final = 2.0
 # Teacher cells below this score do not contribute to the box loss.
@@ -44,7 +46,7 @@ def detection_loss(
         ``score``: cross entropy with the assigned quality; unassigned cells in ignored regions are
             left out.
         ``box``: 1 - GIoU of the assigned cells, weighted by their quality. Both sums are divided by
-            the sum of qualities.
+            the sum of qualities of the whole batch, over all processes.
 
     Source: TOOD (Feng et al., ICCV 2021), section 3.3; GIoU: Rezatofighi et al., CVPR 2019.
     """
@@ -55,7 +57,7 @@ def detection_loss(
     positive = assignment.quality > 0
     region = torch.where(targets.ignored[..., None], targets.people, 0.0)
     silent = inside(centers, region).any(dim=1) & ~positive
-    total = assignment.quality.sum().clamp(min=1.0)
+    total = weight_sum(assignment.quality)
     entropy = F.binary_cross_entropy_with_logits(found.logits, assignment.quality, reduction="none")
     goal = targets.people.gather(1, assignment.person[..., None].expand(-1, -1, 4))
     fit = 1 - paired_giou(found.boxes[positive], goal[positive])
@@ -75,7 +77,7 @@ def distillation_loss(
         teacher_boxes: ``(B, A, 4)`` xyxy input pixels.
         teacher_scores: ``(B, A)`` in [0, 1].
     """
-    total = teacher_scores.sum().clamp(min=1.0)
+    total = weight_sum(teacher_scores)
     entropy = F.binary_cross_entropy_with_logits(found.logits, teacher_scores, reduction="sum")
     seen = teacher_scores > TEACHER_BOX
     fit = 1 - paired_giou(found.boxes[seen], teacher_boxes[seen])

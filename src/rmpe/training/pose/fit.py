@@ -200,13 +200,7 @@ class PoseTask:
                 " joints; leave it out"
             )
         if config.start is not None:
-            net, saved = load_checkpoint(config.start)
-            if saved["skeleton"] != config.data.skeleton:
-                raise ModelError(
-                    f"{config.start}: its skeleton is {saved['skeleton']},"
-                    f" not {config.data.skeleton}"
-                )
-            self.model_config = saved["model"]
+            net, self.model_config = self._checkpoint(config.start)
         else:
             net = build_net(self.model_config)
         if config.stage != 1:
@@ -218,7 +212,8 @@ class PoseTask:
                 localisation["sppe"] = self.model_config
         if config.stage == 2:
             if config.sstn.parallel:
-                parallel = ParallelSppe(net)
+                other = config.sstn.parallel_start
+                parallel = ParallelSppe(net if other is None else self._checkpoint(other)[0])
             net = SstnSppe(net, transformer)
             self.model_config = {
                 "name": "sstn_sppe",
@@ -235,3 +230,13 @@ class PoseTask:
             if one is not None:
                 one.to(self.worker.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return net, parallel
+
+    def _checkpoint(self, path: Path) -> tuple[nn.Module, dict[str, Any]]:
+        """A pose estimator with the run's joints, and its net's configuration."""
+        net, saved = load_checkpoint(path)
+        if saved["skeleton"] != self.config.data.skeleton:
+            raise ModelError(
+                f"{path}: its skeleton is {saved['skeleton']}, not {self.config.data.skeleton}"
+            )
+        model: dict[str, Any] = saved["model"]
+        return net, model

@@ -1,6 +1,7 @@
 """What each stage of the training minimises (paper section 3.1 and 4.1)."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -22,6 +23,9 @@ class SstnConfig:
             arguments.
         parallel: Weight of the parallel SPPE's loss; the paper gives none, the authors' code adds
             the two. 0 = none.
+        parallel_start: Checkpoint of the parallel SPPE, which may be another net than the main one
+            (the authors' main net has 8 stacks, the parallel one 4); if not given, it is the net
+            that the run starts from.
         theta: Weight of direct supervision by the true transform; not in the paper. 0 = none.
         sampling: What the pose estimator sees: ``crop`` = pixels sampled from the proposal's crop
             (the paper); ``composed`` = pixels sampled once from the image, through theta composed
@@ -32,8 +36,13 @@ class SstnConfig:
         default_factory=lambda: {"name": "early_localisation", "motion": "zoom"}
     )
     parallel: float = 1.0
+    parallel_start: Path | None = None
     theta: float = 0.0
     sampling: Literal["crop", "composed"] = "crop"
+
+    def __post_init__(self) -> None:
+        if self.parallel_start is not None and not self.parallel:
+            raise ValueError("parallel_start needs parallel above 0")
 
 
 def sppe_objective(net: nn.Module, batch: Batch, sigma: float, distill: float = 0.0) -> Parts:

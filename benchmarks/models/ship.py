@@ -1,0 +1,144 @@
+"""Make the models that ship from trained checkpoints, and write measured figures on their cards.
+
+``detector-person=runs/person_detector_fine/model.safetensors`` writes the ONNX file
+``src/rmpe/data/models/detector-person.onnx``, with ``configs/cards/detector-person.toml`` as its
+card; ``models/detector-person.safetensors``, the checkpoint in half precision to fine-tune from;
+and the log of the run beside it. The figures come from ``docs/results``: measure the new models
+(``benchmarks.models.default``, ``.detectors``), then call this again without arguments.
+"""
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+import onnx
+
+from benchmarks.options import benchmark
+from benchmarks.people import folder
+from benchmarks.record import RESULTS, ROOT, read
+from rmpe.affine import apply, invert
+from rmpe.cards import METADATA_KEY, ModelCard, find_card
+from rmpe.datasets.coco import read_coco
+from rmpe.datasets.persons import VISIBLE
+from rmpe.estimate.crops import cut
+from rmpe.estimate.pose_model import load_pose_model
+from rmpe.evaluation.matching.oks import keypoint_similarity
+from rmpe.export import export_checkpoint, read_about
+from rmpe.files import read_names
+from rmpe.media.images import read_image
+from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
+from rmpe.runtime import Session
+
+SHIPPED = ROOT / "src" / "rmpe" / "data" / "models"
+CHECKPOINTS = ROOT / "models"
+
+
+def export(name: str, checkpoint: Path, data: Path) -> None:
+    with tempfile.TemporaryDirectory() as out:
+        (file,) = export_checkpoint(
+            checkpoint, Path(out), about=read_about(ROOT / "configs" / "cards" / f"{name}.toml")
+        )
+        SHIPPED.mkdir(parents=True, exist_ok=True)
+        (SHIPPED / f"{name}.onnx").write_bytes(file.read_bytes())
+    card = find_card(Session(SHIPPED / f"{name}.onnx"))
+    if card.kind == "pose":
+        gain = score_gain(SHIPPED / f"{name}.onnx", folder(data, "coco-train"))
+        write_card(SHIPPED / f"{name}.onnx", replace(card, score_gain=gain))
+    net, config = load_checkpoint(checkpoint)
+    CHECKPOINTS.mkdir(exist_ok=True)
+    save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
+    if (log := checkpoint.with_name("log.jsonl")).is_file():
+        shutil.copyfile(log, CHECKPOINTS / f"{name}.log.jsonl")
+
+
+def rows(name: str) -> list[dict]:
+    """A recorded table, a dictionary a row; none if it was never recorded."""
+    if not (RESULTS / f"{name}.json").is_file():
+        return []
+    table = read(name)
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def score_gain(file: Path, train: Path) -> float:
+    """What puts the joints' scores on a scale of likelihoods (`ModelCard`).
+
+    It is learned on the photos of configs/dev.txt, which are in no training set, in true boxes.
+    """
+    model = load_pose_model(file)
+    model.card = replace(model.card, score_gain=1.0)
+    people = read_coco(train / "annotations.json", train / "images", model.skeleton)
+    dev = read_names(ROOT / "configs" / "dev.txt")
+    found, responses = [], []
+    for index in range(len(people)):
+        image = people.images[people.image_index[index]]
+        seen = people.visibility[index] == VISIBLE
+        if image.name not in dev or not seen.any():
+            continue
+        box = people.boxes[index : index + 1]
+        image_to_crop = model.crop_maps(box)
+        points, scores = model(cut(read_image(image), image_to_crop, model.size))
+        area = 0.53 * np.prod(box[:, 2:] - box[:, :2], axis=1)
+        in_image = apply(invert(image_to_crop), points)
+        similarity = keypoint_similarity(
+            people.keypoints[index : index + 1], in_image, area, model.skeleton.sigmas
+        )
+        found += (similarity[0, 0] > 0.5)[seen].tolist()
+        responses += scores[0][seen].tolist()
+    return round(float(np.mean(found) / np.mean(responses)), 2)
+
+
+def figures(kind: str) -> list[str]:
+    """What was measured, a line each."""
+    lines = []
+    for row in rows("default-models"):
+        of_pose = kind == "pose" and row["pose model"] == "default pose"
+        of_detector = kind == "detector" and row["boxes"] == "default detector"
+        if row["STN"] == "no" and (of_pose or of_detector):
+            lines.append(
+                f"coco-val, {row['boxes']}, {row['pose model']}: keypoint AP {row['AP']:.1f} +-"
+                f" {row['+-']:.1f}, medium {row['AP_medium']:.1f}, large {row['AP_large']:.1f},"
+                f" sparse photos {row['AP sparse']:.1f}, crowded {row['AP crowded']:.1f}"
+            )
+        if kind == "stn" and row["STN"] == "yes":
+            lines.append(
+                f"coco-val, {row['boxes']}, {row['pose model']}: keypoint AP {row['gain with STN']}"
+                " with the STN"
+            )
+    for row in rows("detectors"):
+        if kind == "detector" and row["detector"].startswith("rmpe"):
+            lines.append(
+                f"coco-val: box AP {100 * row['AP']:.1f}, AP50 {100 * row['AP50']:.1f},"
+                f" {row['ms']:.0f} ms"
+            )
+    return lines
+
+
+def add_figures(file: Path) -> None:
+    about = read_about(ROOT / "configs" / "cards" / f"{file.stem}.toml")
+    card: ModelCard = find_card(Session(file))
+    notes = "\n".join([about["notes"], *figures(card.kind)])
+    write_card(file, replace(card, **(about | {"notes": notes})))
+
+
+def write_card(file: Path, card: ModelCard) -> None:
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_toml()})
+    onnx.save(model, file)
+
+
+@benchmark("data")
+@click.argument("made", nargs=-1, metavar="[NAME=CHECKPOINT]...")
+def main(data, made):
+    for argument in made:
+        name, _, checkpoint = argument.partition("=")
+        export(name, Path(checkpoint), data)
+    for file in sorted(SHIPPED.glob("*.onnx")):
+        add_figures(file)
+        print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

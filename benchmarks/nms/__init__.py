@@ -1,0 +1,1 @@
+"""What is pose NMS worth, and what does it cost?"""

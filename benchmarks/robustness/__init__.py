@@ -1,0 +1,1 @@
+"""What survives what goes wrong?"""

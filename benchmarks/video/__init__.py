@@ -1,0 +1,1 @@
+"""Who is who in a video, and how seldom may the detector run?"""

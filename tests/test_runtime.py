@@ -1,0 +1,134 @@
+"""Engines and devices: the same answers, and auto takes what was measured."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from tiny_models import constant_model, spot_pose_model
+
+from rmpe.errors import ModelError, OutputError
+from rmpe.models import shipped_models
+from rmpe.runtime import (
+    DEVICES,
+    Session,
+    auto_device,
+    available_devices,
+    choose_providers,
+    remember_times,
+)
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="no OpenVINO")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RMPE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "expected"),
+    [
+        ("cpu", [CPU], [CPU]),
+        ("cpu", [CUDA, CPU], [CPU]),
+        ("auto", [CPU], [CPU]),
+        ("auto", [CUDA, CPU], [CUDA, CPU]),
+        ("cuda", [CUDA, CPU], [CUDA, CPU]),
+        ("coreml", ["CoreMLExecutionProvider", CPU], ["CoreMLExecutionProvider", CPU]),
+        ("directml", ["DmlExecutionProvider", CPU], ["DmlExecutionProvider", CPU]),
+    ],
+)
+def test_providers(device, available, expected):
+    assert choose_providers(device, available) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("cuda", "onnxruntime-gpu"),
+        ("coreml", "macOS"),
+        ("directml", "onnxruntime-directml"),
+        ("tpu", "unknown device 'tpu'"),
+    ],
+)
+def test_devices_that_are_not_there(device, words):
+    with pytest.raises(ModelError, match=words):
+        choose_providers(device, [CPU])
+
+
+def test_this_machine():
+    assert "cpu" in available_devices()
+    assert set(available_devices()) <= set(DEVICES) - {"auto"}
+
+
+@openvino
+@pytest.mark.parametrize("name", sorted(shipped_models()))
+def test_openvino_answers_as_onnx_runtime(name):
+    file = shipped_models()[name]
+    one = Session(file, "cpu", 1)
+    other = Session(file, "openvino", 1)
+    assert (one.inputs, one.outputs) == (other.inputs, other.outputs)
+    assert dict(one.metadata) == dict(other.metadata)
+    size = tuple(side or 1 for side in next(iter(one.inputs.values())))
+    array = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    for expected, got in zip(one(array), other(array), strict=True):
+        np.testing.assert_allclose(got, expected, atol=2e-3, rtol=1e-3)
+    first = other(array)[0]
+    other(np.zeros_like(array))
+    np.testing.assert_array_equal(first, other(array)[0])  # an answer is a copy
+
+
+@openvino
+def test_faults_of_openvino_are_one_line(tmp_path):
+    file = tmp_path / "text.onnx"
+    file.write_text("hello")
+    with pytest.raises(
+        ModelError, match=r"text\.onnx: not a model that OpenVINO can load"
+    ) as error:
+        Session(file, "openvino")
+    assert "\n" not in str(error.value)
+    broken = spot_pose_model(tmp_path, broken=True)
+    with pytest.raises(ModelError, match="NaN"):
+        Session(broken, "openvino")(np.zeros((1, 3, 64, 48), np.float32))
+    with pytest.raises(ModelError, match="refused an input of shape"):
+        Session(broken, "openvino")(np.zeros((1, 3, 7, 48), np.float32))
+
+
+def test_auto_takes_what_was_measured(monkeypatch, home):
+    monkeypatch.setattr("rmpe.runtime.available_devices", lambda: ["cpu", "cuda", "openvino"])
+    assert auto_device() == "cuda"
+    assert remember_times({"cpu": 1.0, "cuda": 2.0, "openvino": 0.6}) == "openvino"
+    assert auto_device() == "openvino"
+    assert remember_times({"cpu": 1.0, "cuda": 2.0, "openvino": 0.95}) == "cpu"
+    assert auto_device() == "cpu"
+    monkeypatch.setattr("rmpe.runtime.version", lambda package: "99")
+    assert auto_device() == "cuda", "other engines: what was measured says nothing"
+    remember_times({"cpu": 1.0, "openvino": 0.5})
+    monkeypatch.setattr("rmpe.runtime.available_devices", lambda: ["cpu"])
+    assert auto_device() == "cpu"
+    (home / "devices.toml").write_text("broken = [")
+    assert auto_device() == "cpu"
+
+
+def test_a_measurement_that_cannot_be_kept(home):
+    home.write_text("a file")
+    with pytest.raises(OutputError, match="home"):
+        remember_times({"cpu": 1.0})
+
+
+@openvino
+def test_auto_loads_the_measured_engine(tmp_path, monkeypatch):
+    model = constant_model(
+        tmp_path,
+        "c.onnx",
+        {"x": ["n", 3, 4, 4]},
+        np.arange(3, dtype=np.float32),
+        ["n", 3],
+    )
+    assert Session(model).providers[0] != "OpenVINO"
+    remember_times({"cpu": 1.0, "openvino": 0.5})
+    session = Session(model)
+    assert session.providers == ["OpenVINO"]
+    np.testing.assert_array_equal(session(np.zeros((2, 3, 4, 4), np.float32))[0], [[0, 1, 2]] * 2)
