@@ -20,14 +20,15 @@ import rmpe
 from rmpe.affine import apply, invert
 from rmpe.boxes import Boxes
 from rmpe.cards import find_card
-from rmpe.catalogue import shipped_catalogue
+from rmpe.catalogue import read_catalogue, shipped_catalogue
 from rmpe.cli import rmpe as command
 from rmpe.cli.track import VIDEO_FORMATS
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import ModelError, UsageError
-from rmpe.install import add_model
+from rmpe.install import add_model, get_model
 from rmpe.media.images import save_image
-from rmpe.runtime import Session
+from rmpe.models import added_models
+from rmpe.runtime import Session, sha256_of
 from rmpe.skeletons import load_skeleton
 from rmpe.write import FORMATS
 
@@ -335,3 +336,36 @@ def test_nothing_dials_out(tmp_path, picture):
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["yolox_nano", "tinypose_256x192"])
+def test_files_at_hand_come_through_get(tmp_path, data_root, name):
+    """Carried by hand through a catalogue, a model answers as the file itself does."""
+    file = data_root / "models" / f"{name}.onnx"
+    card = find_card(Session(file, "cpu"))
+    text = f"""
+    bundles = {{}}
+    [places]
+    here = ["http://127.0.0.1:1/"]
+    [[models]]
+    name = "carried"
+    place = "here"
+    file = "{file.name}"
+    bytes = {file.stat().st_size}
+    sha256 = "{sha256_of(file)}"
+    people = "COCO"
+    ap = 1.0
+    measure = "x"
+    ap_source = "x"
+    cite = "x"
+    [models.card]
+    """
+    catalogue = read_catalogue(text + card.to_toml(), "made")
+    get_model(catalogue.find("carried"), catalogue=catalogue, file=file)
+    assert added_models()["carried"].read_bytes() == file.read_bytes()
+    image = next(iter(sorted((data_root / "data/coco-val/images").iterdir())))
+    key = "pose" if card.kind == "pose" else "detector"
+    by_name, by_file = (rmpe.load(**{key: one}, device="cpu")(image) for one in ("carried", file))
+    assert len(by_name)
+    np.testing.assert_array_equal(by_name.keypoints, by_file.keypoints)
+    np.testing.assert_array_equal(by_name.scores, by_file.scores)

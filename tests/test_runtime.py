@@ -103,7 +103,7 @@ def test_auto_takes_what_was_measured(monkeypatch, home):
     assert auto_device() == "openvino"
     assert remember_times({"cpu": 1.0, "cuda": 2.0, "openvino": 0.95}) == "cpu"
     assert auto_device() == "cpu"
-    monkeypatch.setattr("rmpe.runtime.version", lambda package: "99")
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "99")
     assert auto_device() == "cuda", "other engines: what was measured says nothing"
     remember_times({"cpu": 1.0, "openvino": 0.5})
     monkeypatch.setattr("rmpe.runtime.available_devices", lambda: ["cpu"])

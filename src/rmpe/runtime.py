@@ -8,7 +8,6 @@ import threading
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
@@ -291,6 +290,8 @@ def _measured_file() -> Path:
 
 def _engines() -> str:
     """What a measurement depends on: the machine and the versions of the engines."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to load, seldom needed
+
     packages = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "openvino")
     found = []
     for package in packages:
