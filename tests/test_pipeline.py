@@ -213,7 +213,7 @@ def test_cards_survive_a_round_trip(card):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind = ", "not valid TOML"),
+        ("kind = ", "not TOML"),
         ('kind = "pose"\nname = "x"', "missing key 'decoder'"),
         (
             'kind = "pose"\nname = "x"\ndecoder = "dark"\nskeletn = "coco17"',
@@ -223,7 +223,7 @@ def test_cards_survive_a_round_trip(card):
         ('kind = "nose"\nname = "x"\ndecoder = "dark"', "kind must be 'pose' or"),
         (
             'kind = "pose"\nname = "x"\ndecoder = "dark"\ngrowth = "big"',
-            "growth must be float, not 'big'",
+            "growth must be float, not text 'big'",
         ),
         ('kind = "pose"\nname = "x"\ndecoder = "dark"\nsd = [1, 1]', "sd must be"),
         ('kind = "pose"\nname = "x"\ndecoder = "dark"\nblur = 4', "odd number"),
