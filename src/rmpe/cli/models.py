@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rmpe.cards import ModelCard, find_card, shipped_cards
 from rmpe.catalogue import Entry, shipped_catalogue
@@ -57,7 +57,17 @@ def catalogue(as_json: bool) -> None:
         for row in rows:
             click.echo(json.dumps(row))
         return
-    table = Table("name", "kind", "AP", "of", "MB", "licence", "skeleton", "installed")
+    table = Table(
+        Column("name", no_wrap=True),
+        "kind",
+        Column("AP", no_wrap=True),
+        "measured on",
+        "MB",
+        "licence",
+        "skeleton",
+        "here",
+        box=None,
+    )
     for row in rows:
         megabytes = f"{row['bytes'] / 1e6:.0f}" if row["bytes"] else "?"
         name = f"{row['name']} *" if row["doubts"] else row["name"]
