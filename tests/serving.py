@@ -29,9 +29,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pipeline(folder):
-    return PipelineOptions(
-        detector=yolox_model(folder, PEOPLE), pose=spot_pose_model(folder), threads=1
-    )
+    pose = spot_pose_model(folder)
+    skeleton = folder / "rgb3.toml"  # with a joint that OpenPose has, too
+    skeleton.write_text(skeleton.read_text().replace('"blue"', '"nose"'))
+    return PipelineOptions(detector=yolox_model(folder, PEOPLE), pose=pose, threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -113,11 +113,13 @@ CLAIMS = [
     ),
     Claim(
         "README.md",
-        ("boxes", "TinyPose", "AP"),
-        lambda: [
-            (stn_gain("boxes of IoU 0.5", "TinyPose"), 0),
-            (-stn_gain("yolox_nano", "TinyPose"), 1),
-        ],
+        ("IoU of 0.5", "gains", "TinyPose", "AP"),
+        lambda: [(stn_gain("boxes of IoU 0.5", "TinyPose"), 0)],
+    ),
+    Claim(
+        "README.md",
+        ("YOLOX-nano's boxes", "TinyPose", "AP"),
+        lambda: [(-stn_gain("yolox_nano", "TinyPose"), 1)],
     ),
     Claim("README.md", ("--detect-every 5", "--detect-every 10", "AP"), lambda: every("5")),
     Claim("README.md", ("--detect-every 5", "--detect-every 10", "AP"), lambda: every("10")),

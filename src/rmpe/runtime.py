@@ -106,6 +106,14 @@ class Session:
         Raises:
             ModelError: If the engine refuses the input, or an output holds NaN or infinity.
         """
+        # OpenVINO answers an input of another shape with nothing, and does not say so.
+        wanted = self.input_shape
+        if len(wanted) != array.ndim or any(
+            side not in (None, given) for side, given in zip(wanted, array.shape, strict=True)
+        ):
+            raise ModelError(
+                f"{self.path}: the model refused an input of shape {array.shape}: it takes {wanted}"
+            )
         try:
             outputs = self._engine.run(self._converted(array))
         except Exception as error:

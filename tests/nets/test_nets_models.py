@@ -285,8 +285,8 @@ def test_wrong_files_are_clear_errors(tmp_path):
         load_checkpoint(garbage)
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)
-    with pytest.raises(ModelError, match="not an rmpe checkpoint"):
+    with pytest.raises(ModelError, match="no checkpoint of rmpe"):
         load_checkpoint(other)
     save_file({"x": torch.zeros(1)}, other, metadata={METADATA_KEY: json.dumps({"model": LITE})})
-    with pytest.raises(ModelError, match="do not match"):
+    with pytest.raises(ModelError, match="weights do not fit"):
         load_checkpoint(other)

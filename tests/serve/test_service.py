@@ -426,7 +426,7 @@ def test_models_and_limits(client):
     about = client("GET", "/v1/models").json()
     assert [model["kind"] for model in about["models"]] == ["detector", "pose"]
     assert all(len(model["sha256"]) == 64 for model in about["models"])
-    assert about["skeleton"]["joints"] == ["left_red", "right_green", "blue"]
+    assert about["skeleton"]["joints"] == ["left_red", "right_green", "nose"]
     assert about["limits"]["photo_bytes"] == 20_000_000
 
 
