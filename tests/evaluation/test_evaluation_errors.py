@@ -264,7 +264,10 @@ def photos(data_root, tmp_path_factory):
     """Annotations of two photos as COCO, PoseTrack and MPII files, with command-line arguments."""
     folder = tmp_path_factory.mktemp("photos")
     whole = read_json(data_root / "data" / "coco-val" / "annotations.json")
-    whole["images"] = whole["images"][:2]
+    sizes = [(image["height"], image["width"]) for image in whole["images"]]
+    size = max(set(sizes), key=sizes.count)  # frames of a video have one size
+    alike = [image for image, one in zip(whole["images"], sizes, strict=True) if one == size]
+    whole["images"] = alike[:2]
     kept = [image["id"] for image in whole["images"]]
     whole["annotations"] = [a for a in whole["annotations"] if a["image_id"] in kept]
     (folder / "coco.json").write_text(json.dumps(whole), "utf-8")
@@ -273,9 +276,11 @@ def photos(data_root, tmp_path_factory):
         "left_ear",
     ]
     person = {"bbox_head": [0, 0, 3, 4], "track_id": 1, "keypoints": [5.0, 5.0, 1.0] * 16}
-    first = f"images/v/{whole['images'][0]['file_name']}"  # frames of a video have one size
     video = {
-        "images": [{"id": image, "vid_id": "v", "file_name": first} for image in kept],
+        "images": [
+            {"id": image["id"], "vid_id": "v", "file_name": f"images/v/{image['file_name']}"}
+            for image in whole["images"]
+        ],
         "annotations": [person | {"image_id": image} for image in kept],
         "categories": [{"id": 1, "name": "person", "keypoints": names}],
     }

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import tomllib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -281,7 +282,7 @@ def _nms(other: Any, swapped: bool, folder: Path, data: bytes) -> None:
     people = read_people(fixed if swapped else path, COCO)
     truths = Truths.from_coco(people.annotations, people.image_ids, COCO)
     candidates = read_candidates(path if swapped else fixed, people, COCO)
-    Candidates(candidates, truths).measure(PoseNmsParameters()).coco_ap()
+    truths.ap(Candidates(candidates, truths).measure(PoseNmsParameters()))
 
 
 def _journal(folder: Path, data: bytes) -> None:
@@ -463,7 +464,9 @@ def _overrides(folder: Path, data: bytes) -> None:
 
     path = folder / "base.toml"
     path.write_bytes((ROOT / "configs" / "lite_cpu.toml").read_bytes())
-    load_config(TrainConfig, path, data.decode("utf-8", "replace").splitlines()[:3])
+    lines = data.decode("utf-8", "replace").splitlines()[:3]
+    # --set takes bare keys; the TOML here quotes them.
+    load_config(TrainConfig, path, [re.sub(r'^"([^"]*)"', r"\1", line) for line in lines])
 
 
 def _tomls(*patterns: str) -> list[Any]:

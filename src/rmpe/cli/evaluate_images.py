@@ -185,7 +185,8 @@ def _tracks(annotations: Path, images: Path, pipeline: PipelineOptions) -> list[
                 progress.advance(task)
             tracked += tracker.flush()
             for identity, poses in zip(waiting, tracked, strict=True):
-                results += to_results(poses, skeleton, identity)
+                # PoseTrack knows people by their ids: who has none is in no track.
+                results += to_results(poses[poses.track_ids >= 0], skeleton, identity)
     return results
 
 
