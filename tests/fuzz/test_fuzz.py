@@ -11,7 +11,7 @@ from rmpe.errors import DataError
 
 from .driver import OUTCOMES, kinds_of, run
 
-TRIES = {"json": 600, "toml": 300, "npz": 100, "images": 700, "videos": 80, "onnx": 90}
+TRIES = {"json": 2000, "toml": 500, "npz": 100, "images": 700, "videos": 80, "onnx": 90}
 NEEDS = {"images": "PIL", "onnx": "onnx"}
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 VALUES = st.recursive(
