@@ -15,7 +15,7 @@ test: $(VENV)/dev
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The page in a browser. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
 test-browser: $(VENV)/browser
