@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.errors import ModelError, OutputError
+from rmpe.extras import load_extra
 from rmpe.files import home
 
 # ONNX Runtime's names of the input types that images are fed as.
@@ -184,10 +185,7 @@ class _OpenVino:
     """A model loaded by OpenVINO, on the CPU, in the precision of its weights."""
 
     def __init__(self, path: Path, device: Device, threads: int) -> None:  # noqa: ARG002
-        try:
-            import openvino
-        except ModuleNotFoundError as error:
-            raise ModelError("no OpenVINO here: pip install 'rmpe[openvino]'") from error
+        openvino = load_extra("openvino", "openvino")
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
             hints["INFERENCE_NUM_THREADS"] = str(threads)
