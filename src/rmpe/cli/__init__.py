@@ -17,6 +17,7 @@ COMMANDS = {
     "serve": "rmpe.cli.serve:serve",
     "ui": "rmpe.cli.serve:ui",
     "kinematics": "rmpe.cli.kinematics:kinematics",
+    "dataset": "rmpe.cli.dataset:dataset",
     "train": "rmpe.cli.train:train",
     "ablate": "rmpe.cli.ablate:ablate",
     "models": "rmpe.cli.models:models",
