@@ -318,3 +318,17 @@ def test_names_outside_the_folder_are_not_written(tmp_path):
     for kind in ("yolo", "coco"):
         with pytest.raises(RmpeError, match="outside the data set"):
             write_data_set(bad, kind, tmp_path / "out", ExchangeOptions(copy_images=True))
+
+
+def test_photos_that_nobody_labelled_go_to_every_tool(tmp_path):
+    photos = tmp_path / "photos"
+    made_set(GLOVE, photos, ("a.png", "b.png"))
+    with pytest.raises(DataError, match="--skeleton"):
+        read_data_set(photos, OPTIONS)
+    found = read_data_set(photos, ExchangeOptions(skeleton=GLOVE))
+    assert [(image.name, image.size, image.people) for image in found.images] == [
+        ("a.png", (120, 160), ()),
+        ("b.png", (120, 160), ()),
+    ]
+    for kind in FORMATS:
+        assert write_data_set(found, kind, tmp_path / kind, OPTIONS)[0].is_file()

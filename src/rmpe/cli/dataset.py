@@ -73,9 +73,9 @@ def dataset(
 ) -> None:
     """Convert labelled people between COCO, YOLO-pose, CVAT and Label Studio.
 
-    SOURCE is what `rmpe predict` wrote, a COCO or Label Studio JSON file, CVAT's XML or ZIP, or a
-    YOLO folder; its format is found by itself. So predictions can be corrected in a labelling tool
-    and come back to `rmpe train` and `rmpe evaluate`.
+    SOURCE is what `rmpe predict` wrote, a COCO or Label Studio JSON file, CVAT's XML or ZIP, a YOLO
+    folder, or a folder of photos to label; its format is found by itself. So predictions can be
+    corrected in a labelling tool and come back to `rmpe train` and `rmpe evaluate`.
     """
     if out.resolve() in (source.resolve(), source.resolve().parent):
         raise UsageError(f"--out {out}: is where SOURCE lies; name another folder")

@@ -11,9 +11,16 @@ from rmpe.errors import DataError, OutputError
 from rmpe.exchange.coco import IMAGES, RESULTS, read_annotations, read_results, write_annotations
 from rmpe.exchange.cvat import read_cvat, write_cvat
 from rmpe.exchange.label_studio import LOCAL_FILES, read_label_studio, write_label_studio
-from rmpe.exchange.labelled import LabelledSet, locate, without_weak
+from rmpe.exchange.labelled import (
+    LabelledImage,
+    LabelledSet,
+    locate,
+    size_of_file,
+    without_weak,
+)
 from rmpe.exchange.yolo import read_yolo, write_yolo
 from rmpe.files import is_file, read_bytes
+from rmpe.media.sources import find_images
 from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
 
@@ -49,7 +56,7 @@ def read_data_set(source: Path, options: ExchangeOptions) -> LabelledSet:
 
     Args:
         source: What ``rmpe predict`` wrote (a folder), a YOLO folder or its ``data.yaml``, CVAT's
-            XML or ZIP, Label Studio's JSON, or COCO's.
+            XML or ZIP, Label Studio's JSON, or COCO's; or a folder of photos to label.
         options: Skeleton and folder of the images.
 
     Raises:
@@ -92,10 +99,7 @@ def _reader(source: Path, options: ExchangeOptions) -> Callable[[], LabelledSet]
         files = sorted(file for file in source.iterdir() if file.suffix.lower() in YAML)
         if len(files) == 1:
             return partial(read_yolo, files[0], own)
-        raise DataError(
-            f"{source}: neither results of `rmpe predict` (coco.json, images.json) nor a YOLO data"
-            " set (one .yaml file)"
-        )
+        return partial(read_photos, source, own)
     if source.suffix.lower() in YAML:
         return partial(read_yolo, source, own)
     start = read_bytes(source)[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -104,6 +108,28 @@ def _reader(source: Path, options: ExchangeOptions) -> Callable[[], LabelledSet]
     if start.startswith(b"["):
         return partial(read_label_studio, source, own, options.images)
     return partial(read_annotations, source, own, options.images)
+
+
+def read_photos(folder: Path, skeleton: Skeleton | None) -> LabelledSet:
+    """Photos that nobody has labelled yet.
+
+    Raises:
+        DataError: If there is none, or nobody says which joints are to be labelled.
+        ImageError: If one cannot be read.
+    """
+    items = find_images([str(folder)])
+    if skeleton is None:
+        raise DataError(
+            f"{folder}: neither results of `rmpe predict` (coco.json, images.json) nor a YOLO data"
+            " set (one .yaml file); to label the photos in it say which joints with --skeleton"
+        )
+    images = [
+        LabelledImage(
+            item.file_name, size_of_file(item.path, item.file_name, str(folder)), path=item.path
+        )
+        for item in items
+    ]
+    return LabelledSet(skeleton, tuple(images))
 
 
 def _copy_images(labelled: LabelledSet, out: Path) -> None:
