@@ -34,7 +34,7 @@ LAYERS = [
     {"pipeline", "install"},
     {"one_stage"},
     {"options", "streaming", "video"},
-    {"kinematics"},
+    {"kinematics", "exchange"},
     {"evaluation.files"},
     {"evaluation.matching"},
     {"evaluation.protocols"},

@@ -109,6 +109,30 @@ class PoseModel:
             [self._answer(crops[start : start + self.batch])[0] for start in starts]
         )
 
+    def response(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """How strongly each place answers, to look at: heatmaps, or what SimCC's answers stand for.
+
+        SimCC answers for each axis apart; a place's response is the lower of its two, by which it
+        is also scored.
+
+        Args:
+            crops: RGB uint8 ``(N, h, w, 3)``; N is at least 1.
+
+        Returns:
+            ``(N, K, rows, columns)``.
+
+        Raises:
+            ModelError: If the model answers joints only.
+        """
+        if self._decoder != "simcc":
+            return self.heatmaps(crops)
+        answers = [
+            self._answer(crops[start : start + self.batch])
+            for start in range(0, len(crops), self.batch)
+        ]
+        across, down = (np.concatenate([answer[axis] for answer in answers]) for axis in (0, 1))
+        return np.minimum(across[:, :, None, :], down[:, :, :, None])
+
     def crop_maps(self, boxes: NDArray[np.float32]) -> Matrix:
         """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)``, grown as the card says."""
         return boxes_to_crops(

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rmpe.datasets.sets import LARGEST_CROP, DataConfig, open_data
+from rmpe.draw import draw_poses
 from rmpe.errors import ModelError
+from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import build_net, load_checkpoint, probe
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
+from rmpe.poses import Poses
 from rmpe.training.loop import Log, Parts, RunConfig, Trainer, Validate
 from rmpe.training.pose.augment import AugmentConfig, Augmenter, Batch
 from rmpe.training.pose.distill import Asking, pseudo_labels, teacher_heatmaps
@@ -136,6 +139,19 @@ class PoseTask:
         if self.config.stage == 1:
             return sppe_objective(net, batch, self.config.sigma, self.config.distill)
         return sstn_objective(net, self.parallel, batch, self.config.sigma, self.config.sstn)
+
+    def pictures(self, batch: Batch) -> list[NDArray[np.uint8]]:
+        """Crops of the proposals with the joints that are learnt from, faint where less so."""
+        images = (batch.images.float() * PIXEL_SD + PIXEL_MEAN).clamp(0, 255).round().byte()
+        pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy())
+        weights = batch.visible.float().cpu().numpy()
+        points = batch.keypoints.float().cpu().numpy()
+        points[weights <= 0] = np.nan
+        height, width = pixels.shape[1:3]
+        whole = np.tile([0.0, 0.0, width, height], (len(pixels), 1))
+        skeleton = self.packed.people.skeleton
+        people = Poses(points, weights.clip(0, 1), np.ones(len(pixels)), whole, skeleton)
+        return [draw_poses(image, people[index]) for index, image in enumerate(pixels)]
 
     def describe(self) -> dict[str, Any]:
         """What the checkpoint says about the net."""
