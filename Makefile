@@ -23,6 +23,7 @@ test-browser: $(VENV)/browser
 
 # The site, into out/site. Strict: a page without a place, or a link that leads nowhere, is an error.
 site: $(VENV)/site
+	$(BIN)/python website/engines.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # The picture at the top of the README, and the results.
