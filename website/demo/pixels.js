@@ -2,6 +2,7 @@
 // A picture is {data, width, height} with four bytes a pixel, as a canvas gives it; pixel centres lie at integers.
 
 const PAD = 114; // grey around a letterboxed picture
+const ONE = 2048; // OpenCV's weights of eight-bit pixels are whole numbers of this
 
 /** Python's round: halves go to the even neighbour. */
 export function roundEven(value) {
@@ -10,18 +11,22 @@ export function roundEven(value) {
   return down % 2 ? down + 1 : down;
 }
 
-/** Two neighbours and the weight of the second, for every cell along one side. */
-function taps(from, to) {
+/** Two neighbours and their weights, for every cell along one side; `clamped` to the picture, or only the neighbours. */
+function taps(from, to, clamped) {
   const low = new Int32Array(to);
   const high = new Int32Array(to);
-  const weight = new Float32Array(to);
+  const first = new Int32Array(to);
+  const second = new Int32Array(to);
   for (let cell = 0; cell < to; cell += 1) {
-    const at = Math.min(Math.max(((cell + 0.5) * from) / to - 0.5, 0), from - 1);
-    low[cell] = Math.floor(at);
-    high[cell] = Math.min(low[cell] + 1, from - 1);
-    weight[cell] = at - low[cell];
+    const there = ((cell + 0.5) * from) / to - 0.5;
+    const at = clamped ? Math.min(Math.max(there, 0), from - 1) : there;
+    const floor = Math.floor(at);
+    low[cell] = Math.max(floor, 0);
+    high[cell] = Math.min(floor + 1, from - 1);
+    first[cell] = roundEven((1 - (at - floor)) * ONE);
+    second[cell] = roundEven((at - floor) * ONE);
   }
-  return { low, high, weight };
+  return { low, high, first, second };
 }
 
 /** A picture at the top left of a detector's input, aspect kept, the rest grey; normalised, channels first. */
@@ -30,8 +35,8 @@ export function letterbox(picture, [rows, columns], mean, sd) {
   const height = Math.max(1, roundEven(picture.height * scale));
   const width = Math.max(1, roundEven(picture.width * scale));
   const input = new Float32Array(3 * rows * columns);
-  const across = taps(picture.width, width);
-  const down = taps(picture.height, height);
+  const across = taps(picture.width, width, true);
+  const down = taps(picture.height, height, false);
   const { data } = picture;
   for (let channel = 0; channel < 3; channel += 1) {
     const plane = input.subarray(channel * rows * columns, (channel + 1) * rows * columns);
@@ -39,13 +44,15 @@ export function letterbox(picture, [rows, columns], mean, sd) {
     for (let y = 0; y < height; y += 1) {
       const top = down.low[y] * picture.width;
       const bottom = down.high[y] * picture.width;
+      const [above, below] = [down.first[y], down.second[y]];
       for (let x = 0; x < width; x += 1) {
-        const [left, right, w] = [across.low[x], across.high[x], across.weight[x]];
-        const [a, b] = [data[4 * (top + left) + channel], data[4 * (top + right) + channel]];
-        const [c, d] = [data[4 * (bottom + left) + channel], data[4 * (bottom + right) + channel]];
-        const upper = a + (b - a) * w;
-        const lower = c + (d - c) * w;
-        plane[y * columns + x] = (Math.round(upper + (lower - upper) * down.weight[y]) - mean[channel]) / sd[channel];
+        const left = 4 * across.low[x] + channel;
+        const right = 4 * across.high[x] + channel;
+        const [first, second] = [across.first[x], across.second[x]];
+        const upper = data[4 * top + left] * first + data[4 * top + right] * second;
+        const lower = data[4 * bottom + left] * first + data[4 * bottom + right] * second;
+        const value = (((above * (upper >> 4)) >> 16) + ((below * (lower >> 4)) >> 16) + 2) >> 2;
+        plane[y * columns + x] = (value - mean[channel]) / sd[channel];
       }
     }
   }
