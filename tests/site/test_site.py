@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
@@ -97,6 +98,18 @@ def test_resources_are_found():
     )
     assert page.loads == ["//a.b/c.css", "x.png"]
     assert page.links == ["far"]
+
+
+COMPARED = tomllib.loads((ROOT / "website" / "compared.toml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("tool", COMPARED["tools"], ids=lambda tool: tool["name"])
+def test_every_cell_of_the_comparison_has_its_source(tool):
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", tool["read"])
+    assert tool["cells"].keys() == COMPARED["questions"].keys()
+    for question, (short, more, source) in tool["cells"].items():
+        assert short and more, question
+        assert source.startswith("https://") or (tool["name"] == "rmpe" and source.endswith(".md"))
 
 
 @pytest.fixture(scope="module")
