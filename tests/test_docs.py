@@ -1,6 +1,7 @@
 """The code in README and docs runs, links lead somewhere, and the paper map points at things that
 exist."""
 
+import json
 import re
 import shlex
 import tomllib
@@ -101,6 +102,36 @@ def test_tutorials_run(name, data_root, tmp_path, monkeypatch):
             assert program == "rmpe"
             done = CliRunner().invoke(command, [*arguments, *SHORT.get(arguments[0], [])])
             assert done.exit_code == 0, (line, done.output, done.exception)
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(path, data_root, tmp_path, monkeypatch):
+    for package in ("pandas", "hotcoco", "matplotlib"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    write_photos(data_root / "data" / "coco-val", tmp_path)
+    scope = {}
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            exec(compile("".join(cell["source"]), path.name, "exec"), scope)
+
+
+def write_photos(source, folder, count=3):
+    """The first photos of a data set and their labels: ``images`` and ``annotations.json``."""
+    data = json.loads((source / "annotations.json").read_text("utf-8"))
+    data["images"] = data["images"][:count]
+    ids = {image["id"] for image in data["images"]}
+    data["annotations"] = [one for one in data["annotations"] if one["image_id"] in ids]
+    (folder / "annotations.json").write_text(json.dumps(data), "utf-8")
+    (folder / "images").mkdir()
+    for image in data["images"]:
+        (folder / "images" / image["file_name"]).symlink_to(source / "images" / image["file_name"])
 
 
 @pytest.mark.parametrize(("code", "flags"), list(blocks("toml")))
