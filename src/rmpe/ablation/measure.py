@@ -103,6 +103,9 @@ class Bench:
             self.detector_file(setting)
         if setting.nms.endswith(".toml"):
             suppressor(setting.nms)
+        trained = setting.pose in self.runs.by_name or setting.pose.endswith(".safetensors")
+        if setting.associate != "none" and not trained:  # nets that are trained answer heatmaps
+            load_pose_model(resolve_model(setting.pose, "pose"), self.config.device, several=True)
 
     def measure(self, setting: Setting) -> Measured:
         """Measure one row.

@@ -63,14 +63,14 @@ def associate_by_graph(poses: Poses, candidates: Candidates) -> Poses:
     # Nodes are of one kind of joint, so one matching over all rows solves every kind by itself.
     rows = nodes.person * joints + nodes.joint
     won = match_edges(rows, nodes.node, nodes.response)
-    keypoints = poses.keypoints.reshape(-1, 2).copy()
-    scores = poses.keypoint_scores.reshape(-1).copy()
-    keypoints[rows] = np.nan
-    scores[rows] = 0
-    keypoints[rows[won]] = nodes.points[nodes.node[won]]
-    scores[rows[won]] = nodes.response[won]
-    keypoints = keypoints.reshape(people, joints, 2)
-    scores = scores.reshape(people, joints)
+    places = poses.keypoints.reshape(-1, 2).copy()
+    responses = poses.keypoint_scores.reshape(-1).copy()
+    places[rows] = np.nan
+    responses[rows] = 0
+    places[rows[won]] = nodes.points[nodes.node[won]]
+    responses[rows[won]] = nodes.response[won]
+    keypoints = places.reshape(people, joints, 2)
+    scores = responses.reshape(people, joints)
     kept = scores.sum(axis=1) >= STARVED * poses.keypoint_scores.sum(axis=1)
     boxes = box_scores(poses.scores, poses.keypoint_scores)
     return poses.replace(

@@ -144,7 +144,8 @@ class PoseModel:
         return Candidates(points, self._as_scores(scores), count)
 
     def _as_scores(self, responses: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.clip(responses * np.float32(self.card.score_gain), 0, 1)
+        scores: NDArray[np.float32] = np.clip(responses * np.float32(self.card.score_gain), 0, 1)
+        return scores
 
     def heatmaps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What a heatmap model answers before decoding.
