@@ -31,6 +31,7 @@ LAYERS = [
     {"runtime", "cards", "models", "catalogue", "download", "checkpoints"},
     {"write", "media", "draw", "faces", "trails", "notebook", "propose", "suppress"},
     {"detect", "estimate", "tracking"},
+    {"associate"},
     {"pipeline", "install"},
     {"one_stage"},
     {"options", "streaming", "video"},

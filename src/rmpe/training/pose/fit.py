@@ -50,6 +50,8 @@ class TrainConfig(RunConfig):
         small_size: Crop (height, width) in the first part of the run; cheaper steps first.
         small_share: Share of the steps at ``small_size``.
         sigma: Standard deviation of the target Gaussians, heatmap cells.
+        interference: Stage 1: mu, the height of the target at the same joints of other people in
+            the crop, for `rmpe predict --associate` (CrowdPose: 0.5). 0 = they do not count.
         distill: Stage 1 with ``data.teacher``: weight of the teacher's heatmaps in the loss, for
             all joints.
         teacher_view: What the teacher is shown: ``stored`` = the true box, once; its answer follows
@@ -65,6 +67,7 @@ class TrainConfig(RunConfig):
     small_size: tuple[int, int] = (128, 96)
     small_share: float = 0.0
     sigma: float = 1.5
+    interference: float = 0.0
     distill: float = 0.0
     teacher_view: Literal["stored", "view"] = "stored"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -76,6 +79,13 @@ class TrainConfig(RunConfig):
             raise ValueError("model needs a name, e.g. model = { name = 'lite' }")
         if not 0 < self.sigma <= 100:
             raise ValueError(f"sigma = {self.sigma} must be above 0 and at most 100 cells")
+        if not 0 <= self.interference < 1:
+            raise ValueError(f"interference = {self.interference} must be at least 0 and below 1")
+        if self.interference and (self.stage != 1 or self.distill):
+            raise ValueError(
+                "interference is for stage 1 without distill: a teacher's heatmaps say nothing of"
+                " other people's joints"
+            )
         if self.distill < 0:
             raise ValueError(f"distill = {self.distill} must not be negative")
         if not all(16 <= side <= LARGEST_CROP for side in self.small_size):
@@ -137,7 +147,8 @@ class PoseTask:
         if self.config.stage == "stn":
             return stn_objective(net, batch)
         if self.config.stage == 1:
-            return sppe_objective(net, batch, self.config.sigma, self.config.distill)
+            config = self.config
+            return sppe_objective(net, batch, config.sigma, config.distill, config.interference)
         return sstn_objective(net, self.parallel, batch, self.config.sigma, self.config.sstn)
 
     def pictures(self, batch: Batch) -> list[NDArray[np.uint8]]:
@@ -186,6 +197,7 @@ class PoseTask:
             data.teacher_score,
             heatmaps,
             device=device,
+            others=self.config.interference > 0,
         )
 
     def _onlooker(self) -> Onlooker | None:
