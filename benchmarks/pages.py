@@ -217,6 +217,7 @@ INT8 = Script(
 )
 MPII = Script("mpii.photos", "What do the models reach on the paper's own photos, MPII's?", "-")
 SSTN = Script("boxes.sstn", "Does the STN that ships mend loose boxes?", "3 min")
+SSTN_KEEP = Script("boxes.sstn_keep", "Which proposals should the STN leave alone?", "6 min")
 PROOF = Script(
     "boxes.sstn", "Which training makes an STN that mends loose boxes?", "-", "--runs runs/proof"
 )
@@ -246,7 +247,7 @@ HOSTILE = Script(
 )
 SCRIPTS = (
     *(DEFAULT, DETECTORS, INT8, MPII, HOSTILE),
-    *(SSTN, PROOF, PGPG, ABLATION),
+    *(SSTN, SSTN_KEEP, PROOF, PGPG, ABLATION),
     POSE_NMS,
     *(INTERVAL, TRACKERS, PEDESTRIANS),
     *(WALKER, JITTER, SPORTS2D),
@@ -347,6 +348,7 @@ BOXES = Page(
             show=("method", "figure", *IOUS, "loss at .6", "loss at .5"),
         ),
         Table("sstn-shipped-oks", SSTN, digits={**dict.fromkeys(IOUS, 1), "CPU ms a person": 1}),
+        Table("sstn-keep", SSTN_KEEP, names=2),
         Table(
             "default-models",
             DEFAULT,

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.boxes.sstn import shipped
 from benchmarks.options import benchmark
 from benchmarks.people import folder, interval
 from benchmarks.record import ROOT, show
@@ -54,7 +53,10 @@ def main(data, pose, stn, save):
             for iou, some in boxes.items():
                 found, _ = estimate_all(behind, people, train / "images", some)
                 moved = np.mean(
-                    [a["keypoints"] != b["keypoints"] for a, b in zip(found, plain[iou], strict=True)]
+                    [
+                        a["keypoints"] != b["keypoints"]
+                        for a, b in zip(found, plain[iou], strict=True)
+                    ]
                 )
                 gain = compare(
                     score(people, found).oks, score(people, plain[iou]).oks, len(people.images)

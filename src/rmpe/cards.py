@@ -62,6 +62,8 @@ class ModelCard:
         keep_overlap: IoU of the region that theta looks at with the proposal's crop from which the
             proposal is kept as it is (spatial transformers); 1 = every theta that moves anything
             is applied.
+        stn: Name of the installed spatial transformer that stands before it unless another, or
+            none, is asked for (pose models); empty = none.
         license: Licence of the weights.
         source: Where the model comes from.
         notes: Training data, figures, known failures.
@@ -89,6 +91,7 @@ class ModelCard:
     score_threshold: float = 0.05
     nms: float = 0.6
     keep_overlap: float = 1.0
+    stn: str = ""
     license: str = "unknown"
     source: str = ""
     notes: str = ""
