@@ -31,7 +31,7 @@ import psutil
 
 import rmpe
 from benchmarks.options import DATA
-from benchmarks.record import RESULTS, clean_commit, read, show
+from benchmarks.record import RESULTS, clean_commit, read, record, show
 from rmpe.media.sources import find_images
 from rmpe.media.video_writer import VideoWriter
 from rmpe.serve.answers import encode
@@ -603,6 +603,11 @@ PARTS = {
         *(fuzz, bombs, killed, sigterm),
     )
 }
+NOTES = (
+    "Loopback only. The callers run on the same cores as the server. Other work ran on both cores"
+    " of this machine at the same time, so seconds are longer than on a quiet one; the server and"
+    " the library take turns within one run."
+)
 COLUMNS = ["part", "figure", "wanted", "measured", "holds", "commit"]
 
 
@@ -619,27 +624,28 @@ def acceptance(seconds, only, count, core, save):
     files = [item.path for item in find_images([str(DATA / "data/coco-val/images")])][:count]
     photos = [path.read_bytes() for path in files]
     rows = read("serve").rows if (RESULTS / "serve.json").exists() else []
+    order = list(PARTS)
+    pinned = "" if core is None else f" --core {core}"
+    about = {
+        "title": "The service against the library, at load and under attack",
+        "command": f"{COMMAND} --seconds {seconds:g}{pinned} --save",
+        "data": f"coco-val, {len(photos)} photos",
+        "columns": COLUMNS,
+        "notes": NOTES,
+    }
     for name in only or PARTS:
         folder = Path(tempfile.mkdtemp())
         found = []
-        for row in PARTS[name](folder, photos, files, seconds):
-            found.append([name, *row[:2], str(row[2]), row[3], commit])
+        for figure, wanted, measured, holds in PARTS[name](folder, photos, files, seconds):
+            verdict = None if holds is None else bool(holds)
+            found.append([name, figure, wanted, str(measured), verdict, commit])
             print(json.dumps(found[-1]), flush=True)
         shutil.rmtree(folder)
         rows = [row for row in rows if row[0] != name] + found
-    order = list(PARTS)
-    show(
-        "serve",
-        save=save,
-        title="The service against the library, at load and under attack",
-        command=f"{COMMAND} --seconds {seconds:g}{f' --core {core}' * (core is not None)} --save",
-        data=f"coco-val, {len(photos)} photos",
-        columns=COLUMNS,
-        rows=sorted(rows, key=lambda row: order.index(row[0])),
-        notes="Loopback only. The callers run on the same cores as the server, and other work ran"
-        " on both cores of this machine at the same time, so seconds and rates are larger and"
-        " smaller than on a quiet one; the server and the library take turns within one run.",
-    )
+        rows.sort(key=lambda row: order.index(row[0]))
+        if save:  # as it goes: one part that fails does not cost the others
+            record("serve", rows=rows, **about)
+    show("serve", save=False, rows=rows, **about)
 
 
 if __name__ == "__main__":
