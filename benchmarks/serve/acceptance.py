@@ -43,6 +43,7 @@ OVERLOAD = 10  # times what the server can do
 WAITING = 200  # callers at most at the overload
 START = 120.0  # seconds until a server that does not start is a fault
 LAZY = 100
+STARTS = 5
 FUZZED = 10_000
 FRAMES = 16
 ONE = (30, 36, 24, 48, 0.9, 0.9)  # a person that the made detector finds
@@ -177,16 +178,18 @@ def size(_folder, _photos, _paths, _seconds):
 
 
 def start(folder, _photos, _paths, _seconds):
-    server = Server(folder)
-    seconds = server.start_seconds
-    yield [
-        "seconds until the page is there",
-        "<= 2 on quiet cores",
-        round(seconds, 2),
-        seconds <= 2,
-    ]
-    yield ["CPU seconds until the page is there", "-", round(server.start_cpu, 2), None]
-    server.end()
+    """The quickest of some starts: other work only makes them slower."""
+    seconds = []
+    cpu = []
+    for _ in range(STARTS):
+        server = Server(folder)
+        seconds.append(server.start_seconds)
+        cpu.append(server.start_cpu)
+        server.end()
+    best = min(seconds)
+    text = f"seconds until the page is there, best of {STARTS}"
+    yield [text, "<= 2 on quiet cores", round(best, 2), best <= 2]
+    yield ["CPU seconds until the page is there", "-", round(min(cpu), 2), None]
 
 
 def same(folder, photos, paths, _seconds):
