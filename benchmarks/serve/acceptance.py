@@ -76,6 +76,9 @@ class Server:
         self.start_seconds = time.perf_counter() - began
         self.process = psutil.Process(self.child.pid)
         self.start_cpu = sum(self.process.cpu_times()[:2])
+        # The second number: nanoseconds that its main thread waited for a core (Linux).
+        delays = Path(f"/proc/{self.child.pid}/schedstat").read_text().split()
+        self.start_alone = self.start_seconds - int(delays[1]) / 1e9
 
     def _port(self, log):
         end = time.monotonic() + START
@@ -180,15 +183,20 @@ def size(_folder, _photos, _paths, _seconds):
 def start(folder, _photos, _paths, _seconds):
     """The quickest of some starts: other work only makes them slower."""
     seconds = []
+    alone = []
     cpu = []
     for _ in range(STARTS):
         server = Server(folder)
         seconds.append(server.start_seconds)
+        alone.append(server.start_alone)
         cpu.append(server.start_cpu)
         server.end()
     best = min(seconds)
     text = f"seconds until the page is there, best of {STARTS}"
-    yield [text, "<= 2 on quiet cores", round(best, 2), best <= 2]
+    yield [text, "-", round(best, 2), None]
+    best = min(alone)
+    text = "the same without the time that other work had the cores"
+    yield [text, "<= 2", round(best, 2), best <= 2]
     yield ["CPU seconds until the page is there", "-", round(min(cpu), 2), None]
 
 
