@@ -502,6 +502,7 @@ VIDEO = Page(
             digits={
                 **dict.fromkeys(("hip", "knee", "shoulder", "elbow", "trunk", "head"), 1),
                 "share left": 2,
+                "made walker, off by": 1,
             },
         ),
         Table(

@@ -248,7 +248,13 @@ def test_detectors_of_one_name_are_told_apart(tmp_path, name, outputs, decoder, 
 
 
 @pytest.mark.parametrize(
-    "options", [{"detector": "detector-person"}, {"stn": "stn-lite"}, {"flip_test": True}]
+    "options",
+    [
+        {"detector": "detector-person"},
+        {"stn": "stn-lite"},
+        {"flip_test": True},
+        {"associate": "paper"},
+    ],
 )
 def test_a_one_stage_model_needs_no_other(tmp_path, options):
     installed("rtmo-s", tmp_path)

@@ -18,6 +18,8 @@ COMMANDS = {
     "serve": "rmpe.cli.serve:serve",
     "ui": "rmpe.cli.serve:ui",
     "kinematics": "rmpe.cli.kinematics:kinematics",
+    "heatmaps": "rmpe.cli.heatmaps:heatmaps",
+    "dataset": "rmpe.cli.dataset:dataset",
     "train": "rmpe.cli.train:train",
     "ablate": "rmpe.cli.ablate:ablate",
     "models": "rmpe.cli.models:models",
