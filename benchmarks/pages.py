@@ -244,19 +244,21 @@ INSTALL = Script("speed.install", "How large is the package, installed?", "15 s"
 HOSTILE = Script(
     "robustness.hostile_publisher", "Does a bad download ever install a wrong model?", "9 min"
 )
+SERVE = Script(
+    "serve.acceptance", "Does the service keep up with the library, and stand what comes?", "20 min"
+)
 SCRIPTS = (
     *(DEFAULT, DETECTORS, INT8, MPII, HOSTILE),
     *(SSTN, PROOF, PGPG, ABLATION),
     POSE_NMS,
     *(INTERVAL, TRACKERS, PEDESTRIANS),
     *(WALKER, JITTER, SPORTS2D),
-    *(SPEED, ENGINES, TRAINING, MEMORY, INSTALL),
+    *(SPEED, ENGINES, TRAINING, MEMORY, INSTALL, SERVE),
 )
 OTHERS = {
     "boxes.sstn_train": "trains the runs that `boxes.sstn --runs` measures.",
     "models.ship": "exports the models that ship and writes their figures on their cards.",
     "video.ghosts": "shows what the lowest mean score of a flow takes away.",
-    "serve.acceptance": "measures `rmpe serve` against the library, at load and under attack.",
     "serve.screenshot": "takes the picture of the page of `rmpe serve`.",
     "front_door.hero": "draws the picture at the top of README.",
     "render": "writes the pages of results, their plots and this index.",
@@ -541,6 +543,7 @@ SPEED_PAGE = Page(
             digits={"images/s": 2, "times the plain loop": 2},
         ),
         Table("memory", MEMORY, digits={"peak MB": 0}),
+        Table("serve", SERVE, names=2),
         Table(
             "pose-engines",
             ENGINES,

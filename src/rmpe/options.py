@@ -156,11 +156,15 @@ class PipelineOptions:
             return WholeImage()
         return load_detector(resolve_model(self.detector, "detector"), self.device, threads)
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self, estimator: Estimator) -> dict[str, Any]:
         """What decides the results, as JSON has it: two runs with the same one may be joined.
 
         Files count by their contents, models by the file that their name or the default stands for.
-        Device, threads and batch are left out: they change the results by rounding only.
+        Device, threads and batch are left out: they change the results by rounding only. So is the
+        default detector where a one-stage model finds people by itself.
+
+        Args:
+            estimator: What `load` made of these options.
 
         Raises:
             RmpeError: If a file is missing.
@@ -171,7 +175,8 @@ class PipelineOptions:
             "card": self.card,
             "nms": Path(self.nms) if self.nms.endswith(".toml") else None,
         }
-        if self.boxes is None and self.detector != WHOLE_IMAGE:
+        detects = not isinstance(estimator, OneStageEstimator)
+        if detects and self.boxes is None and self.detector != WHOLE_IMAGE:
             files["detector"] = resolve_model(self.detector, "detector")
         files["pose"] = resolve_model(self.pose, "pose")
         if self.stn:
