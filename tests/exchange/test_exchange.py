@@ -270,6 +270,8 @@ def tasks(**change):
         ("a.zip", "PK\x03\x04", "damaged archive"),
         ("a.yaml", "a: *b", "aliases"),
         ("a.yaml", "a: [", "not YAML"),
+        ("a.yaml", "[" * 100_000, "nested more than"),
+        ("a.yaml", "- " * 5000 + "a", "nested more than"),
         ("a.yaml", "a: 1", "no 'kpt_shape'"),
         ("a.yaml", "kpt_shape: [5, 3]", "no skeleton that ships"),
         ("a.yaml", "kpt_shape: [17, 3]", "none of 'train'"),
