@@ -310,7 +310,7 @@ def main(data, detector, models, crowds, only, fresh, steps, save):
             notes=(
                 "In points of mean OKS. The changes are against the best peak, with 95 % bootstrap"
                 " intervals paired by photo; those of the made crowds are too narrow, because the"
-                " same 101 people stand in all of them. Models with mu continue from pose-lite for"
+                " same few people stand in all of them. Models with mu continue from pose-lite for"
                 f" {steps} steps of 32 people at 192x144 on coco-train, from the same seed; the"
                 " shipped one takes 256x192. People whom an association drops count as 0. A joint"
                 " that the graph gives to another person keeps its own place; the last column"
