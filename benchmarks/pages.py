@@ -228,6 +228,13 @@ ABLATION = Script(
 )
 PGPG = Script("boxes.pgpg", "Does PGPG fit the errors of the detector that ships?", "20 s")
 POSE_NMS = Script("nms.pose_nms", "What is pose NMS worth, and how long does it take?", "-")
+CROWDS = Script(
+    "crowds.association",
+    "Does it pay to share joints out among people who overlap?",
+    "-",
+    "--model pose-lite=src/rmpe/data/models/pose-lite.onnx --model mu0.5=runs/gate/0.5/sppe.onnx"
+    " --model mu0=runs/gate/0/sppe.onnx",
+)
 TRACKERS = Script("video.trackers", "Which tracker keeps people's ids?", "-")
 INTERVAL = Script("video.detect_interval", "How seldom may the detector run?", "-")
 PEDESTRIANS = Script("video.pedestrians", "Do the ids hold in a real clip?", "2 min")
@@ -255,13 +262,14 @@ SERVE = Script(
 SCRIPTS = (
     *(DEFAULT, DETECTORS, INT8, MPII, HOSTILE),
     *(SSTN, PROOF, PGPG, ABLATION),
-    POSE_NMS,
+    *(POSE_NMS, CROWDS),
     *(INTERVAL, TRACKERS, PEDESTRIANS),
     *(WALKER, JITTER, SPORTS2D),
     *(SPEED, ENGINES, TRAINING, MEMORY, INSTALL, SERVE),
 )
 OTHERS = {
     "boxes.sstn_train": "trains the runs that `boxes.sstn --runs` measures.",
+    "crowds.collages": "makes the crowds whose joints are known, for `crowds.association`.",
     "models.ship": "exports the models that ship and writes their figures on their cards.",
     "video.ghosts": "shows what the lowest mean score of a flow takes away.",
     "serve.screenshot": "takes the picture of the page of `rmpe serve`.",
@@ -459,6 +467,13 @@ NMS = Page(
                 **dict.fromkeys(("ours (ms)", "OKS-NMS (ms)", "2016 rule, our code (ms)"), 2),
                 **dict.fromkeys(("authors (ms)", "authors / ours"), 0),
             },
+        ),
+        Table("crowds-gate", CROWDS, names=2, digits={"best peak": 1}),
+        Table(
+            "crowds-ap",
+            CROWDS,
+            names=3,
+            digits=dict.fromkeys(("AP", "easy", "medium", "hard", "crowded"), 1),
         ),
         Table("ablation-sensitivity", ABLATION, digits={"AP": 1, "difference": 1}),
     ),
