@@ -16,9 +16,9 @@ from rmpe.evaluation.matching.clear_mot import hungarian
 from rmpe.extras import EXTRAS, extra_of, missing_modules
 
 # Distributions whose module is not called as they are.
-MODULES = {"scikit-learn": "sklearn"}
+MODULES = {"scikit-learn": "sklearn", "pyyaml": "yaml"}
 # Extras of developers, which the package itself never asks for.
-OURS = {"dev", "browser"}
+OURS = {"dev", "browser", "site"}
 
 
 def test_the_list_is_that_of_the_project():
