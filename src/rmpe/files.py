@@ -134,10 +134,22 @@ def parse_yaml(data: bytes, source: str) -> Any:
         MissingPackageError: If PyYAML is not installed.
     """
     yaml = load_extra("yaml", "exchange")
+    starts = (
+        yaml.FlowSequenceStartToken,
+        yaml.FlowMappingStartToken,
+        yaml.BlockSequenceStartToken,
+        yaml.BlockMappingStartToken,
+    )
+    ends = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
     def parse() -> Any:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(data)):
-            raise ValueError("aliases (*name) are not read")
+        depth = 0
+        for token in yaml.scan(data):  # piece by piece: deep nesting takes long to parse
+            if isinstance(token, yaml.AliasToken):
+                raise ValueError("aliases (*name) are not read")
+            depth += isinstance(token, starts) - isinstance(token, ends)
+            if depth > DEEPEST:
+                raise RecursionError
         return yaml.safe_load(data)
 
     try:

@@ -270,6 +270,8 @@ def tasks(**change):
         ("a.zip", "PK\x03\x04", "damaged archive"),
         ("a.yaml", "a: *b", "aliases"),
         ("a.yaml", "a: [", "not YAML"),
+        ("a.yaml", "[" * 100_000, "nested more than"),
+        ("a.yaml", "- " * 5000 + "a", "nested more than"),
         ("a.yaml", "a: 1", "no 'kpt_shape'"),
         ("a.yaml", "kpt_shape: [5, 3]", "no skeleton that ships"),
         ("a.yaml", "kpt_shape: [17, 3]", "none of 'train'"),
@@ -332,3 +334,20 @@ def test_photos_that_nobody_labelled_go_to_every_tool(tmp_path):
     ]
     for kind in FORMATS:
         assert write_data_set(found, kind, tmp_path / kind, OPTIONS)[0].is_file()
+
+
+def test_a_new_person_in_cvat_begins_as_the_people_of_the_set(tmp_path):
+    points = np.zeros((3, 3))
+    points[:2] = [[30, 40, 2], [60, 100, 1]]  # the third joint is nobody's
+    person = LabelledPerson(np.array([10.0, 20, 100, 100]), points)
+    made = LabelledSet(GLOVE, (LabelledImage("a.png", (200, 200), (person, person)),))
+    write_data_set(made, "cvat", tmp_path, OPTIONS)
+    svg = json.loads((tmp_path / "labels.json").read_text())[0]["svg"]
+    root = parse_xml(f"<svg>{svg}</svg>".encode(), "svg")
+    circles = [(float(one.get("cx")), float(one.get("cy"))) for one in root.iter("circle")]
+    assert circles[:2] == [(26, 26), (50, 74)]
+    assert np.hypot(circles[2][0] - 50, circles[2][1] - 50) == pytest.approx(40, abs=0.1)
+    assert [one.get("data-label-name") for one in root.iter("circle")] == [*GLOVE.joints]
+    assert [(one.get("data-node-from"), one.get("data-node-to")) for one in root.iter("line")] == [
+        ("1", "3")
+    ]

@@ -33,6 +33,7 @@ CONFIGS = [
 ]
 
 FIRST_STAGES = {
+    "crowds_gate": "lite_cpu.toml",
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml",
     "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
     "lite_cpu_distill": "lite_cpu_fine.toml",
@@ -40,6 +41,7 @@ FIRST_STAGES = {
     "lite_cpu_sstn": "lite_cpu.toml",
     "lite_cpu_stn": "lite_cpu.toml",
     "lite_cpu_views": "lite_cpu_distill.toml",
+    "lite_cpu_longer": "lite_cpu_views.toml",
     "proof_stage2": "proof_stage1.toml",
 }
 

@@ -45,8 +45,9 @@ class JointNodes:
 def associate_by_graph(poses: Poses, candidates: Candidates) -> Poses:
     """Share the joints of one image out among its people.
 
-    A joint that others win is missing. A joint of which nobody has a response stays as it is.
-    Starved proposals are dropped (`STARVED`).
+    A joint that others win keeps its best own place, with a score of 0: people who overlap hide
+    each other's joints, and the place is still the best guess. Starved proposals are dropped
+    (`STARVED`).
 
     Args:
         poses: N people with the best candidate of every joint.
@@ -56,7 +57,8 @@ def associate_by_graph(poses: Poses, candidates: Candidates) -> Poses:
         The remaining people in their order, with new pose scores.
 
     Source: Li et al., CrowdPose (CVPR 2019), section 3.3.
-    Differs: the paper does not say when a proposal is dropped; the threshold is ours.
+    Differs: the paper does not say what becomes of a joint that is lost, nor when a proposal is
+    dropped; both rules are ours.
     """
     people, joints = poses.keypoint_scores.shape
     nodes = joint_nodes(candidates, poses.boxes.astype(np.float64), poses.skeleton.sigmas)
@@ -65,7 +67,6 @@ def associate_by_graph(poses: Poses, candidates: Candidates) -> Poses:
     won = match_edges(rows, nodes.node, nodes.response)
     places = poses.keypoints.reshape(-1, 2).copy()
     responses = poses.keypoint_scores.reshape(-1).copy()
-    places[rows] = np.nan
     responses[rows] = 0
     places[rows[won]] = nodes.points[nodes.node[won]]
     responses[rows[won]] = nodes.response[won]

@@ -78,23 +78,13 @@ def associate_released(
 
     Source: Li et al., CrowdPose (CVPR 2019), the released code.
     """
-    people, joints = candidates.shape[:2]
     best = candidates[:, :, 0]
     human = best[..., 2].mean(axis=1)
-    group_id = np.full((people, joints), -1)
-    selected = best.copy()
-    centers = []
-    for joint in range(joints):
-        group_id[:, joint], center = _groups(boxes, human, best[:, joint], sigmas[joint])
-        centers.append(center)
-        _assign(human, group_id[:, joint], center, candidates[:, joint], selected[:, joint])
-    count = np.array([len(center) for center in centers], np.int64)
-    center = np.full((joints, int(count.max(initial=0)), 2), np.nan)
-    for joint, found in enumerate(centers):
-        center[joint, : len(found)] = found
+    group_id, count, center = _groups(boxes, human, best, np.array(sigmas, np.float64))
+    selected = _assigned(human[:, None] * best[..., 2], group_id, center, candidates)
     points = selected[..., :2]
     scores = selected[..., 2]
-    extent = np.ptp(points, axis=1) if joints else np.zeros((people, 2))
+    extent = np.ptp(points, axis=1)
     highest = scores.max(axis=1, initial=0)
     kept = np.flatnonzero((highest >= SEEN) & (GROWTH * extent.prod(axis=1) >= min_area))
     return ReleasedAssociation(
@@ -134,47 +124,64 @@ def associate_as_released(poses: Poses, candidates: Candidates) -> Poses:
     )[result.kept]
 
 
-def _groups(boxes: Floats, human: Floats, best: Floats, sigma: float) -> tuple[Ints, Floats]:
-    """Group one kind of joint, people in input order.
+def _groups(
+    boxes: Floats, human: Floats, best: Floats, sigmas: Floats
+) -> tuple[Ints, Ints, Floats]:
+    """Group the best candidates ``(N, K, 3)``: people in input order, all kinds of joints at once.
 
     Returns:
-        The group of each person ``(N,)``, -1 = none, and the groups' final centres ``(G, 2)``.
+        The group of each person ``(N, K)``, -1 = none; the number of groups ``(K,)``; and their
+        final centres ``(K, G, 2)``.
     """
-    group_id = np.full(len(best), -1)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    # For each group: sums of response * place and of human score * box sides, and of the weights.
-    places = np.zeros((len(best), 3))
-    sizes = np.zeros((len(best), 3))
-    count = 0
-    for person in np.flatnonzero(best[:, 2] >= GROUPED):
-        x, y, response = best[person]
-        center = places[:count, :2] / places[:count, 2:]
-        area = np.prod(sizes[:count, :2] / sizes[:count, 2:], axis=1)
-        distance = np.hypot(*(center - [x, y]).T)
-        near = np.flatnonzero(distance / np.sqrt(area) <= sigma)
-        group = int(near[0]) if len(near) else count
-        group_id[person] = group
-        if group == count or response >= MOVES:
-            places[group] += response * np.array([x, y, 1])
-            sizes[group] += human[person] * np.append(sides[person], 1)
-        count = max(count, group + 1)
-    return group_id, places[:count, :2] / places[:count, 2:]
+    people, joints = best.shape[:2]
+    kinds = np.arange(joints)
+    # What a person adds to a group: response * place and human score * box sides, each with its
+    # weight.
+    ones = np.ones((people, joints, 1))
+    place = best[..., 2:] * np.concatenate([best[..., :2], ones], axis=2)
+    size = human[:, None] * np.append(boxes[:, 2:] - boxes[:, :2], ones[:, 0], axis=1)
+    group_id = np.full((people, joints), -1)
+    count = np.zeros(joints, np.int64)
+    places = np.zeros((joints, people, 3))
+    sizes = np.zeros((joints, people, 3))
+    center = np.full((joints, people, 2), np.inf)
+    reach = np.zeros((joints, people))
+    for person in range(people):
+        response = best[person, :, 2]
+        open_groups = int(count.max(initial=0))
+        away = center[:, :open_groups] - best[person, :, None, :2]
+        near = np.hypot(away[..., 0], away[..., 1]) <= reach[:, :open_groups]
+        joins = near.any(axis=1)
+        group = np.where(joins, near.argmax(axis=1) if open_groups else 0, count)
+        grouped = response >= GROUPED
+        group_id[person, grouped] = group[grouped]
+        moves = grouped & (~joins | (response >= MOVES))
+        kind, into = kinds[moves], group[moves]
+        places[kind, into] = total = places[kind, into] + place[person, moves]
+        center[kind, into] = total[:, :2] / total[:, 2:]
+        sizes[kind, into] = total = sizes[kind, into] + size[person]
+        reach[kind, into] = sigmas[kind] * np.sqrt(total[:, 0] * total[:, 1]) / total[:, 2]
+        count += grouped & ~joins
+    center[np.isinf(center)] = np.nan
+    return group_id, count, center[:, : int(count.max(initial=0))]
 
 
-def _assign(
-    human: Floats, group_id: Ints, center: Floats, candidates: Floats, selected: Floats
-) -> None:
-    """Give each group of one kind of joint to one person; ``selected`` is updated in place."""
-    worth = human * candidates[:, 0, 2]
-    for group in range(len(center)):
-        members = np.flatnonzero(group_id == group)
-        winner = members[np.argmax(worth[members])]
-        selected[winner, :2] = center[group]
-        for loser in members[members != winner]:
-            if np.isfinite(candidates[loser, 1, 2]):
-                selected[loser] = candidates[loser, 1]
-            else:
-                selected[loser, 2] = LOST
+def _assigned(worth: Floats, group_id: Ints, center: Floats, candidates: Floats) -> Floats:
+    """Each group given to the member of the greatest ``worth`` ``(N, K)``: ``(N, K, 3)``."""
+    selected = candidates[:, :, 0].copy()
+    person, joint = np.nonzero(group_id >= 0)
+    group = group_id[person, joint]
+    order = np.lexsort([person, -worth[person, joint], group, joint])
+    person, joint, group = person[order], joint[order], group[order]
+    wins = np.ones(len(order), bool)
+    wins[1:] = (np.diff(joint) != 0) | (np.diff(group) != 0)
+    selected[person[wins], joint[wins], :2] = center[joint[wins], group[wins]]
+    person, joint = person[~wins], joint[~wins]
+    second = candidates[person, joint, 1]
+    there = np.isfinite(second[:, 2])
+    selected[person[there], joint[there]] = second[there]
+    selected[person[~there], joint[~there], 2] = LOST
+    return selected
 
 
 def _at_least_two(candidates: Floats) -> Floats:

@@ -80,12 +80,13 @@ def write_cvat(labelled: LabelledSet, out: Path) -> list[Path]:
     with atomic(out / FILE) as file:
         file.write(_xml(labelled).encode())
     with atomic(out / LABELS) as file:
-        file.write(json.dumps(labels(labelled.skeleton), indent=1).encode() + b"\n")
+        file.write(json.dumps(labels(labelled), indent=1).encode() + b"\n")
     return [out / FILE, out / LABELS]
 
 
-def labels(skeleton: Skeleton) -> list[dict[str, Any]]:
+def labels(labelled: LabelledSet) -> list[dict[str, Any]]:
     """The labels of a task, as the "Raw" tab of CVAT's label constructor takes them."""
+    skeleton = labelled.skeleton
     parts = [
         {"name": joint, "type": "points", "color": _hex(color), "attributes": []}
         for joint, color in zip(skeleton.joints, skeleton.colors, strict=True)
@@ -95,7 +96,7 @@ def labels(skeleton: Skeleton) -> list[dict[str, Any]]:
         "type": "skeleton",
         "color": "#2080f0",
         "attributes": [],
-        "svg": _svg(skeleton),
+        "svg": _svg(skeleton, _places(labelled)),
         "sublabels": parts,
     }
     boxes = [
@@ -229,7 +230,7 @@ def _xml(labelled: LabelledSet) -> str:
         "      <mode>annotation</mode>",
         "      <labels>",
     ]
-    for label in labels(skeleton):
+    for label in labels(labelled):
         lines += _label(label["name"], label["type"], label.get("svg", ""))
         for part in label.get("sublabels", ()):
             lines += _label(part["name"], part["type"], parent=label["name"])
@@ -282,13 +283,34 @@ def _person(person: LabelledPerson, skeleton: Skeleton, group: int, source: str)
     return [*lines, "    </skeleton>"]
 
 
-def _svg(skeleton: Skeleton) -> str:
-    """The skeleton as CVAT draws it in its label constructor: joints on a circle, limbs as lines.
+def _places(labelled: LabelledSet) -> list[list[float]]:
+    """Where a new person's joints begin, in a square of 100: the mean of the set's people.
 
-    A person keeps the places of its joints; this picture is only where a new one begins.
+    A joint that nobody has begins on a circle.
     """
-    turn = 2 * np.pi * np.arange(len(skeleton)) / len(skeleton)
-    places = (50 + 40 * np.stack([np.sin(turn), -np.cos(turn)], axis=1)).round(2).tolist()
+    count = len(labelled.skeleton)
+    turn = 2 * np.pi * np.arange(count) / count
+    places = 50 + 40 * np.stack([np.sin(turn), -np.cos(turn)], axis=1)
+    people = [
+        person
+        for image in labelled.images
+        for person in image.people
+        if person.labelled and person.box[2:].min() > 0
+    ]
+    if people:
+        points = np.stack([person.keypoints[:, :2] for person in people])
+        seen = np.stack([person.keypoints[:, 2] > UNLABELLED for person in people])
+        boxes = np.stack([person.box for person in people])[:, None]
+        shares = np.clip((points - boxes[..., :2]) / boxes[..., 2:], 0, 1)
+        times = seen.sum(axis=0)
+        means = (shares * seen[..., None]).sum(axis=0) / np.maximum(times, 1)[:, None]
+        places = np.where((times > 0)[:, None], 10 + 80 * means, places)
+    found: list[list[float]] = places.round(2).tolist()
+    return found
+
+
+def _svg(skeleton: Skeleton, places: list[list[float]]) -> str:
+    """The skeleton as CVAT's label constructor draws it: joints as circles, limbs as lines."""
     lines = [
         f'<line x1="{places[start][0]}" y1="{places[start][1]}" x2="{places[end][0]}"'
         f' y2="{places[end][1]}" stroke="black" data-type="edge" data-node-from="{start + 1}"'

@@ -53,7 +53,7 @@ class Neighbours:
         self.packed = packed
         people = packed.people
         height, width = packed.spec.stored_size
-        labelled = (people.visibility > ABSENT).any(axis=1)
+        labelled: NDArray[np.bool_] = np.any(np.asarray(people.visibility > ABSENT), axis=1)
         found: list[Ints] = [np.zeros(0, np.int64)] * len(people)
         for group in _groups(people.image_index):
             known = group[labelled[group]]
@@ -61,8 +61,8 @@ class Neighbours:
                 others = known[known != person]
                 points = affine.apply(packed.image_to_stored[person], people.keypoints[others])
                 with np.errstate(invalid="ignore"):  # NaN where a joint is not labelled
-                    inside = ((points >= 0) & (points < [width, height])).all(axis=2)
-                found[person] = others[inside.any(axis=1)]
+                    inside = np.asarray((points >= 0) & (points < [width, height]))
+                found[person] = others[np.any(np.all(inside, axis=2), axis=1)]
         self.others = _padded(found)
         regions = {
             int(people.crowd_images[group[0]]): group for group in _groups(people.crowd_images)
