@@ -61,6 +61,7 @@ class Table:
         title: Other than the recorded one.
         across: Whether rows become columns: one row of many figures.
         closed: The answer, where nothing measures it today.
+        mixed: Columns whose rows are different quantities, each rounded when it was recorded.
     """
 
     record: str
@@ -74,6 +75,7 @@ class Table:
     title: str = ""
     across: bool = False
     closed: str = ""
+    mixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,7 @@ INT8 = Script(
 )
 MPII = Script("mpii.photos", "What do the models reach on the paper's own photos, MPII's?", "-")
 SSTN = Script("boxes.sstn", "Does the STN that ships mend loose boxes?", "3 min")
+SSTN_KEEP = Script("boxes.sstn_keep", "Which proposals should the STN leave alone?", "6 min")
 PROOF = Script(
     "boxes.sstn", "Which training makes an STN that mends loose boxes?", "-", "--runs runs/proof"
 )
@@ -228,12 +231,24 @@ ABLATION = Script(
 )
 PGPG = Script("boxes.pgpg", "Does PGPG fit the errors of the detector that ships?", "20 s")
 POSE_NMS = Script("nms.pose_nms", "What is pose NMS worth, and how long does it take?", "-")
+CROWDS = Script(
+    "crowds.association",
+    "Does it pay to share joints out among people who overlap?",
+    "-",
+    "--model pose-lite=src/rmpe/data/models/pose-lite.onnx --model mu0.5=runs/gate/0.5/sppe.onnx"
+    " --model mu0=runs/gate/0/sppe.onnx",
+)
 TRACKERS = Script("video.trackers", "Which tracker keeps people's ids?", "-")
 INTERVAL = Script("video.detect_interval", "How seldom may the detector run?", "-")
 PEDESTRIANS = Script("video.pedestrians", "Do the ids hold in a real clip?", "2 min")
 WALKER = Script("kinematics.made_walker", "How exact are angles, by filter?", "1 min")
 JITTER = Script("kinematics.jitter", "How much jitter do the filters take away?", "30 s", "ped")
-SPORTS2D = Script("kinematics.sports2d", "Are the angles those of Sports2D?", "10 s", "ped")
+SPORTS2D = Script(
+    "kinematics.sports2d",
+    "Are the angles those of Sports2D?",
+    "1 min",
+    "ped --video pedestrians.mp4 --python s2d/bin/python",
+)
 SPEED = Script("speed.default", "How fast are the models that ship?", "-")
 ENGINES = Script(
     "speed.pose_engines", "Which engine and precision runs the pose net fastest?", "4 min"
@@ -244,19 +259,22 @@ INSTALL = Script("speed.install", "How large is the package, installed?", "15 s"
 HOSTILE = Script(
     "robustness.hostile_publisher", "Does a bad download ever install a wrong model?", "9 min"
 )
+SERVE = Script(
+    "serve.acceptance", "Does the service keep up with the library, and stand what comes?", "20 min"
+)
 SCRIPTS = (
     *(DEFAULT, DETECTORS, INT8, MPII, HOSTILE),
-    *(SSTN, PROOF, PGPG, ABLATION),
-    POSE_NMS,
+    *(SSTN, SSTN_KEEP, PROOF, PGPG, ABLATION),
+    *(POSE_NMS, CROWDS),
     *(INTERVAL, TRACKERS, PEDESTRIANS),
     *(WALKER, JITTER, SPORTS2D),
-    *(SPEED, ENGINES, TRAINING, MEMORY, INSTALL),
+    *(SPEED, ENGINES, TRAINING, MEMORY, INSTALL, SERVE),
 )
 OTHERS = {
     "boxes.sstn_train": "trains the runs that `boxes.sstn --runs` measures.",
+    "crowds.collages": "makes the crowds whose joints are known, for `crowds.association`.",
     "models.ship": "exports the models that ship and writes their figures on their cards.",
     "video.ghosts": "shows what the lowest mean score of a flow takes away.",
-    "serve.acceptance": "measures `rmpe serve` against the library, at load and under attack.",
     "serve.screenshot": "takes the picture of the page of `rmpe serve`.",
     "front_door.hero": "draws the picture at the top of README.",
     "render": "writes the pages of results, their plots and this index.",
@@ -347,6 +365,7 @@ BOXES = Page(
             show=("method", "figure", *IOUS, "loss at .6", "loss at .5"),
         ),
         Table("sstn-shipped-oks", SSTN, digits={**dict.fromkeys(IOUS, 1), "CPU ms a person": 1}),
+        Table("sstn-keep", SSTN_KEEP, names=2),
         Table(
             "default-models",
             DEFAULT,
@@ -453,6 +472,13 @@ NMS = Page(
                 **dict.fromkeys(("authors (ms)", "authors / ours"), 0),
             },
         ),
+        Table("crowds-gate", CROWDS, names=2, digits={"best peak": 1}),
+        Table(
+            "crowds-ap",
+            CROWDS,
+            names=3,
+            digits=dict.fromkeys(("AP", "easy", "medium", "hard", "crowded"), 1),
+        ),
         Table("ablation-sensitivity", ABLATION, digits={"AP": 1, "difference": 1}),
     ),
 )
@@ -500,13 +526,14 @@ VIDEO = Page(
             digits={
                 **dict.fromkeys(("hip", "knee", "shoulder", "elbow", "trunk", "head"), 1),
                 "share left": 2,
+                "made walker, off by": 1,
             },
         ),
         Table(
             "kinematics-sports2d",
             SPORTS2D,
             names=2,
-            digits={"mean difference": 4, "largest difference": 4},
+            digits={"within 1°, %": 1, "half a turn off, %": 1, "largest, °": 4},
         ),
         Table("video-memory", MEMORY, names=2, digits={"peak memory so far, MB": 0}),
     ),
@@ -540,6 +567,7 @@ SPEED_PAGE = Page(
             digits={"images/s": 2, "times the plain loop": 2},
         ),
         Table("memory", MEMORY, digits={"peak MB": 0}),
+        Table("serve", SERVE, names=2, mixed=("measured", "wanted")),
         Table(
             "pose-engines",
             ENGINES,

@@ -99,9 +99,59 @@ def published_ap(name: str) -> tuple[float, int]:
     return (entry.ap or 0, 1)
 
 
+def crowds(column: str, *row: str) -> tuple[float, int]:
+    """The middle of a difference of the gate of association."""
+    return (float(read("crowds-gate").at(column, *row).split()[0]), 1)
+
+
+def crowds_ap(model: str, association: str, suppression: str) -> tuple[float, int]:
+    """What an association costs in AP against pose NMS alone."""
+    difference = read("crowds-ap").at("difference", model, association, suppression)
+    return (-float(difference.split()[0]), 1)
+
+
 CLAIMS = [
+    Claim(
+        "docs/crowds.md",
+        ("mu = 0.5", "made crowds", "perfect choice", "the graph"),
+        lambda: [
+            crowds("oracle", "made crowds", "mu0.5"),
+            crowds("paper's graph", "made crowds", "mu0.5"),
+        ],
+    ),
+    Claim(
+        "docs/crowds.md",
+        ("mu = 0,", "made crowds", "perfect choice", "the graph"),
+        lambda: [
+            crowds("oracle", "made crowds", "mu0"),
+            crowds("paper's graph", "made crowds", "mu0"),
+        ],
+    ),
+    Claim(
+        "docs/crowds.md",
+        ("shipped model", "made crowds", "perfect choice", "the graph"),
+        lambda: [
+            crowds("oracle", "made crowds", "pose-lite"),
+            crowds("paper's graph", "made crowds", "pose-lite"),
+        ],
+    ),
+    Claim(
+        "docs/crowds.md",
+        ("shipped detector's boxes", "costs", "AP"),
+        lambda: [
+            crowds_ap("pose-lite", "paper", "parametric"),
+            crowds_ap("mu0.5", "paper", "parametric"),
+        ],
+    ),
+]
+CLAIMS += [
     Claim("README.md", ("RTMPose-m", "published", "AP"), lambda: [published_ap("rtmpose-m")]),
     Claim("README.md", ("MB", "models"), lambda: [(shipped_megabytes(), 0)]),
+    Claim(
+        "docs/kinematics.md",
+        ("knee", "walks past", "degrees"),
+        lambda: [(read("kinematics-jitter").at("knee", "made walker: true"), 0)],
+    ),
     Claim(
         "README.md",
         ("YOLOX-nano with TinyPose", "ten people", "AP"),
@@ -207,6 +257,23 @@ def unsupported(markdown: str, claim: Claim) -> str | None:
 def test_a_documents_figures_are_the_recorded_ones(claim) -> None:
     wrong = unsupported((ROOT / claim.document).read_text("utf-8"), claim)
     assert wrong is None, wrong
+
+
+def test_kinematics_says_what_was_measured() -> None:
+    """docs/kinematics.md: what it says of the spline in words."""
+    assert read("kinematics-jitter").at("share left", "spline") < 1 / 3
+    walker = read("kinematics-walker")
+    joints = []
+    for height, noise in {(row[0], row[1]) for row in walker.rows}:
+        spline, other = (
+            [walker.at(name, height, noise, filter_) for name in ("angles, °", "joints, mm")]
+            for filter_ in ("spline", "butterworth")
+        )
+        assert spline[0] < other[0], (height, noise)
+        joints.append(spline[1] - other[1])
+    assert (round(-min(joints)), round(max(joints), 1)) == (20, 1.5)
+    theirs = read("kinematics-sports2d")
+    assert {row[theirs.columns.index("within 1°, %")] for row in theirs.rows} == {100.0}
 
 
 def measured(markdown: str) -> list[str]:

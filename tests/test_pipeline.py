@@ -291,6 +291,61 @@ def test_unknown_suppression_names_the_known(spot_model):
         rmpe.load(found, spot_model, nms="best")
 
 
+# --- association ---
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+@pytest.mark.parametrize("decoder", ["dark", "argmax"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_one_person_is_as_without_association(tmp_path, photo, name, decoder, flip):
+    model = spot_pose_model(tmp_path, decoder)
+    alone = rmpe.load(found, model, flip_test=flip)(photo)
+    associated = rmpe.load(found, model, flip_test=flip, associate=name)(photo)
+    np.testing.assert_allclose(associated.keypoints, alone.keypoints, atol=1e-4)
+    np.testing.assert_array_equal(associated.keypoint_scores, alone.keypoint_scores)
+    np.testing.assert_allclose(associated.scores, alone.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_association_of_nobody(photo, spot_model, name):
+    estimator = rmpe.load(found, spot_model, associate=name)
+    assert [len(one) for one in estimator.estimate_batch([photo] * 2, [Boxes.empty()] * 2)] == [
+        0
+    ] * 2
+    assert estimator.estimate_batch([], []) == []
+
+
+def test_two_people_do_not_get_the_same_joint(spot_model):
+    """Each box holds one strong and one weak spot; without association both take the strong one."""
+    strong = spots((100, 200), [(70, 50)] * 3, 4).astype(int)
+    weak = spots((100, 200), [(120, 50)] * 3, 4).astype(int) * 6 // 10
+    image = (strong + weak).astype(np.uint8)
+    boxes = Boxes([[60, 10, 125, 90], [63, 10, 130, 90]])
+    same, apart = (
+        rmpe.load(found, spot_model, nms="none", associate=name).estimate(image, boxes)
+        for name in ("none", "paper")
+    )
+    np.testing.assert_allclose(same.keypoints[..., 0], 70, atol=1)
+    np.testing.assert_allclose(
+        np.sort(apart.keypoints[..., 0], axis=0), [[70] * 3, [120] * 3], atol=1
+    )
+
+
+def test_association_needs_peaks(tmp_path, spot_model):
+    simcc = simcc_model(tmp_path)
+    simcc.with_suffix(".toml").write_text(
+        'kind = "pose"\nname = "s"\ndecoder = "simcc"\nskeleton = "coco17"\n'
+    )
+    for model, decoder in (
+        (simcc, "simcc"),
+        (spot_pose_model(tmp_path, "integral-softmax", name="other.onnx"), "integral-softmax"),
+    ):
+        with pytest.raises(ModelError, match=rf"\({decoder}\) have one place for each joint"):
+            rmpe.load(found, model, associate="paper")
+    with pytest.raises(UsageError, match="known: none, paper, released"):
+        rmpe.load(found, spot_model, associate="best")
+
+
 # --- precomputed boxes ---
 
 ROWS = [
@@ -378,10 +433,8 @@ def shifting_stn(folder, shift):
     return path
 
 
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.25, -0.1)])
-def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(
-    tmp_path, photo, spot_model, shift
-):
+def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(tmp_path, photo, spot_model):
+    shift = (0.25, -0.1)
     boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
     plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
     moved = rmpe.load(found, spot_model, stn=shifting_stn(tmp_path, shift), nms="none").estimate(
@@ -397,6 +450,48 @@ def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(
     np.testing.assert_array_equal(moved.boxes, plain.boxes)
     assert "stn_bbox" in moved.to_coco(1)[0]
     assert "stn_bbox" not in plain.to_coco(1)[0]
+
+
+@pytest.mark.parametrize(
+    ("shift", "keep_overlap", "kept"),
+    [
+        ((0.0, 0.0), 1.0, True),
+        ((0.25, -0.1), 1.0, False),
+        ((0.25, -0.1), 0.72, False),
+        # 1.75 * 1.9 of 4 are shared: an IoU of 3.325 / 4.675 = 0.711.
+        ((0.25, -0.1), 0.71, True),
+    ],
+)
+def test_a_proposal_that_theta_hardly_moves_is_kept(
+    tmp_path, photo, spot_model, shift, keep_overlap, kept
+):
+    boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
+    file = shifting_stn(tmp_path, shift)
+    with file.with_suffix(".toml").open("a") as card:
+        card.write(f"keep_overlap = {keep_overlap}\n")
+    plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
+    behind = rmpe.load(found, spot_model, stn=file, nms="none").estimate(photo, boxes)
+    assert np.array_equal(behind.keypoints, plain.keypoints) == kept
+    assert np.array_equal(behind.stn_boxes, boxes.xyxy) == kept
+
+
+def test_the_pose_models_card_names_its_stn(tmp_path, monkeypatch, photo, spot_model):
+    monkeypatch.setenv("RMPE_HOME", str(tmp_path))
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shifting_stn(folder, (0.25, -0.1)).rename(folder / "shift.onnx")
+    (folder / "stn.toml").rename(folder / "shift.toml")
+    card = spot_model.with_suffix(".toml")
+    card.write_text(card.read_text() + 'stn = "shift"\n')
+    default = rmpe.load(found, spot_model)
+    assert default.stn is not None
+    assert default.stn.session.path == folder / "shift.onnx"
+    assert rmpe.load(found, spot_model, stn="none").stn is None
+    assert "stn_bbox" in default.estimate(photo, PERSON).to_coco(1)[0]
+    options = rmpe.PipelineOptions(boxes=None, detector="whole-image", pose=spot_model)
+    prints = [one.fingerprint(one.load()) for one in (options, replace(options, stn="none"))]
+    assert "stn" in prints[0]
+    assert prints[0] != prints[1]
 
 
 def test_an_stn_whose_map_has_no_inverse_keeps_the_box(tmp_path, photo, spot_model):

@@ -42,11 +42,11 @@ class OneStageEstimator(Estimator):
         """
         self.detector = WholeImage()
         self.model = model
+        self.stn = None
         self.suppress = suppress or suppressor("parametric")
         self.min_score = min_score
         self.limit = limit
         self.workers = max(1, workers)
-        self.color = check_channel_order(color)
         self.color = check_channel_order(color)
 
     @property

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rmpe.cards import card_beside, find_card
+from rmpe.associate import associator
+from rmpe.cards import ModelCard, card_beside, find_card
 from rmpe.detect import WHOLE_IMAGE, Detector, RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import UsageError
 from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import PoseModel
-from rmpe.estimate.stn import load_stn
+from rmpe.estimate.stn import Stn, load_stn
 from rmpe.media.arrays import ChannelOrder
 from rmpe.models import resolve_model
 from rmpe.one_stage import OneStageEstimator
@@ -19,6 +20,7 @@ from rmpe.runtime import Device, Session, sha256_of
 from rmpe.suppress import suppressor
 
 DEFAULT_MIN_SCORE = 0.05
+NO_STN = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +34,13 @@ class PipelineOptions:
         annotations: COCO file that says which image each of ``boxes`` belongs to.
         pose: ONNX file or name of the single-person pose model, or of a one-stage model, which
             needs no detector; ``None`` = the default model.
-        stn: ONNX file or name of a spatial transformer; ``None`` = no transformer.
+        stn: ONNX file or name of a spatial transformer, or ``none``; ``None`` = the one that the
+            pose model's card names, which is none for most published models.
         card: Model card of the pose model, where it has none of its own.
         nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
             parameters.
+        associate: What decides whose joint a joint is, where people overlap: ``none`` = everybody
+            has the best of their own; ``paper`` or ``released``, see docs/crowds.md.
         device: Where the models run.
         threads: Cores to use; 0 = all.
         batch: Most crops in one call of the pose model. Two suit a CPU's caches; a GPU wants 16 or
@@ -55,6 +60,7 @@ class PipelineOptions:
     stn: str | Path | None = None
     card: Path | None = None
     nms: str = "parametric"
+    associate: str = "none"
     device: Device = "auto"
     threads: int = 0
     batch: int = 2
@@ -95,6 +101,7 @@ class PipelineOptions:
         session = Session(resolve_model(self.pose, "pose"), self.device, each)
         card = find_card(session, self.card)
         suppress = suppressor(self.nms)
+        associate = associator(self.associate)
         if card.kind == "one-stage":
             self._check_one_stage(session.path, detector)
             return OneStageEstimator(
@@ -107,22 +114,37 @@ class PipelineOptions:
             )
         return Estimator(
             detector or self.load_detector(each),
-            PoseModel(session, card, flip_test=self.flip_test, batch=self.batch),
-            load_stn(resolve_model(self.stn, "stn"), self.device, each) if self.stn else None,
+            PoseModel(
+                session,
+                card,
+                flip_test=self.flip_test,
+                batch=self.batch,
+                several=self.associate != "none",
+            ),
+            self._load_stn(card, each),
             suppress,
+            associate=associate,
             min_score=self.min_score,
             limit=self.limit,
             workers=workers,
             color=self.color,
         )
 
+    def _load_stn(self, card: ModelCard, threads: int) -> Stn | None:
+        """The transformer before a pose model with this card, if any."""
+        name = card.stn if self.stn is None else str(self.stn)
+        if name in ("", NO_STN):
+            return None
+        return load_stn(resolve_model(name, "stn"), self.device, threads)
+
     def _check_one_stage(self, model: Path, detector: Detector | None) -> None:
         """Refuse what a one-stage model has no use for."""
         useless = {
             "detector": self.detector or detector,
             "boxes": self.boxes,
-            "stn": self.stn,
+            "stn": self.stn and self.stn != NO_STN,
             "flip_test": self.flip_test,
+            "associate": self.associate != "none",
         }
         for name, given in useless.items():
             if given:
@@ -143,11 +165,15 @@ class PipelineOptions:
             return WholeImage()
         return load_detector(resolve_model(self.detector, "detector"), self.device, threads)
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self, estimator: Estimator) -> dict[str, Any]:
         """What decides the results, as JSON has it: two runs with the same one may be joined.
 
         Files count by their contents, models by the file that their name or the default stands for.
-        Device, threads and batch are left out: they change the results by rounding only.
+        Device, threads and batch are left out: they change the results by rounding only. So is the
+        default detector where a one-stage model finds people by itself.
+
+        Args:
+            estimator: What `load` made of these options.
 
         Raises:
             RmpeError: If a file is missing.
@@ -158,18 +184,19 @@ class PipelineOptions:
             "card": self.card,
             "nms": Path(self.nms) if self.nms.endswith(".toml") else None,
         }
-        if self.boxes is None and self.detector != WHOLE_IMAGE:
+        detects = not isinstance(estimator, OneStageEstimator)
+        if detects and self.boxes is None and self.detector != WHOLE_IMAGE:
             files["detector"] = resolve_model(self.detector, "detector")
         files["pose"] = resolve_model(self.pose, "pose")
-        if self.stn:
-            files["stn"] = resolve_model(self.stn, "stn")
+        if estimator.stn:
+            files["stn"] = estimator.stn.session.path
         for kind in ("detector", "pose", "stn"):
             if path := files.get(kind):
                 files[f"{kind} card"] = card_beside(path)
         settings = {
             name: value
             for name, value in asdict(self).items()
-            if name in ("nms", "flip_test", "min_score", "limit")
+            if name in ("nms", "associate", "flip_test", "min_score", "limit")
         }
         settings["detector"] = str(self.detector) if self.detector else None
         return settings | {name: sha256_of(path) for name, path in files.items() if path}
@@ -182,6 +209,7 @@ def load(
     stn: str | Path | None = None,
     card: str | Path | None = None,
     nms: str = "parametric",
+    associate: str = "none",
     device: Device = "auto",
     threads: int = 0,
     workers: int = 1,
@@ -197,9 +225,11 @@ def load(
         detector: ONNX file, name of an installed model, or any `Detector` object; ``None`` = the
             default model.
         pose: ONNX file or name of the single-person pose model; ``None`` = the default model.
-        stn: ONNX file or name of a spatial transformer; ``None`` = no transformer.
+        stn: ONNX file or name of a spatial transformer, or ``none``; ``None`` = the one that the
+            pose model's card names.
         card: Model card of the pose model, where it has none of its own.
         nms: See `PipelineOptions`, like all that follow.
+        associate: What decides whose joint a joint is, where people overlap.
         device: Where the models run.
         threads: Cores to use; 0 = all.
         workers: Images that `rmpe.stream` works on side by side; the cores are divided among them.
@@ -219,6 +249,7 @@ def load(
         stn=stn,
         card=Path(card) if card else None,
         nms=nms,
+        associate=associate,
         device=device,
         threads=threads,
         batch=batch,

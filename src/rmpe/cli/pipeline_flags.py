@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from rmpe.associate import ASSOCIATORS
 from rmpe.cli.commands import SectionOption
 from rmpe.detect import WHOLE_IMAGE
 from rmpe.options import DEFAULT_MIN_SCORE, PipelineOptions
@@ -58,13 +59,20 @@ def _flags(min_score: float) -> list[tuple[str, dict[str, Any]]]:
         },
         "--pose": {"help": "Pose model: ONNX file or installed model."},
         "--stn": {
-            "help": "Spatial transformer before the pose model: ONNX file or installed model."
+            "help": "Transformer (STN) before the pose model: ONNX file, installed model, or none."
+            "  [default: as the pose model's card says]"
         },
         "--card": {"type": FILE, "help": "Model card of the pose model (TOML)."},
         "--nms": {
             "default": "parametric",
             "show_default": True,
             "help": f"Pose NMS: {', '.join(SUPPRESSORS)}, or a TOML file of learned parameters.",
+        },
+        "--associate": {
+            "type": click.Choice(list(ASSOCIATORS)),
+            "default": "none",
+            "show_default": True,
+            "help": "Share joints out among people who overlap (docs/crowds.md).",
         },
     }
     running: dict[str, dict[str, Any]] = {

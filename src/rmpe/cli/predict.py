@@ -86,7 +86,7 @@ class PredictOptions:
 @click.option(
     "--draw-boxes",
     is_flag=True,
-    help="Draw the boxes, too: the detector's, and with --stn those it found (magenta).",
+    help="Draw the boxes, too: the detector's, and those the STN found (magenta).",
 )
 @click.option(
     "--draw-min-score",
@@ -147,7 +147,8 @@ def _run(
     # Whole images side by side beat threads inside one small model.
     estimator = pipeline.load(workers=pipeline.cores if len(items) > 1 else 1)
     require_joints(options.formats, estimator.skeleton)
-    settings = pipeline.fingerprint() | {"rmpe": __version__, "skeleton": estimator.skeleton.name}
+    settings = pipeline.fingerprint(estimator)
+    settings |= {"rmpe": __version__, "skeleton": estimator.skeleton.name}
     show = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -166,7 +167,7 @@ def _run(
         try:
             with bar, warnings_to(show):
                 task = bar.add_task("people", total=len(todo), rate="")
-                draw = _drawer(todo, out, options, with_stn=pipeline.stn is not None)
+                draw = _drawer(todo, out, options, with_stn=estimator.stn is not None)
                 read = _Reader()
                 for result in stream(estimator, list(todo), read, each=draw):
                     item = todo[result.path]

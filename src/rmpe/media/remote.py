@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rmpe.errors import ImageError, RmpeError, UsageError
+from rmpe.extras import install_command
 from rmpe.media.images import SUFFIXES
 
 REMOTE = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -49,7 +50,7 @@ def fetch(sources: Sequence[str], folder: Path) -> dict[Path, str]:
                 system.get_file(path, str(local))
                 found[local] = system.unstrip_protocol(path)
         except ImportError as error:
-            raise UsageError(f"{source}: {error}: pip install 'rmpe[cloud]'") from error
+            raise UsageError(f"{source}: {error}: {install_command('cloud')}") from error
         except RmpeError:
             raise
         except Exception as error:  # every backend of fsspec raises classes of its own
