@@ -61,6 +61,7 @@ class Table:
         title: Other than the recorded one.
         across: Whether rows become columns: one row of many figures.
         closed: The answer, where nothing measures it today.
+        mixed: Columns whose rows are different quantities, each rounded when it was recorded.
     """
 
     record: str
@@ -74,6 +75,7 @@ class Table:
     title: str = ""
     across: bool = False
     closed: str = ""
+    mixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -565,7 +567,7 @@ SPEED_PAGE = Page(
             digits={"images/s": 2, "times the plain loop": 2},
         ),
         Table("memory", MEMORY, digits={"peak MB": 0}),
-        Table("serve", SERVE, names=2),
+        Table("serve", SERVE, names=2, mixed=("measured", "wanted")),
         Table(
             "pose-engines",
             ENGINES,
