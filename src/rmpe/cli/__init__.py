@@ -14,6 +14,7 @@ from rmpe.errors import NotInstalledError, RmpeError
 COMMANDS = {
     "predict": "rmpe.cli.predict:predict",
     "track": "rmpe.cli.track:track",
+    "farm": "rmpe.cli.farm:farm",
     "serve": "rmpe.cli.serve:serve",
     "ui": "rmpe.cli.serve:ui",
     "kinematics": "rmpe.cli.kinematics:kinematics",
