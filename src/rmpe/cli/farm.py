@@ -37,7 +37,6 @@ from rmpe.farm.parts import (
 )
 from rmpe.farm.storage import LocalStorage, Storage, open_storage
 from rmpe.farm.work import Outcome
-from rmpe.media.remote import is_remote
 from rmpe.media.sources import shortened
 from rmpe.options import PipelineOptions
 from rmpe.video import TRACKERS

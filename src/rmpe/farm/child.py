@@ -1,6 +1,6 @@
 """The process of one worker: it reads tasks from its input and writes answers to its output.
 
-``python -m rmpe.farm.child ADDRESS MODULE:CLASS``. Tasks and answers are pickled; whoever started
+``python -m rmpe.farm ADDRESS MODULE:CLASS``. Tasks and answers are pickled; whoever started
 it is the only one who can write to it. It ends with its parent, however that ends.
 """
 
@@ -83,7 +83,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

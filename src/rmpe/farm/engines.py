@@ -4,11 +4,12 @@ import os
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from rmpe.errors import RmpeError, UsageError, WorkerError
+from rmpe.errors import UsageError, WorkerError
 from rmpe.extras import load_extra
 from rmpe.farm.keeper import WORKER, Keeper
 from rmpe.farm.work import Outcome
@@ -62,35 +63,29 @@ def on_processes(
     """
     todo = iter(shards)
     lock = threading.Lock()
-    answers: queue.SimpleQueue[Outcome | RmpeError | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Outcome | Future[None]] = queue.SimpleQueue()
 
     def take() -> int | None:
         with lock:
             return next(todo, None)
 
     def serve(keeper: Keeper) -> None:
-        try:
-            while (shard := take()) is not None:
-                answers.put(keeper(shard))
-        except RmpeError as error:
-            answers.put(error)
-        answers.put(None)
+        while (shard := take()) is not None:
+            answers.put(keeper(shard))
 
-    with ExitStack() as keepers:
-        for number in range(workers):
+    # The keepers are closed first, which ends the threads.
+    with ThreadPoolExecutor(workers, "rmpe-farm") as pool, ExitStack() as keepers:
+        for _ in range(workers):
             keeper = keepers.enter_context(Keeper(address, worker))
-            threading.Thread(
-                target=serve, args=(keeper,), name=f"rmpe-farm-{number}", daemon=True
-            ).start()
+            pool.submit(serve, keeper).add_done_callback(answers.put)
         serving = workers
         while serving:
             answer = answers.get()
-            if answer is None:
-                serving -= 1
-            elif isinstance(answer, RmpeError):
-                raise answer
-            else:
+            if isinstance(answer, Outcome):
                 yield answer
+            else:
+                answer.result()
+                serving -= 1
 
 
 def on_ray(

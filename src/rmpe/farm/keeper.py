@@ -139,7 +139,7 @@ class Keeper:
                 if self._child is not None:
                     return self._child
                 child = self._child = subprocess.Popen(
-                    [sys.executable, "-m", "rmpe.farm.child", self._address, self._worker],
+                    [sys.executable, "-m", "rmpe.farm", self._address, self._worker],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -258,10 +258,8 @@ def patiently(action: Callable[[], T], place: str) -> T:
         except (RmpeError, FileNotFoundError, PermissionError, NotImplementedError):
             raise
         except Exception as error:  # every backend of fsspec raises classes of its own
-            own = isinstance(error, OSError) and error.errno is not None
-            if own and not isinstance(error, ConnectionError | TimeoutError):
-                if error.errno not in PASSING:
-                    raise
+            if type(error) is OSError and error.errno and error.errno not in PASSING:
+                raise
             if tried == TRIES:
                 raise StorageError(f"{place}: {_why(error)} (tried {TRIES} times)") from error
         time.sleep(FIRST_WAIT * 2 ** (tried - 1))
