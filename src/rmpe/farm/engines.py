@@ -1,5 +1,6 @@
 """Engines: who does the shards. Each gives the outcomes as they come, in any order."""
 
+import logging
 import os
 import queue
 import threading
@@ -134,9 +135,14 @@ def on_ray(
     context = data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    for name in ("ray", "ray.data"):  # we show progress ourselves
+        logging.getLogger(name).setLevel(logging.ERROR)
     rows = [{"shard": shard, "address": address, "worker": worker} for shard in shards]
     outcomes = data.from_items(rows, override_num_blocks=len(rows)).map(
-        RayWorker, num_cpus=1, num_gpus=gpus or None, concurrency=(1, min(most, len(rows)))
+        RayWorker,
+        num_cpus=1,
+        num_gpus=gpus or None,
+        compute=data.ActorPoolStrategy(min_size=1, max_size=min(most, len(rows))),
     )
     try:
         for row in outcomes.iter_rows():

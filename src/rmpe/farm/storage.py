@@ -47,6 +47,15 @@ PASSING = {
     errno.ESTALE,
     errno.ETIMEDOUT,
 }
+# Faults that no waiting helps.
+FINAL = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    PermissionError,
+)
 # Names under which fsspec's systems say when a file was written.
 TIMES = ("mtime", "LastModified", "updated", "last_modified", "created")
 
@@ -255,7 +264,7 @@ def patiently(action: Callable[[], T], place: str) -> T:
     for tried in range(1, TRIES + 1):
         try:
             return action()
-        except (RmpeError, FileNotFoundError, PermissionError, NotImplementedError):
+        except (RmpeError, *FINAL):
             raise
         except Exception as error:  # every backend of fsspec raises classes of its own
             if type(error) is OSError and error.errno and error.errno not in PASSING:
