@@ -30,7 +30,7 @@ from benchmarks.record import show
 
 KINDS = ("node killed", "driver killed", "worker stopped")
 # Longer than any wait between two kills: a run that hangs is a failure of the benchmark.
-LIMIT = 1500
+LIMIT = 3000
 
 
 def torment(run, cluster, wanted, every, pause):

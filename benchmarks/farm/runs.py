@@ -1,11 +1,11 @@
-"""Photos, commands and a Ray cluster of two nodes on this machine, for the benchmarks of the farm."""
+"""Photos, commands and a Ray cluster of two nodes, for the benchmarks of the farm."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -131,7 +131,8 @@ class TwoNodes:
         node = self.nodes[place]
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
         for process in [raylet, *raylet.children(recursive=True)]:
-            with_suppressed(process.kill)
+            with suppress(psutil.Error):
+                process.kill()
         self._cluster.remove_node(node, allow_graceful=False)
         self.nodes[place] = self._node()
 
@@ -153,13 +154,6 @@ def safe(call):
         return call(recursive=True) if call.__name__ == "children" else call()
     except psutil.Error:
         return []
-
-
-def with_suppressed(call):
-    try:
-        call()
-    except psutil.Error:
-        pass
 
 
 @contextmanager
