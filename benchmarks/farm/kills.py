@@ -74,7 +74,14 @@ def torment(run, cluster, wanted, every, pause):
 @click.option("--kills", default=10, show_default=True, help="Of nodes, and of drivers.")
 @click.option("--stops", default=1, show_default=True)
 @click.option("--pause", default=60.0, show_default=True, help="Seconds of a stop.")
-@click.option("--every", default=(8.0, 25.0), show_default=True, help="Seconds between kills.")
+@click.option(
+    "--every",
+    nargs=2,
+    type=float,
+    default=(8.0, 25.0),
+    show_default=True,
+    help="Seconds between kills: least, most.",
+)
 @click.option("--seed", default=0, show_default=True)
 def main(data, photos, kills, stops, pause, every, seed, save):
     random.seed(seed)

@@ -2,7 +2,7 @@
 
 import time
 
-from rmpe.farm.parts import IMAGES, SMALLEST, name_of
+from rmpe.farm.parts import IMAGES, PEOPLE, SMALLEST, name_of
 from rmpe.farm.storage import open_storage
 from rmpe.farm.work import Outcome
 
@@ -14,7 +14,8 @@ class Empty:
         self._storage = open_storage(address)
 
     def shard(self, shard):
-        self._storage.write(name_of(IMAGES, shard), bytes(SMALLEST))
+        for kind in (PEOPLE, IMAGES):
+            self._storage.write(name_of(kind, shard), bytes(SMALLEST))
         return Outcome(shard, 200)
 
 

@@ -75,6 +75,8 @@ def _part(_context: click.Context, _option: click.Parameter, value: str | None) 
     number, _, count = value.partition("/")
     if not (number.isdecimal() and count.isdecimal()):
         raise click.BadParameter(f"{value!r} is not I/N, such as 3/16")
+    if int(count) < 1:
+        raise click.BadParameter(f"{value!r}: there must be at least one part")
     if not 1 <= int(number) <= int(count):
         raise click.BadParameter(
             f"{value!r}: parts are numbered from 1 to N, here from 1/{count} to {count}/{count}"
@@ -241,7 +243,7 @@ def _do(
         rate = f" ({progress.photos / seconds:.1f} photos/s)" if progress.photos else ""
         click.echo(
             f"{sum(mark.photos for mark in marks):,} photos{before},"
-            f" {sum(mark.people for mark in marks):,} people{failed}, {seconds:.1f} s{rate}"
+            f" {sum(mark.people for mark in marks):,} people of any score{failed}, {seconds:.1f} s{rate}"
         )
         if len(done) == len(run.shards):
             click.echo(f"next: rmpe farm merge {shlex.quote(storage.address)} --out results")
@@ -283,7 +285,7 @@ def status_command(folder: str, failed: bool, as_json: bool) -> None:
     else:
         click.echo(
             f"{summary['photos_done']:,} of {photos:,} photos ({len(done):,} of"
-            f" {len(run.shards):,} shards), {summary['people']:,} people,"
+            f" {len(run.shards):,} shards), {summary['people']:,} people of any score,"
             f" {summary['photos_failed']:,} photos failed, {len(broken):,} shards failed"
         )
         if left:

@@ -80,11 +80,17 @@ def name_of(kind: str, shard: int) -> str:
 
 
 def finished(entries: Mapping[str, Entry]) -> dict[int, Entry]:
-    """The shards that are committed, each with the entry of its mark."""
+    """The shards that are committed, each with the entry of its mark.
+
+    A shard whose people are gone in the meantime is none of them.
+    """
     return {
         number: entry
         for name, entry in entries.items()
-        if entry.size >= SMALLEST and (number := _number(name, IMAGES, "parquet")) is not None
+        if (number := _number(name, IMAGES, "parquet")) is not None
+        and entry.size >= SMALLEST
+        and (people := entries.get(name_of(PEOPLE, number))) is not None
+        and people.size >= SMALLEST
     }
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
+from uuid import uuid4
 
 from rmpe.errors import (
     DataError,
@@ -28,7 +29,6 @@ from rmpe.files import make_folder, read_bytes
 from rmpe.media.arrays import Image
 from rmpe.media.images import MAX_BYTES, read_image
 from rmpe.media.remote import is_remote
-from rmpe.write.atomic import atomic
 
 T = TypeVar("T")
 
@@ -171,19 +171,24 @@ class LocalStorage:
         """See `Storage`."""
         path = self._folder / name
 
+        # Two machines may write the same file at the same time, even under one process number.
+        partial = self._folder / f".{name}.{uuid4().hex}.partial"
+
         def written() -> None:
-            try:
-                with atomic(path) as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())  # whole before it has its name, whatever happens
-            except OutputError as error:
-                if isinstance(error.__cause__, OSError) and error.__cause__.errno in PASSING:
-                    raise error.__cause__ from error
-                raise
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # whole before it has its name, whatever happens
+            partial.replace(path)
 
         make_folder(self._folder)
-        patiently(written, str(path))
+        try:
+            patiently(written, str(path))
+        except OSError as error:
+            raise OutputError(f"{path}: cannot write: {_why(error)}") from error
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """See `Storage`."""
