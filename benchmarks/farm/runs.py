@@ -98,9 +98,9 @@ class TwoNodes:
     """A cluster of a head without cores and two nodes of one core each."""
 
     def __init__(self):
+        os.environ.update(environment())  # Ray reads its own when it is imported
         from ray.cluster_utils import Cluster
 
-        os.environ.update({name: value for name, value in environment().items()})
         self._cluster = Cluster(
             initialize_head=True,
             head_node_args={

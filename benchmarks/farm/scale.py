@@ -1,8 +1,8 @@
 """Does the farm itself bear a million photos and 64 workers?
 
 A million empty files in a thousand folders are planned, run by workers without models (one
-process, and Ray with one core), and found to be done again. Then workers that sleep a second a shard, in 1 to
-64 processes of this machine: how many shards a second, from the first outcome on?
+process, and Ray with one core), and found to be done. Then workers that sleep a second a shard, in
+1 to 64 processes of this machine: how many shards a second, once all have started?
 """
 
 import os

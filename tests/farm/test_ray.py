@@ -1,10 +1,14 @@
 """A run on Ray: on this machine alone, and on two nodes of which one is killed."""
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+# Ray starts slowly on a loaded machine, and gives up early. It reads these when it is imported.
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
+os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", "300")
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
 psutil = pytest.importorskip("psutil")
@@ -17,16 +21,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def patient(monkeypatch):
-    """Ray starts slowly on a loaded machine, and gives up early."""
-    for name in ("raylet_start_wait_time_s", "gcs_server_request_timeout_seconds"):
-        monkeypatch.setenv(f"RAY_{name}", "240")
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+def shut_down():
     yield
     ray.shutdown()
 
 
-def test_on_this_machine_without_a_cluster(tmp_path, rmpe, models, photos, planned, patient):
+def test_on_this_machine_without_a_cluster(tmp_path, rmpe, models, photos, planned, shut_down):
     result = rmpe("run", planned, "--engine", "ray", "--workers", 1)
     assert result.exit_code == 0, result.exception
     assert rmpe("merge", planned, "--out", tmp_path / "merged").exit_code == 0
@@ -36,7 +36,7 @@ def test_on_this_machine_without_a_cluster(tmp_path, rmpe, models, photos, plann
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_node_that_is_killed_loses_nothing(tmp_path, rmpe, models, patient):
+def test_a_node_that_is_killed_loses_nothing(tmp_path, rmpe, models, shut_down):
     from ray.cluster_utils import Cluster
 
     photos = tmp_path / "photos"

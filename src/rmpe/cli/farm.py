@@ -243,7 +243,8 @@ def _do(
         rate = f" ({progress.photos / seconds:.1f} photos/s)" if progress.photos else ""
         click.echo(
             f"{sum(mark.photos for mark in marks):,} photos{before},"
-            f" {sum(mark.people for mark in marks):,} people of any score{failed}, {seconds:.1f} s{rate}"
+            f" {sum(mark.people for mark in marks):,} people of any score{failed},"
+            f" {seconds:.1f} s{rate}"
         )
         if len(done) == len(run.shards):
             click.echo(f"next: rmpe farm merge {shlex.quote(storage.address)} --out results")
