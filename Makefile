@@ -5,21 +5,26 @@ BIN := $(VENV)/bin
 DETECTOR ?=
 POSE ?=
 
-.PHONY: demo test test-browser lint docs clean
+.PHONY: demo test test-browser lint docs site clean
 
 demo: $(VENV)/core
 	$(BIN)/rmpe predict examples/basketball1.png --out out/demo $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
 	@echo "look at out/demo/drawn/basketball1.jpg"
 
 test: $(VENV)/dev
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks website
+	$(BIN)/ruff check src tests benchmarks website
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
 
 # The page in a browser. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
 test-browser: $(VENV)/browser
 	$(BIN)/python -m pytest tests/browser
+
+# The site, into out/site. Strict: a page without a place, or a link that leads nowhere, is an error.
+site: $(VENV)/site
+	$(BIN)/python website/engines.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # The picture at the top of the README, and the results.
 docs: $(VENV)/dev
@@ -35,6 +40,10 @@ $(VENV)/core: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@ $(VENV)/core
+
+$(VENV)/site: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[site]"
 	@touch $@ $(VENV)/core
 
 $(VENV)/browser: pyproject.toml $(VENV)/dev

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from urllib.parse import unquote
 
@@ -176,17 +177,20 @@ def client(connect):
 class Process:
     """``rmpe serve`` as a process; ``url`` is where it listens."""
 
-    def __init__(self, arguments, jobs):
+    def __init__(self, arguments, jobs, environment=os.environ):
         self.child = subprocess.Popen(
             [sys.executable, "-m", "rmpe", "serve", "--port", "0", "--jobs", str(jobs), *arguments],
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=environment | {"PYTHONUNBUFFERED": "1"},
         )
         self.lines = [self.child.stderr.readline()]
         assert self.lines[0].startswith("rmpe serve: http"), (
             self.lines[0] + self.child.stderr.read()
         )
+        # A pipe that nobody reads is full after a few hundred requests, and the server waits.
+        self.reader = threading.Thread(target=self.lines.extend, args=[self.child.stderr])
+        self.reader.start()
         self.url = self.lines[0].split()[-1]
         self.port = int(self.url.rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as first:
@@ -196,8 +200,9 @@ class Process:
     def end(self, number=signal.SIGTERM):
         if self.child.poll() is None:
             self.child.send_signal(number)
-        self.lines += self.child.stderr.read().splitlines()
-        return self.child.wait(60)
+        code = self.child.wait(60)
+        self.reader.join()
+        return code
 
 
 @pytest.fixture

@@ -72,12 +72,39 @@ def test_a_notebook_shows_figures_and_a_line_a_person(poses):
         assert shown.count("<line") == between * len(poses)
 
 
+@pytest.mark.parametrize("poses", PEOPLE, ids=len)
+def test_poses_draw_themselves_as_the_function_does(poses):
+    image = np.full((300, 300, 3), 40, np.uint8)
+    style = rmpe.DrawStyle(color_by="person", boxes=True)
+    drawn = poses.draw(image, style=style, min_score=0)
+    assert np.array_equal(drawn, rmpe.draw_poses(image, poses, style=style, min_score=0))
+    assert np.array_equal(poses.draw(image), rmpe.draw_poses(image, poses))
+    assert (image == 40).all()
+
+
+@pytest.mark.parametrize("poses", PEOPLE, ids=len)
+def test_poses_and_results_have_a_png(poses, tmp_path):
+    poses = with_missing(poses)
+    shown = poses._repr_png_()
+    assert (shown is None) == (len(poses) == 0)
+    if shown is not None:
+        picture = rmpe.read_image(shown)
+        assert max(picture.shape) == 480 + 2 * 24
+        assert picture.any()
+    image = np.full((300, 300, 3), 40, np.uint8)
+    result = rmpe.Result(tmp_path / "a.png", image, poses)
+    assert np.array_equal(rmpe.read_image(result._repr_png_()), poses.draw(image))
+    assert np.array_equal(rmpe.read_image(rmpe.Result(tmp_path, image)._repr_png_()), image)
+    assert rmpe.Result(tmp_path, error="gone")._repr_png_() is None
+
+
 def test_nothing_in_sight_has_no_picture():
     poses = some_poses(1)
     nothing = poses.replace(
         keypoints=np.full_like(poses.keypoints, np.nan), keypoint_scores=np.zeros((1, 17))
     )
     assert "<svg" not in nothing._repr_html_()
+    assert nothing._repr_png_() is None
 
 
 def write_json(path, data):

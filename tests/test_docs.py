@@ -1,14 +1,18 @@
 """The code in README and docs runs, links lead somewhere, and the paper map points at things that
 exist."""
 
+import json
 import re
 import shlex
+import tomllib
+import zipfile
 from importlib import import_module
 from itertools import islice
 
 import pytest
 from click.testing import CliRunner
 from conftest import ROOT, TORCH_ROOMS
+from small_set import write_set
 
 from rmpe.cards import ModelCard
 from rmpe.cli import rmpe as command
@@ -41,7 +45,43 @@ def test_python_blocks_run(code, flags, data_root, tmp_path, monkeypatch):
     exec(compile(code, "block", "exec"), {})
 
 
-TUTORIALS = ("knee_angle.md",)  # their blocks are run one after the other
+def walk(data_root, folder):
+    """``walk.mp4``: the beginning of the pedestrians."""
+    with (
+        Video(data_root / "data/pedestrians.mp4") as video,
+        VideoWriter(folder / "walk.mp4", fps=30) as writer,
+    ):
+        for frame in islice(video, 15):
+            writer.write(frame.image, frame.index / 30)
+
+
+def photos(data_root, folder):
+    """Some photos with people."""
+    (folder / "photos").mkdir()
+    for photo in sorted((data_root / "data/coco-val/images").iterdir())[:6]:
+        (folder / "photos" / photo.name).symlink_to(photo)
+
+
+def labelled(_data_root, folder):
+    """Photos with made players, and two exports of CVAT."""
+    pytest.importorskip("torch")
+    text = (ROOT / "docs" / "own_skeleton.md").read_text("utf-8")
+    skeleton = next(code for _, name, code in BLOCK.findall(text) if name.strip() == "racket.toml")
+    annotations, made = write_set(
+        folder, Skeleton.from_dict(tomllib.loads(skeleton), "racket"), images=4
+    )
+    made.rename(folder / "photos")
+    (folder / "racket.toml").write_text(skeleton)
+    arguments = ["dataset", str(annotations), "--skeleton", "racket.toml", "--to", "cvat"]
+    assert CliRunner().invoke(command, [*arguments, "--out", "export"]).exit_code == 0
+    for name in ("task.zip", "held_out.zip"):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.write(folder / "export" / "annotations.xml", "annotations.xml")
+
+
+# Their blocks are run one after the other, on what is prepared; training is cut to two steps.
+TUTORIALS = {"knee_angle.md": walk, "photo_table.md": photos, "own_skeleton.md": labelled}
+SHORT = {"train": ["--set", "steps=2", "--set", "batch=2", "--set", "device='cpu'"]}
 
 
 @pytest.mark.slow
@@ -50,27 +90,52 @@ def test_tutorials_run(name, data_root, tmp_path, monkeypatch):
     for package in ("scipy", "matplotlib", "pyarrow", "ezc3d", "pandas"):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
-    with (
-        Video(data_root / "data/pedestrians.mp4") as video,
-        VideoWriter(tmp_path / "walk.mp4", fps=30) as writer,
-    ):
-        for frame in islice(video, 15):
-            writer.write(frame.image, frame.index / 30)
+    TUTORIALS[name](data_root, tmp_path)
     scope = {}
-    for language, _, code in BLOCK.findall((ROOT / "docs" / name).read_text("utf-8")):
+    for language, flags, code in BLOCK.findall((ROOT / "docs" / name).read_text("utf-8")):
         if language == "python":
             exec(compile(code, name, "exec"), scope)
+        if language == "toml":
+            (tmp_path / flags.strip()).write_text(code)
         for line in code.splitlines() if language == "sh" else ():
             program, *arguments = shlex.split(line)
             assert program == "rmpe"
-            done = CliRunner().invoke(command, arguments)
+            done = CliRunner().invoke(command, [*arguments, *SHORT.get(arguments[0], [])])
             assert done.exit_code == 0, (line, done.output, done.exception)
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(path, data_root, tmp_path, monkeypatch):
+    for package in ("pandas", "hotcoco", "matplotlib"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    write_photos(data_root / "data" / "coco-val", tmp_path)
+    scope = {}
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            exec(compile("".join(cell["source"]), path.name, "exec"), scope)
+
+
+def write_photos(source, folder, count=3):
+    """The first photos of a data set and their labels: ``images`` and ``annotations.json``."""
+    data = json.loads((source / "annotations.json").read_text("utf-8"))
+    data["images"] = data["images"][:count]
+    ids = {image["id"] for image in data["images"]}
+    data["annotations"] = [one for one in data["annotations"] if one["image_id"] in ids]
+    (folder / "annotations.json").write_text(json.dumps(data), "utf-8")
+    (folder / "images").mkdir()
+    for image in data["images"]:
+        (folder / "images" / image["file_name"]).symlink_to(source / "images" / image["file_name"])
 
 
 @pytest.mark.parametrize(("code", "flags"), list(blocks("toml")))
 def test_toml_blocks_are_what_they_seem(code, flags):
-    import tomllib
-
     data = tomllib.loads(code)
     if "decoder" in data:
         ModelCard.from_toml(code, "document")

@@ -103,6 +103,11 @@ CLAIMS = [
     Claim("README.md", ("RTMPose-m", "published", "AP"), lambda: [published_ap("rtmpose-m")]),
     Claim("README.md", ("MB", "models"), lambda: [(shipped_megabytes(), 0)]),
     Claim(
+        "docs/kinematics.md",
+        ("knee", "walks past", "degrees"),
+        lambda: [(read("kinematics-jitter").at("knee", "made walker: true"), 0)],
+    ),
+    Claim(
         "README.md",
         ("YOLOX-nano with TinyPose", "ten people", "AP"),
         lambda: [
@@ -207,6 +212,23 @@ def unsupported(markdown: str, claim: Claim) -> str | None:
 def test_a_documents_figures_are_the_recorded_ones(claim) -> None:
     wrong = unsupported((ROOT / claim.document).read_text("utf-8"), claim)
     assert wrong is None, wrong
+
+
+def test_kinematics_says_what_was_measured() -> None:
+    """docs/kinematics.md: what it says of the spline in words."""
+    assert read("kinematics-jitter").at("share left", "spline") < 1 / 3
+    walker = read("kinematics-walker")
+    joints = []
+    for height, noise in {(row[0], row[1]) for row in walker.rows}:
+        spline, other = (
+            [walker.at(name, height, noise, filter_) for name in ("angles, °", "joints, mm")]
+            for filter_ in ("spline", "butterworth")
+        )
+        assert spline[0] < other[0], (height, noise)
+        joints.append(spline[1] - other[1])
+    assert (round(-min(joints)), round(max(joints), 1)) == (20, 1.5)
+    theirs = read("kinematics-sports2d")
+    assert {row[theirs.columns.index("within 1°, %")] for row in theirs.rows} == {100.0}
 
 
 def measured(markdown: str) -> list[str]:

@@ -291,6 +291,61 @@ def test_unknown_suppression_names_the_known(spot_model):
         rmpe.load(found, spot_model, nms="best")
 
 
+# --- association ---
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+@pytest.mark.parametrize("decoder", ["dark", "argmax"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_one_person_is_as_without_association(tmp_path, photo, name, decoder, flip):
+    model = spot_pose_model(tmp_path, decoder)
+    alone = rmpe.load(found, model, flip_test=flip)(photo)
+    associated = rmpe.load(found, model, flip_test=flip, associate=name)(photo)
+    np.testing.assert_allclose(associated.keypoints, alone.keypoints, atol=1e-4)
+    np.testing.assert_array_equal(associated.keypoint_scores, alone.keypoint_scores)
+    np.testing.assert_allclose(associated.scores, alone.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_association_of_nobody(photo, spot_model, name):
+    estimator = rmpe.load(found, spot_model, associate=name)
+    assert [len(one) for one in estimator.estimate_batch([photo] * 2, [Boxes.empty()] * 2)] == [
+        0
+    ] * 2
+    assert estimator.estimate_batch([], []) == []
+
+
+def test_two_people_do_not_get_the_same_joint(spot_model):
+    """Each box holds one strong and one weak spot; without association both take the strong one."""
+    strong = spots((100, 200), [(70, 50)] * 3, 4).astype(int)
+    weak = spots((100, 200), [(120, 50)] * 3, 4).astype(int) * 6 // 10
+    image = (strong + weak).astype(np.uint8)
+    boxes = Boxes([[60, 10, 125, 90], [63, 10, 130, 90]])
+    same, apart = (
+        rmpe.load(found, spot_model, nms="none", associate=name).estimate(image, boxes)
+        for name in ("none", "paper")
+    )
+    np.testing.assert_allclose(same.keypoints[..., 0], 70, atol=1)
+    np.testing.assert_allclose(
+        np.sort(apart.keypoints[..., 0], axis=0), [[70] * 3, [120] * 3], atol=1
+    )
+
+
+def test_association_needs_peaks(tmp_path, spot_model):
+    simcc = simcc_model(tmp_path)
+    simcc.with_suffix(".toml").write_text(
+        'kind = "pose"\nname = "s"\ndecoder = "simcc"\nskeleton = "coco17"\n'
+    )
+    for model, decoder in (
+        (simcc, "simcc"),
+        (spot_pose_model(tmp_path, "integral-softmax", name="other.onnx"), "integral-softmax"),
+    ):
+        with pytest.raises(ModelError, match=rf"\({decoder}\) have one place for each joint"):
+            rmpe.load(found, model, associate="paper")
+    with pytest.raises(UsageError, match="known: none, paper, released"):
+        rmpe.load(found, spot_model, associate="best")
+
+
 # --- precomputed boxes ---
 
 ROWS = [

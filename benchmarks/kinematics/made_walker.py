@@ -74,8 +74,9 @@ def main(save: bool) -> None:
         notes=(
             f"Root mean square errors. {100 * OUTLIERS:g} % of the joints are outliers up to a"
             f" fifth of the height away, {100 * LOST:g} % are lost. `none` takes outliers out and"
-            " fills gaps, but does not smooth. The Butterworth filter's cut-off is 6 Hz. The"
-            " one-euro filter lags, which costs joints more than angles."
+            " fills gaps, but does not smooth. The spline finds its smoothness itself; the"
+            " Butterworth filter's cut-off is 6 Hz. The one-euro filter lags, which costs joints"
+            " more than angles."
         ),
     )
 

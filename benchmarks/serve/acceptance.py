@@ -1,14 +1,17 @@
 """`rmpe serve` against the library, at load, and under attack: on the loopback, in one run.
 
-    python -m benchmarks.serve.acceptance [--seconds 60] [--only NAME]... [--save]
+    python -m benchmarks.serve.acceptance [--seconds 60] [--core N] [--only NAME]... [--save]
 
 The server is a process of its own with the models that ship; callers are threads of this one, on
-the same cores, so what they cost is taken from the server.
+the same cores, so what they cost is taken from the server. Parts that are saved with ``--only``
+replace their own rows of the record.
 """
 
 import http.client
 import itertools
 import json
+import os
+import re
 import shutil
 import signal
 import socket
@@ -20,7 +23,6 @@ import time
 from collections import Counter
 from importlib.metadata import distribution, requires
 from pathlib import Path
-from re import match
 
 import click
 import cv2
@@ -29,15 +31,26 @@ import psutil
 
 import rmpe
 from benchmarks.options import DATA
-from benchmarks.record import show
+from benchmarks.record import RESULTS, clean_commit, read, record, show
 from rmpe.media.sources import find_images
+from rmpe.media.video_writer import VideoWriter
 from rmpe.serve.answers import encode
 from rmpe.serve.engine import Found
+from tests.tiny_models import spot_pose_model, yolox_model
 
 CLIENTS = 8
-OVERLOAD = 80
+OVERLOAD = 10  # times what the server can do
+WAITING = 200  # callers at most at the overload
+START = 120.0  # seconds until a server that does not start is a fault
 LAZY = 100
+STARTS = 5
 FUZZED = 10_000
+FRAMES = 16
+ONE = (30, 36, 24, 48, 0.9, 0.9)  # a person that the made detector finds
+HEADERS = (
+    *("Accept", "Authorization", "Cookie", "Origin", "Sec-Fetch-Site", "X-Forwarded-For"),
+    *("Content-Disposition", "Expect", "Range", "If-None-Match", "Content-Encoding"),
+)
 COMMAND = "python -m benchmarks.serve.acceptance"
 
 
@@ -57,16 +70,20 @@ class Server:
         ]
         self.log = (folder / "log").open("w+")
         began = time.perf_counter()
-        self.child = subprocess.Popen([*command, *arguments], stderr=self.log)
+        self.child = subprocess.Popen([*command, *map(str, arguments)], stderr=self.log)
         self.port = self._port(folder / "log")
         assert self.call("GET", "/")[0] == 200
         self.start_seconds = time.perf_counter() - began
         self.process = psutil.Process(self.child.pid)
         self.start_cpu = sum(self.process.cpu_times()[:2])
+        # The second number: nanoseconds that its main thread waited for a core (Linux).
+        delays = Path(f"/proc/{self.child.pid}/schedstat").read_text().split()
+        self.start_alone = self.start_seconds - int(delays[1]) / 1e9
 
     def _port(self, log):
-        while not (found := match(r"rmpe serve: http://127.0.0.1:(\d+)", log.read_text())):
-            assert self.child.poll() is None, log.read_text()
+        end = time.monotonic() + START
+        while not (found := re.search(r"^rmpe serve: http://[^ ]*:(\d+)$", log.read_text(), re.M)):
+            assert self.child.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.02)
         return int(found[1])
 
@@ -103,23 +120,30 @@ def together(count, work):
         thread.join()
 
 
-def load(server, photos, clients, seconds):
-    """What callers saw who ask without pause: [(status, seconds)], and how long it took."""
-    seen = []
-    turn = itertools.count()
-    end = time.perf_counter() + seconds
+def ask_all(server, photos, clients):
+    """Every photo once, asked for by so many callers side by side; the seconds it took."""
+    left = iter(photos)
+    lock = threading.Lock()
+    codes = []
 
     def client(_):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
-        while time.perf_counter() < end:
-            photo = photos[next(turn) % len(photos)]
-            began = time.perf_counter()
-            status, _body = server.call("POST", "/v1/poses", photo, connection=connection)
-            seen.append((status, time.perf_counter() - began))
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
+        while True:
+            with lock:
+                photo = next(left, None)
+            if photo is None:
+                break
+            codes.append(server.call("POST", "/v1/poses", photo, connection=connection)[0])
+        connection.close()
 
     began = time.perf_counter()
     together(clients, client)
-    return seen, time.perf_counter() - began
+    assert codes == [200] * len(photos), Counter(codes)
+    return time.perf_counter() - began
+
+
+def cores():
+    return len(os.sched_getaffinity(0))
 
 
 def size(_folder, _photos, _paths, _seconds):
@@ -137,7 +161,7 @@ def size(_folder, _photos, _paths, _seconds):
                 continue
             found.add(name)
             names |= {
-                match(r"[\w.-]+", need)[0].lower() for need in needs if "extra ==" not in need
+                re.match(r"[\w.-]+", need)[0].lower() for need in needs if "extra ==" not in need
             }
         return found
 
@@ -145,7 +169,7 @@ def size(_folder, _photos, _paths, _seconds):
     if not named:
         named = ["fastapi", "uvicorn", "python-multipart", "prometheus-client"]
     core = closure({"rmpe"})
-    added = closure({match(r"[\w.-]+", need)[0].lower() for need in named}) - core
+    added = closure({re.match(r"[\w.-]+", need)[0].lower() for need in named}) - core
     files = {
         Path(file.locate())
         for name in added
@@ -157,16 +181,23 @@ def size(_folder, _photos, _paths, _seconds):
 
 
 def start(folder, _photos, _paths, _seconds):
-    server = Server(folder)
-    seconds = server.start_seconds
-    yield [
-        "seconds until the page is there",
-        "<= 2 on quiet cores",
-        round(seconds, 2),
-        seconds <= 2,
-    ]
-    yield ["CPU seconds until the page is there", "-", round(server.start_cpu, 2), None]
-    server.end()
+    """The quickest of some starts: other work only makes them slower."""
+    seconds = []
+    alone = []
+    cpu = []
+    for _ in range(STARTS):
+        server = Server(folder)
+        seconds.append(server.start_seconds)
+        alone.append(server.start_alone)
+        cpu.append(server.start_cpu)
+        server.end()
+    best = min(seconds)
+    text = f"seconds until the page is there, best of {STARTS}"
+    yield [text, "-", round(best, 2), None]
+    best = min(alone)
+    text = "the same without the time that other work had the cores"
+    yield [text, "<= 2", round(best, 2), best <= 2]
+    yield ["CPU seconds until the page is there", "-", round(min(cpu), 2), None]
 
 
 def same(folder, photos, paths, _seconds):
@@ -189,52 +220,44 @@ def same(folder, photos, paths, _seconds):
 
 
 def throughput(folder, photos, paths, seconds):
-    server = Server(folder, "--queue", "64")
-    load(server, photos, CLIENTS, 2)
-    estimator = rmpe.load(workers=psutil.cpu_count())
+    """In turns over the same photos, so that a disturbance hits both."""
+    count = cores()
+    limits = ("--threads", count, "--workers", count)
+    server = Server(folder, "--queue", "64", *limits)
+    estimator = rmpe.load(workers=count, threads=count)
+    ask_all(server, photos[:4], 2)
     list(rmpe.stream(estimator, paths[:4]))
-    count = [0, 0]
-    spent = [0.0, 0.0]
+    rates = []
     cpu = [0.0, 0.0]
-    for _ in range(4):  # in turns, so that a disturbance hits both
+    began = time.perf_counter()
+    while len(rates) < 2 or time.perf_counter() - began < seconds:
         before = server.cpu
-        seen, taken = load(server, photos, CLIENTS, seconds / 4)
-        assert {status for status, _ in seen} == {200}, Counter(status for status, _ in seen)
-        count[0] += len(seen)
-        spent[0] += taken
+        ours = ask_all(server, photos, CLIENTS)
         cpu[0] += server.cpu - before
-        before = time.process_time()
-        began = time.perf_counter()
-        for _ in rmpe.stream(estimator, itertools.cycle(paths)):
-            count[1] += 1
-            if time.perf_counter() - began >= seconds / 4:
-                break
-        spent[1] += time.perf_counter() - began
-        cpu[1] += time.process_time() - before
+        own = time.process_time()
+        before = time.perf_counter()
+        assert sum(not result.error for result in rmpe.stream(estimator, paths)) == len(paths)
+        theirs = time.perf_counter() - before
+        cpu[1] += time.process_time() - own
+        rates.append((len(photos) / ours, len(photos) / theirs))
     server.end()
-    rates = [count[side] / spent[side] for side in (0, 1)]
-    each = [cpu[side] / count[side] for side in (0, 1)]
-    yield [f"photos a second, {CLIENTS} callers", "-", round(rates[0], 2), None]
-    yield ["photos a second, rmpe.stream", "-", round(rates[1], 2), None]
-    yield [
-        "rate against rmpe.stream",
-        ">= 0.9",
-        round(rates[0] / rates[1], 3),
-        rates[0] >= 0.9 * rates[1],
-    ]
+    each = [spent / (len(rates) * len(photos)) for spent in cpu]
+    whole = [1 / np.mean([1 / rate[side] for rate in rates]) for side in (0, 1)]
+    yield [f"photos a second, {CLIENTS} callers", "-", round(whole[0], 2), None]
+    yield ["photos a second, rmpe.stream", "-", round(whole[1], 2), None]
+    ratio = whole[0] / whole[1]
+    yield [f"rate against rmpe.stream, {len(rates)} turns", ">= 0.9", round(ratio, 3), ratio >= 0.9]
     yield ["CPU seconds a photo, server", "-", round(each[0], 4), None]
     yield ["CPU seconds a photo, rmpe.stream", "-", round(each[1], 4), None]
-    yield [
-        "CPU against rmpe.stream",
-        "<= 1.1",
-        round(each[0] / each[1], 3),
-        each[0] <= 1.1 * each[1],
-    ]
+    ratio = each[0] / each[1]
+    yield ["CPU against rmpe.stream", "<= 1.1", round(ratio, 3), ratio <= 1.1]
 
 
 def overload(folder, photos, _paths, seconds):
-    server = Server(folder)
-    load(server, photos, 2, 3)
+    """Callers come at ten times the rate that the server can answer, whether it answers or not."""
+    count = cores()
+    server = Server(folder, "--threads", count, "--workers", count)
+    taken = ask_all(server, photos[:6], count) / 6
     idle = server.rss
     peak = [idle]
     stop = threading.Event()
@@ -243,31 +266,51 @@ def overload(folder, photos, _paths, seconds):
         while not stop.wait(0.2):
             peak[0] = max(peak[0], server.rss)
 
+    seen = []
+
+    def caller(number):
+        began = time.perf_counter()
+        status = server.call("POST", "/v1/poses", photos[number % len(photos)])[0]
+        seen.append((status, time.perf_counter() - began))
+
     watcher = threading.Thread(target=watch)
     watcher.start()
-    seen, _ = load(server, photos, OVERLOAD, seconds)
+    callers = []
+    begin = time.perf_counter()
+    while (now := time.perf_counter() - begin) < seconds:
+        due = int(now * OVERLOAD / taken)
+        waiting = sum(one.is_alive() for one in callers[-WAITING:])
+        for number in range(len(callers), min(due, len(callers) + WAITING - waiting)):
+            callers.append(threading.Thread(target=caller, args=(number,)))
+            callers[-1].start()
+        time.sleep(0.005)
+    for one in callers:
+        one.join()
     began = time.perf_counter()
     status, _body = server.call("POST", "/v1/poses", photos[0])
     normal = time.perf_counter() - began
     stop.set()
     watcher.join()
+    lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()[1:]]
     server.end()
     codes = Counter(status for status, _ in seen)
-    refused = [1000 * taken for status, taken in seen if status == 503]
-    answered = [taken for status, taken in seen if status == 200]
+    refused = [1000 * spent for status, spent in seen if status == 503]
+    inside = [line["ms"] for line in lines if line["status"] == 503]
+    answered = [spent for status, spent in seen if status == 200]
     p99 = float(np.percentile(refused, 99)) if refused else 0.0
+    p99_inside = float(np.percentile(inside, 99)) if inside else 0.0
     p95 = float(np.percentile(answered, 95))
-    text = ", ".join(f"{count} x {status}" for status, count in sorted(codes.items()))
-    yield [f"answers to {OVERLOAD} callers", "200, 429, 503", text, set(codes) <= {200, 429, 503}]
-    yield ["p99 of the 503s, ms", "<= 100", round(p99, 1), p99 <= 100]
+    text = ", ".join(f"{number} x {status}" for status, number in sorted(codes.items()))
+    rate = len(seen) * taken / seconds
+    yield ["load, times what the server answers", "10", round(rate, 1), rate >= 0.95 * OVERLOAD]
+    yield ["answers", "200, 429, 503", text, set(codes) <= {200, 429, 503}]
+    yield ["p99 of the 503s, ms, at the caller", "<= 100", round(p99, 1), p99 <= 100]
+    yield ["p99 of the 503s, ms, in the server", "-", round(p99_inside, 1), None]
     yield ["p95 of the 200s, s", "<= 30", round(p95, 2), p95 <= 30]
-    yield ["most memory, times idle", "<= 1.5", round(peak[0] / idle, 2), peak[0] <= 1.5 * idle]
-    yield [
-        "seconds of a photo right after",
-        "<= 2",
-        round(normal, 2),
-        status == 200 and normal <= 2,
-    ]
+    ratio = peak[0] / idle
+    yield ["most memory, times idle", "<= 1.5", round(ratio, 2), ratio <= 1.5]
+    holds = status == 200 and normal <= 2
+    yield ["seconds of a photo right after", "<= 2", round(normal, 2), holds]
 
 
 def lazy(folder, photos, _paths, _seconds):
@@ -335,9 +378,9 @@ def _httpx(url, file, *, chunked):
 
 
 def fuzz(folder, photos, _paths, _seconds):
-    """Damaged photos and forms, wrong headers, bombs."""
-    server = Server(folder, "--queue", "64")
-    random = np.random.default_rng(0)
+    """Damaged photos and forms, wrong headers; models that answer at once, so that many fit in."""
+    models = ("--detector", yolox_model(folder, [ONE]), "--pose", spot_pose_model(folder))
+    server = Server(folder, "--queue", "64", *models)
     small = [
         _small(photo, ending)
         for photo in photos[:2]
@@ -376,36 +419,117 @@ def fuzz(folder, photos, _paths, _seconds):
                 "?image_id=%00",
                 "?image_id=7",
             ][own.integers(6)]
-            codes[
-                server.call("POST", f"/v1/poses{query}", bytes(body), {"Content-Type": kind})[0]
-            ] += 1
+            headers = {"Content-Type": kind}
+            for _ in range(own.integers(3)):
+                name = HEADERS[own.integers(len(HEADERS))]
+                headers[name] = bytes(own.integers(32, 256, own.integers(40), np.uint8))
+            try:
+                status = server.call("POST", f"/v1/poses{query}", bytes(body), headers)[0]
+            except (OSError, http.client.HTTPException) as error:
+                status = type(error).__name__
+            codes[status] += 1
 
     together(4, client)
-    faults = sum(count for status, count in codes.items() if status >= 500 and status != 503)
-    text = ", ".join(f"{count} x {status}" for status, count in sorted(codes.items()))
-    yield [f"answers to {sum(codes.values())} damaged bodies", "no 5xx but 503", text, faults == 0]
-    peak = server.rss
-    refused = 0
-    bombs = _bombs(random)
-    for bomb in bombs:
-        refused += server.call("POST", "/v1/poses", bomb)[0] == 422
-        peak = max(peak, server.rss)
+    text = ", ".join(f"{number} x {code}" for code, number in sorted(codes.items(), key=str))
+    allowed = {200, 400, 401, 403, 408, 413, 415, 422, 429, 503}
+    status, _body = server.call("GET", "/healthz")
     traces = (folder / "log").read_text().count("Traceback")
     left = [path for path in (folder / "jobs").iterdir() if path.name != "lock"]
     server.end()
+    total = sum(codes.values())
     yield [
-        "bombs refused (PNG, JPEG, WebP, GIF, TIFF, BMP)",
-        str(len(bombs)),
-        refused,
-        refused == len(bombs),
+        f"answers to {total} damaged bodies and headers",
+        "no fault",
+        text,
+        codes.keys() <= allowed,
     ]
+    holds = not traces and not left and status == 200
+    text = f"{traces}, {len(left)}"
+    yield ["tracebacks in the log, files left, alive after it", "0, 0", text, holds]
+
+
+def bombs(folder, _photos, _paths, _seconds):
+    """Small files that are large once they are decoded."""
+    server = Server(folder)
+    peak = server.rss
+    refused = 0
+    sent = _bombs(np.random.default_rng(0))
+    for bomb in sent:
+        refused += server.call("POST", "/v1/poses", bomb)[0] == 422
+        peak = max(peak, server.rss)
+    server.end()
+    kinds = "PNG, GIF, WebP, JPEG, BMP, TIFF"
+    yield [f"bombs refused ({kinds})", str(len(sent)), refused, refused == len(sent)]
     yield ["memory at the bombs, MB", "<= 500", round(peak), peak <= 500]
-    yield [
-        "tracebacks in the log, files left",
-        "0, 0",
-        f"{traces}, {len(left)}",
-        not traces and not left,
+
+
+def paths(folder, _photos, _paths, _seconds):
+    """Forty spellings of a file that is none of ours, byte by byte as they are spelt."""
+    server = Server(folder)
+    up = ["..", "%2e%2e", ".%2e", "%2e.", "..%00", "%252e%252e", "..%c0%af", "..;", "...", "..\\"]
+    between = ["/", "%2f", "%5c", "\\"]
+    spellings = [
+        f"/static/{step}{slash}{step}{slash}etc{slash}passwd" for step in up for slash in between
     ]
+    right = 0
+    for spelling in spellings:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as one:
+            one.sendall(
+                f"GET {spelling} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+            )
+            answer = b"".join(iter(lambda: one.recv(65536), b""))
+        right += answer.startswith(b"HTTP/1.1 404") and b"root:" not in answer
+    foreign = {
+        "Origin": {"Origin": "http://evil.example"},
+        "Host": {"Host": "evil.example"},
+        "fetch": {"Sec-Fetch-Site": "cross-site"},
+    }
+    codes = [server.call("GET", "/v1/models", headers=given)[0] for given in foreign.values()]
+    server.end()
+    yield ["spellings of ../../etc/passwd answered 404", str(len(spellings)), right, right == 40]
+    text = ", ".join(f"{name} {code}" for name, code in zip(foreign, codes, strict=True))
+    yield ["foreign pages and names", "403", text, codes == [403] * 3]
+
+
+def killed(folder, photos, _paths, _seconds):
+    """kill -9 while a video is worked on; another server on the same folder goes on with it."""
+    image = cv2.imdecode(np.frombuffer(photos[0], np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    with VideoWriter(folder / "clip.mp4", fps=8) as writer:
+        for number in range(FRAMES):
+            writer.write(np.roll(image, 4 * number, axis=1), number / 8)
+    clip = (folder / "clip.mp4").read_bytes()
+    server = Server(folder)
+    whole = _upload(server, clip)
+    _until(server, whole, lambda state: state["state"] == "done")
+    name = _upload(server, clip)
+    at = _until(server, name, lambda state: state["frames"] >= FRAMES // 4)["frames"]
+    server.child.kill()
+    server.child.wait()
+    server = Server(folder)
+    _until(server, name, lambda state: state["state"] == "done")
+    forms = ("csv", "json", "coco", "posetrack", "mot")
+    equal = sum(
+        server.call("GET", f"/v1/videos/{whole}/result?format={form}")[1]
+        == server.call("GET", f"/v1/videos/{name}/result?format={form}")[1]
+        for form in forms
+    )
+    server.end()
+    yield [f"frames of {FRAMES} done at the kill -9", "some, not all", at, 0 < at < FRAMES]
+    text = "results equal to an undisturbed run's, byte by byte"
+    yield [text, str(len(forms)), equal, equal == len(forms)]
+
+
+def _upload(server, clip):
+    return json.loads(server.call("POST", "/v1/videos", clip)[1])["id"]
+
+
+def _until(server, name, enough):
+    while True:
+        state = json.loads(server.call("GET", f"/v1/videos/{name}")[1])
+        assert state["state"] != "failed", state
+        if enough(state):
+            return state
+        time.sleep(0.05)
 
 
 def _small(photo, ending):
@@ -460,6 +584,9 @@ def sigterm(folder, photos, _paths, _seconds):
     for thread in threads:
         thread.start()
     running.wait()
+    while _begun(server) < 9:
+        assert len(codes) < 8, "all were answered before the signal"
+        time.sleep(0.02)
     began = time.perf_counter()
     server.child.send_signal(signal.SIGTERM)
     code = server.child.wait(60)
@@ -472,38 +599,64 @@ def sigterm(folder, photos, _paths, _seconds):
     yield ["seconds until the exit", "<= 30", round(seconds, 2), seconds <= 30 and code == -15]
 
 
+def _begun(server):
+    """How many photos a worker has begun."""
+    found = re.search(
+        rb"^rmpe_queue_wait_seconds_count ([\d.]+)", server.call("GET", "/metrics")[1], re.M
+    )
+    return float(found[1])
+
+
 PARTS = {
-    part.__name__: part for part in (size, start, same, throughput, overload, lazy, fuzz, sigterm)
+    part.__name__: part
+    for part in (
+        *(size, start, same, throughput, overload, lazy, paths),
+        *(fuzz, bombs, killed, sigterm),
+    )
 }
+NOTES = (
+    "Loopback only. The callers run on the same cores as the server. Other work ran on both cores"
+    " of this machine at the same time, so seconds are longer than on a quiet one; the server and"
+    " the library take turns within one run."
+)
+COLUMNS = ["part", "figure", "wanted", "measured", "holds", "commit"]
 
 
 @click.command()
 @click.option("--seconds", default=60.0, show_default=True, help="Of the load tests.")
 @click.option("--only", multiple=True, type=click.Choice(list(PARTS)))
 @click.option("--photos", "count", default=20, show_default=True)
+@click.option("--core", type=int, help="Run everything on this core alone.")
 @click.option("--save", is_flag=True)
-def acceptance(seconds, only, count, save):
-    paths = [item.path for item in find_images([str(DATA / "data/coco-val/images")])][:count]
-    photos = [path.read_bytes() for path in paths]
-    rows = []
+def acceptance(seconds, only, count, core, save):
+    commit = clean_commit() if save else ""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    files = [item.path for item in find_images([str(DATA / "data/coco-val/images")])][:count]
+    photos = [path.read_bytes() for path in files]
+    rows = read("serve").rows if (RESULTS / "serve.json").exists() else []
+    order = list(PARTS)
+    pinned = "" if core is None else f" --core {core}"
+    about = {
+        "title": "The service against the library, at load and under attack",
+        "command": f"{COMMAND} --seconds {seconds:g}{pinned} --save",
+        "data": f"coco-val, {len(photos)} photos",
+        "columns": COLUMNS,
+        "notes": NOTES,
+    }
     for name in only or PARTS:
         folder = Path(tempfile.mkdtemp())
-        for row in PARTS[name](folder, photos, paths, seconds):
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+        found = []
+        for figure, wanted, measured, holds in PARTS[name](folder, photos, files, seconds):
+            verdict = None if holds is None else bool(holds)
+            found.append([name, figure, wanted, str(measured), verdict, commit])
+            print(json.dumps(found[-1]), flush=True)
         shutil.rmtree(folder)
-    more = "".join(f" --only {name}" for name in only)
-    show(
-        "serve",
-        save=save,
-        title="The service against the library, at load and under attack",
-        command=f"{COMMAND} --seconds {seconds:g}{more} --save",
-        data=f"coco-val, {len(photos)} photos",
-        columns=["figure", "wanted", "measured", "holds"],
-        rows=rows,
-        notes="Loopback only. The callers run on the same cores as the server, and other work ran"
-        " on this machine at the same time; rates are compared within one run, in turns.",
-    )
+        rows = [row for row in rows if row[0] != name] + found
+        rows.sort(key=lambda row: order.index(row[0]))
+        if save:  # as it goes: one part that fails does not cost the others
+            record("serve", rows=rows, **about)
+    show("serve", save=False, rows=rows, **about)
 
 
 if __name__ == "__main__":

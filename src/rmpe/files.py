@@ -1,4 +1,4 @@
-"""Reading small files whole: the door of JSON and of TOML."""
+"""Reading small files whole: the door of JSON, TOML, XML and YAML."""
 
 import io
 import json
@@ -11,11 +11,14 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.errors import DataError, OutputError
+from rmpe.extras import load_extra
 from rmpe.fields import cut
 
 # Levels of lists and tables in each other; no file of ours has a tenth of it.
@@ -77,6 +80,83 @@ def parse_toml(data: bytes | str, source: str) -> dict[str, Any]:
 
     result: dict[str, Any] = _parsed(parse, source, "TOML")
     return result
+
+
+def parse_xml(data: bytes, source: str) -> Element:
+    """Parse XML; ``source`` begins the error messages.
+
+    Files with a document type are refused: only one can declare entities, with which a small file
+    claims gigabytes or reads other files. No program whose files are read here writes one.
+
+    Raises:
+        DataError: If it is not XML, has a document type, or is nested too deeply.
+    """
+    tree = TreeBuilder()
+    depth = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > DEEPEST:
+            raise DataError(
+                f"{source}: not a file of ours: elements nested more than {DEEPEST} deep"
+            )
+        tree.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        tree.end(tag)
+
+    def refuse(*_: Any) -> None:
+        raise DataError(f"{source}: XML with a document type (<!DOCTYPE>) is not read: remove it")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = tree.data
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, ValueError, LookupError) as error:  # an unknown encoding
+        raise DataError(f"{source}: not XML: {error}") from error
+    return tree.close()
+
+
+def parse_yaml(data: bytes, source: str) -> Any:
+    """Parse YAML; ``source`` begins the error messages.
+
+    Aliases are refused: with them a small file claims gigabytes.
+
+    Raises:
+        DataError: If it is not YAML, has aliases, or is nested too deeply.
+        MissingPackageError: If PyYAML is not installed.
+    """
+    yaml = load_extra("yaml", "exchange")
+    starts = (
+        yaml.FlowSequenceStartToken,
+        yaml.FlowMappingStartToken,
+        yaml.BlockSequenceStartToken,
+        yaml.BlockMappingStartToken,
+    )
+    ends = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+
+    def parse() -> Any:
+        depth = 0
+        for token in yaml.scan(data):  # piece by piece: deep nesting takes long to parse
+            if isinstance(token, yaml.AliasToken):
+                raise ValueError("aliases (*name) are not read")
+            depth += isinstance(token, starts) - isinstance(token, ends)
+            if depth > DEEPEST:
+                raise RecursionError
+        return yaml.safe_load(data)
+
+    try:
+        return _parsed(parse, source, "YAML")
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{source}: not YAML: {reason}") from error
 
 
 def read_bytes(path: Path) -> bytes:

@@ -47,7 +47,6 @@ class OneStageEstimator(Estimator):
         self.limit = limit
         self.workers = max(1, workers)
         self.color = check_channel_order(color)
-        self.color = check_channel_order(color)
 
     @property
     def skeleton(self) -> Skeleton:

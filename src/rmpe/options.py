@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rmpe.associate import associator
 from rmpe.cards import card_beside, find_card
 from rmpe.detect import WHOLE_IMAGE, Detector, RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import UsageError
@@ -36,6 +37,8 @@ class PipelineOptions:
         card: Model card of the pose model, where it has none of its own.
         nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
             parameters.
+        associate: What decides whose joint a joint is, where people overlap: ``none`` = everybody
+            has the best of their own; ``paper`` or ``released``, see docs/crowds.md.
         device: Where the models run.
         threads: Cores to use; 0 = all.
         batch: Most crops in one call of the pose model. Two suit a CPU's caches; a GPU wants 16 or
@@ -55,6 +58,7 @@ class PipelineOptions:
     stn: str | Path | None = None
     card: Path | None = None
     nms: str = "parametric"
+    associate: str = "none"
     device: Device = "auto"
     threads: int = 0
     batch: int = 2
@@ -95,6 +99,7 @@ class PipelineOptions:
         session = Session(resolve_model(self.pose, "pose"), self.device, each)
         card = find_card(session, self.card)
         suppress = suppressor(self.nms)
+        associate = associator(self.associate)
         if card.kind == "one-stage":
             self._check_one_stage(session.path, detector)
             return OneStageEstimator(
@@ -107,9 +112,16 @@ class PipelineOptions:
             )
         return Estimator(
             detector or self.load_detector(each),
-            PoseModel(session, card, flip_test=self.flip_test, batch=self.batch),
+            PoseModel(
+                session,
+                card,
+                flip_test=self.flip_test,
+                batch=self.batch,
+                several=self.associate != "none",
+            ),
             load_stn(resolve_model(self.stn, "stn"), self.device, each) if self.stn else None,
             suppress,
+            associate=associate,
             min_score=self.min_score,
             limit=self.limit,
             workers=workers,
@@ -123,6 +135,7 @@ class PipelineOptions:
             "boxes": self.boxes,
             "stn": self.stn,
             "flip_test": self.flip_test,
+            "associate": self.associate != "none",
         }
         for name, given in useless.items():
             if given:
@@ -143,11 +156,15 @@ class PipelineOptions:
             return WholeImage()
         return load_detector(resolve_model(self.detector, "detector"), self.device, threads)
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self, estimator: Estimator) -> dict[str, Any]:
         """What decides the results, as JSON has it: two runs with the same one may be joined.
 
         Files count by their contents, models by the file that their name or the default stands for.
-        Device, threads and batch are left out: they change the results by rounding only.
+        Device, threads and batch are left out: they change the results by rounding only. So is the
+        default detector where a one-stage model finds people by itself.
+
+        Args:
+            estimator: What `load` made of these options.
 
         Raises:
             RmpeError: If a file is missing.
@@ -158,7 +175,8 @@ class PipelineOptions:
             "card": self.card,
             "nms": Path(self.nms) if self.nms.endswith(".toml") else None,
         }
-        if self.boxes is None and self.detector != WHOLE_IMAGE:
+        detects = not isinstance(estimator, OneStageEstimator)
+        if detects and self.boxes is None and self.detector != WHOLE_IMAGE:
             files["detector"] = resolve_model(self.detector, "detector")
         files["pose"] = resolve_model(self.pose, "pose")
         if self.stn:
@@ -169,7 +187,7 @@ class PipelineOptions:
         settings = {
             name: value
             for name, value in asdict(self).items()
-            if name in ("nms", "flip_test", "min_score", "limit")
+            if name in ("nms", "associate", "flip_test", "min_score", "limit")
         }
         settings["detector"] = str(self.detector) if self.detector else None
         return settings | {name: sha256_of(path) for name, path in files.items() if path}
@@ -182,6 +200,7 @@ def load(
     stn: str | Path | None = None,
     card: str | Path | None = None,
     nms: str = "parametric",
+    associate: str = "none",
     device: Device = "auto",
     threads: int = 0,
     workers: int = 1,
@@ -200,6 +219,7 @@ def load(
         stn: ONNX file or name of a spatial transformer; ``None`` = no transformer.
         card: Model card of the pose model, where it has none of its own.
         nms: See `PipelineOptions`, like all that follow.
+        associate: What decides whose joint a joint is, where people overlap.
         device: Where the models run.
         threads: Cores to use; 0 = all.
         workers: Images that `rmpe.stream` works on side by side; the cores are divided among them.
@@ -219,6 +239,7 @@ def load(
         stn=stn,
         card=Path(card) if card else None,
         nms=nms,
+        associate=associate,
         device=device,
         threads=threads,
         batch=batch,

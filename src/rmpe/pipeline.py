@@ -1,11 +1,12 @@
-"""The method on one screen: detect, propose, STN, SPPE, SDTN, pose NMS."""
+"""The method on one screen: detect, propose, STN, SPPE, SDTN, association, pose NMS."""
 
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.affine import apply, invert
+from rmpe.affine import invert
+from rmpe.associate import Associator, associator
 from rmpe.boxes import Boxes, size_of
 from rmpe.detect import Detector
 from rmpe.estimate.crops import Cropper, cut
@@ -35,6 +36,7 @@ class Estimator:
         stn: Stn | None = None,
         suppress: Suppressor | None = None,
         *,
+        associate: Associator | None = None,
         min_score: float = 0.0,
         limit: int = 100,
         workers: int = 1,
@@ -47,6 +49,8 @@ class Estimator:
             pose: The single-person pose estimator (SPPE).
             stn: Moves the crops onto the people before ``pose`` sees them.
             suppress: Removes redundant poses; parametric pose NMS if not given.
+            associate: Chooses among the candidates of each joint, where people overlap; by default
+                everybody has the best of their own.
             min_score: Poses below it are left out.
             limit: Most people in one image; the best boxes are kept.
             workers: Threads of `rmpe.stream`.
@@ -60,6 +64,7 @@ class Estimator:
         self.stn = stn
         self.cropper: Cropper = StnCropper(stn, pose) if stn else BoxCropper(pose)
         self.suppress = suppress or suppressor("parametric")
+        self.associate = associate or associator("none")
         self.min_score = min_score
         self.limit = limit
         self.workers = max(1, workers)
@@ -126,12 +131,13 @@ class Estimator:
             cut(image, maps, self.pose.size)
             for image, maps in zip(images, image_to_crop, strict=True)
         ]
-        # SPPE: joints in the frame of the crop.
-        points, joint_scores = self.pose(np.concatenate(crops))
+        # SPPE: joints in the frame of the crop, the best candidate first.
+        candidates = self.pose.candidates(np.concatenate(crops))
         # SDTN: the inverse map takes the joints back into the image.
-        keypoints = apply(invert(np.concatenate(image_to_crop)), points)
+        candidates = candidates.apply(invert(np.concatenate(image_to_crop)))
+        joint_scores = candidates.scores[:, :, 0]
         poses = Poses(
-            keypoints,
+            candidates.points[:, :, 0],
             joint_scores,
             pose_scores(np.concatenate([found.scores for found in proposals]), joint_scores),
             np.concatenate([found.xyxy for found in proposals]),
@@ -139,9 +145,9 @@ class Estimator:
             stn_boxes=np.concatenate(found_boxes),
         )
         ends = np.cumsum([len(found) for found in proposals])
+        rows = [slice(end - len(found), end) for end, found in zip(ends, proposals, strict=True)]
         return [
-            self._without_redundant(poses[end - len(found) : end])
-            for end, found in zip(ends, proposals, strict=True)
+            self._without_redundant(self.associate(poses[some], candidates[some])) for some in rows
         ]
 
     def _without_redundant(self, poses: Poses) -> Poses:

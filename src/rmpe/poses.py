@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+import rmpe  # for its public functions that lie above this module; looked up when they are called
 from rmpe.boxes import Boxes, Index
 from rmpe.extras import load_extra
 from rmpe.skeletons import Skeleton
 from rmpe.svg import poses_svg
 
+PICTURE = 480  # pixels of the longer side of a picture without an image
+MARGIN = 0.05
 # Array fields, one row per person.
 ARRAYS = ("keypoints", "keypoint_scores", "scores", "boxes", "track_ids", "stn_boxes")
 
@@ -147,6 +151,42 @@ class Poses:
         picture = poses_svg(self.keypoints, self.keypoint_scores, self.skeleton)
         table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
         return f"<div>{html.escape(repr(self))}</div>{picture}{table if rows else ''}"
+
+    def draw(
+        self, image: Any, *, style: "rmpe.DrawStyle | None" = None, min_score: float = 0.3
+    ) -> NDArray[np.uint8]:
+        """The people drawn on a copy of their image; see `rmpe.draw_poses`.
+
+        Args:
+            image: What they were found in, or anything else that `rmpe.read_image` reads.
+            style: What they look like.
+            min_score: People with a lower score are left out.
+
+        Returns:
+            RGB uint8 ``(H, W, 3)``.
+
+        Raises:
+            ImageError: If ``image`` is not an image.
+        """
+        return rmpe.draw_poses(image, self, style=style or rmpe.DrawStyle(), min_score=min_score)
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook's printed page shows: the people on black; nothing if there is nobody."""
+        seen = self.keypoint_scores > 0
+        if not seen.any():
+            return None
+        points = self.keypoints[seen]
+        low = points.min(axis=0)
+        sides = np.maximum(points.max(axis=0) - low, 1)
+        scale = PICTURE / sides.max()
+        margin = MARGIN * PICTURE
+        width, height = np.ceil(sides * scale + 2 * margin).astype(int).tolist()
+        shown = self.replace(
+            keypoints=(self.keypoints - low) * scale + margin,
+            boxes=(self.boxes - np.tile(low, 2)) * scale + margin,
+        )
+        drawn = shown.draw(np.zeros((height, width, 3), np.uint8), min_score=0)
+        return bytes(cv2.imencode(".png", drawn[..., ::-1])[1])
 
     def to_pandas(self) -> Any:
         """A tidy data frame with a row for each person and joint.

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import platform
+import sys
 import threading
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.errors import ModelError, OutputError
+from rmpe.extras import load_extra
 from rmpe.files import home
 
 # ONNX Runtime's names of the input types that images are fed as.
@@ -184,10 +186,7 @@ class _OpenVino:
     """A model loaded by OpenVINO, on the CPU, in the precision of its weights."""
 
     def __init__(self, path: Path, device: Device, threads: int) -> None:  # noqa: ARG002
-        try:
-            import openvino
-        except ModuleNotFoundError as error:
-            raise ModelError("no OpenVINO here: pip install 'rmpe[openvino]'") from error
+        openvino = load_openvino()
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
             hints["INFERENCE_NUM_THREADS"] = str(threads)
@@ -217,6 +216,18 @@ class _OpenVino:
             request = self._requests.mine = self._compiled.create_infer_request()
         answers = request.infer([array])
         return [np.array(answers[index]) for index in range(len(self.outputs))]
+
+
+def load_openvino() -> Any:
+    """OpenVINO, without its telemetry.
+
+    Importing it reports to its makers over the network; it takes a missing package for a no.
+
+    Raises:
+        MissingPackageError: If it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None: not there
+    return load_extra("openvino", "openvino")
 
 
 def choose_providers(device: Device, available: list[str]) -> list[str]:

@@ -8,7 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
+
 from rmpe.boxes import Boxes
+from rmpe.draw import draw_poses
 from rmpe.errors import RmpeError
 from rmpe.media.images import read_image
 from rmpe.pipeline import Estimator, Image
@@ -35,6 +38,13 @@ class Result:
     image: Image | None = None
     poses: Poses | None = None
     error: str = ""
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the image with its people; nothing if it could not be read."""
+        if self.image is None:
+            return None
+        drawn = self.image if self.poses is None else draw_poses(self.image, self.poses)
+        return bytes(cv2.imencode(".png", drawn[..., ::-1])[1])
 
 
 def stream(

@@ -299,6 +299,14 @@ def test_recorded_boxes_and_mpii(tiny, tmp_path) -> None:
             "row 'a' uses another detector",
         ),
         (["samples=1"], "samples = 1 must be at least 10"),
+        (
+            ['rows=[{title="a", pose="rtm.onnx", associate="best"}]'],
+            "row 'a': unknown associate 'best'; known: none, paper, released",
+        ),
+        (
+            ['rows=[{title="a", pose="rtm.onnx", associate="paper"}]'],
+            "so joints cannot be associated with people: leave associate out",
+        ),
     ],
 )
 def test_one_clear_line_for_what_is_wrong(tiny, monkeypatch, overrides, message) -> None:

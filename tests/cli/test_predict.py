@@ -216,6 +216,8 @@ def test_resume_under_other_settings_is_refused(tmp_path, models, photos):
     run(photos, "--out", out, *models)
     result = run(photos, "--out", out, *models, "--resume", "--flip-test")
     assert "cannot resume, flip_test was False and is now True" in str(result.exception)
+    result = run(photos, "--out", out, *models, "--resume", "--associate", "paper")
+    assert "cannot resume, associate was 'none' and is now 'paper'" in str(result.exception)
 
 
 def test_models_and_doctor(models):

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 GROUPS = {
     "json": "data_files:json_kinds",
     "toml": "data_files:toml_kinds",
+    "exchange": "exchange_files:exchange_kinds",
     "safetensors": "checkpoints:kinds",
     "npz": "data_files:npz_kinds",
     "images": "media_files:image_kinds",

@@ -11,8 +11,16 @@ from rmpe.errors import DataError
 
 from .driver import OUTCOMES, kinds_of, run
 
-TRIES = {"json": 600, "toml": 300, "npz": 100, "images": 700, "videos": 80, "onnx": 90}
-NEEDS = {"images": "PIL", "onnx": "onnx"}
+TRIES = {
+    "json": 600,
+    "toml": 300,
+    "exchange": 120,
+    "npz": 100,
+    "images": 700,
+    "videos": 80,
+    "onnx": 90,
+}
+NEEDS = {"images": "PIL", "onnx": "onnx", "exchange": "yaml"}
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 VALUES = st.recursive(
     PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner)

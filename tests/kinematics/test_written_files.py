@@ -226,6 +226,12 @@ def no_settings(folder):
         ),
         (lambda f: write_results(f, [WALKER.track()]), ("--height", 175), UsageError, "in metres"),
         (lambda f: write_results(f, [WALKER.track()]), ("--cutoff", 15), UsageError, "below 15 Hz"),
+        (
+            lambda f: write_results(f, [WALKER.track()]),
+            ("--cutoff", 5, "--filter", "median"),
+            UsageError,
+            "not for median",
+        ),
         (lambda f: write_results(f, [WALKER.track().between(0, 0.1)]), (), DataError, "5 frames"),
     ],
 )

@@ -14,7 +14,7 @@ from rmpe.errors import ImageError, UsageError
 from rmpe.estimate.score import pose_scores
 from rmpe.media.video import VideoFrame
 from rmpe.poses import Poses
-from rmpe.tracking.assignment import max_weight_matching
+from rmpe.tracking.assignment import match_edges, max_weight_matching
 from rmpe.tracking.features import follow, joint_features, limb_colors, matched_share, shrink
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
 from rmpe.tracking.motion import Motion, places
@@ -96,6 +96,24 @@ def test_match_is_as_good_as_scipy(seed, height, width, whole):
     best = np.maximum(weights, 0)
     expected = best[linear_sum_assignment(best, maximize=True)].sum()
     assert weights[rows, columns].sum() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(1000))
+def test_match_of_edges_is_as_good_as_scipy(seed):
+    linear_sum_assignment = pytest.importorskip("scipy.optimize").linear_sum_assignment
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(0, 20, 2)
+    weights = rng.uniform(-0.2, 1, shape) if seed % 3 else rng.integers(-1, 4, shape).astype(float)
+    rows, columns = np.nonzero(rng.random(shape) < rng.uniform(0.05, 1))
+    mixed = rng.permutation(len(rows))
+    rows, columns = rows[mixed], columns[mixed]
+    taken = match_edges(rows, columns, weights[rows, columns])
+    assert len(set(rows[taken])) == len(set(columns[taken])) == len(taken)
+    assert np.all(weights[rows, columns][taken] > 0)
+    best = np.zeros(shape)
+    best[rows, columns] = np.maximum(weights[rows, columns], 0)
+    expected = best[linear_sum_assignment(best, maximize=True)].sum()
+    assert weights[rows, columns][taken].sum() == pytest.approx(expected)
 
 
 # Features

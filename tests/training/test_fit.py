@@ -33,6 +33,7 @@ CONFIGS = [
 ]
 
 FIRST_STAGES = {
+    "crowds_gate": "lite_cpu.toml",
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml",
     "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
     "lite_cpu_distill": "lite_cpu_fine.toml",
@@ -166,6 +167,51 @@ def same(a, b) -> bool:
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def test_others_joints_count_only_with_interference(tmp_path, coco_set):
+    states = []
+    for name, more in (
+        ("without", {}),
+        ("zero", {"interference": 0}),
+        ("half", {"interference": 0.5}),
+    ):
+        run = trainer(small(tmp_path / name, coco_set, **more))
+        run.fit()
+        states.append(dict(run.net.state_dict()))
+    assert same(states[0], states[1])
+    assert not same(states[0], states[2])
+
+
+def test_interference_resumes_to_the_bit_with_batches_from_another_process(tmp_path, coco_set):
+    whole = small(tmp_path / "whole", coco_set, interference=0.5)
+    parts = small(tmp_path / "parts", coco_set, interference=0.5, workers=1)
+    trainer(whole).fit()
+    first = trainer(parts, "workers=0")
+    first.update()
+    first.config.run.mkdir()
+    first.save()
+    second = trainer(parts)
+    second.resume()
+    second.fit()
+    a, b = (
+        torch.load(tmp_path / name / "run/state.pt", weights_only=True)
+        for name in ("whole", "parts")
+    )
+    assert same(a["net"], b["net"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"interference": 1.0}, "interference = 1.0 must be at least 0 and below 1"),
+        ({"interference": -0.1}, "interference = -0.1 must be"),
+        ({"interference": 0.5, "stage": '"stn"'}, "interference is for stage 1 without distill"),
+    ],
+)
+def test_refused_interference(tmp_path, coco_set, changes, message):
+    with pytest.raises(DataError, match=message):
+        trainer(small(tmp_path, coco_set, **changes))
 
 
 def test_saving_changes_nothing(tmp_path, coco_set):

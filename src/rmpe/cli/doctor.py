@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rmpe import __version__
 from rmpe.boxes import Boxes
 from rmpe.errors import RmpeError
+from rmpe.extras import EXTRAS, install_command, missing_modules
 from rmpe.models import default_model, installed_models
 from rmpe.options import load
 from rmpe.pipeline import Estimator
@@ -37,7 +38,7 @@ RUNS = 8  # of each device
 @click.option("--detector", help="Test this detector (ONNX file).")
 @click.option("--pose", help="Test this pose model (ONNX file).")
 def doctor(detector: str | None, pose: str | None) -> None:
-    """Show versions, engines, threads and models; test and time the pipeline on a made-up picture.
+    """Show versions, extras, engines and models; test and time the pipeline on a made-up picture.
 
     What is fastest on this machine is noted, and `--device auto` uses it from then on.
     """
@@ -47,6 +48,8 @@ def doctor(detector: str | None, pose: str | None) -> None:
     click.echo(f"rmpe {__version__}, Python {sys.version.split()[0]}, {platform.platform()}")
     for package in PACKAGES:
         click.echo(f"  {package:24} {_version(package)}")
+    for extra in EXTRAS:
+        click.echo(f"  {f'rmpe[{extra}]':24} {_state(extra)}")
     click.echo(f"cores {os.cpu_count()}, OpenCV threads {cv2.getNumThreads()}")
     click.echo(f"engine providers: {', '.join(onnxruntime.get_available_providers())}")
     if _version("onnxruntime") != "-" and _version("onnxruntime-gpu") != "-":
@@ -83,6 +86,13 @@ def _timed(estimator: Estimator, picture: NDArray[np.uint8]) -> tuple[int, float
         people = estimator.estimate(picture, box)
         seconds.append(time.perf_counter() - started)
     return len(people), statistics.median(seconds[1:])  # the first one warms up
+
+
+def _state(extra: str) -> str:
+    """Whether an extra is installed, and what it lacks."""
+    missing = missing_modules(extra)
+    lacks = f"lacks {', '.join(missing)}: {install_command(extra)}"
+    return lacks if missing else "installed"
 
 
 def _version(package: str) -> str:

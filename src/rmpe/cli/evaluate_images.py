@@ -135,8 +135,8 @@ def _single_people(
     annotations: Path, images: Path, pipeline: PipelineOptions
 ) -> list[dict[str, Any]]:
     """One prediction a person in the order of the annotations, from annotated centre and scale."""
-    # Everybody is measured: no pose is too poor, and none is redundant.
-    estimator = replace(pipeline, nms="none", min_score=0.0).load()
+    # Everybody is measured and alone: no pose is too poor or redundant, and no joint another's.
+    estimator = replace(pipeline, nms="none", associate="none", min_score=0.0).load()
     if isinstance(estimator, OneStageEstimator):
         raise UsageError("single people are given as boxes, which a one-stage model cannot use")
     skeleton = load_skeleton("mpii16")

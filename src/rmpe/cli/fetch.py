@@ -1,6 +1,7 @@
 """Fetching models at the terminal: what is asked before, what is shown while it lasts."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from rmpe.download import Progress as Report
 from rmpe.download import host_of
 from rmpe.errors import UsageError
 from rmpe.install import Outcome, get_model
+
+# Environment variable that names a folder of one's own to fetch from.
+MIRROR_VARIABLE = "RMPE_MIRROR"
 
 
 def fetch(
@@ -71,7 +75,9 @@ def offer(name: str) -> None:
         ModelError: If it cannot be fetched.
     """
     shipped = shipped_catalogue()
-    fetch([shipped.find(name)], shipped, yes=False, again=f"rmpe models get {name} -y")
+    again = f"rmpe models get {name} -y"
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    fetch([shipped.find(name)], shipped, yes=False, again=again, mirror=mirror)
 
 
 def consent(
@@ -100,7 +106,12 @@ def consent(
         return
     if not sys.stdin.isatty():
         raise UsageError(f"nothing is downloaded without a yes: {again}")
-    if not click.confirm("download?", err=True):
+    try:
+        agreed = click.confirm("download?", err=True)
+    except click.Abort:  # Ctrl-C, or the end of the input
+        click.echo(err=True)
+        agreed = False
+    if not agreed:
         raise UsageError("nothing was downloaded")
 
 

@@ -54,16 +54,12 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # click
     "--filter",
     "filter_name",
     type=click.Choice(FILTERS),
-    default=Cleaning.filter,
-    show_default=True,
-    help="Smoothing; butterworth and median do not lag.",
+    help=f"Smoothing: {Cleaning.filter} if not given; all but one-euro do not lag.",
 )
 @click.option(
     "--cutoff",
     type=click.FloatRange(0, min_open=True),
-    default=Cleaning.cutoff,
-    show_default=True,
-    help="Cut-off frequency of the Butterworth filter, Hz.",
+    help=f"Cut-off frequency, Hz; chooses butterworth, whose default is {Cleaning.cutoff:g}.",
 )
 @click.option(
     "--fill",
@@ -96,8 +92,8 @@ def kinematics(
     end: float | None,
     height: float | None,
     known_length: tuple[float, float, float, float, float] | None,
-    filter_name: Filter,
-    cutoff: float,
+    filter_name: Filter | None,
+    cutoff: float | None,
     fill: float,
     min_joint_score: float,
     facing: Facing,
@@ -111,8 +107,16 @@ def kinematics(
     """
     if start is not None and end is not None and end <= start:
         raise UsageError(f"--end {end:g} must come after --start {start:g}")
+    if cutoff is not None and filter_name not in (None, "butterworth"):
+        raise UsageError(f"--cutoff is for --filter butterworth, not for {filter_name}")
+    usual: Filter = Cleaning.filter if cutoff is None else "butterworth"
     options = MeasureOptions(
-        cleaning=Cleaning(filter=filter_name, cutoff=cutoff, fill=fill, min_score=min_joint_score),
+        cleaning=Cleaning(
+            filter=filter_name or usual,
+            cutoff=cutoff or Cleaning.cutoff,
+            fill=fill,
+            min_score=min_joint_score,
+        ),
         height=height,
         known_length=None
         if known_length is None

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rmpe.cards import ModelCard, find_card, shipped_cards
 from rmpe.catalogue import Entry, shipped_catalogue
 from rmpe.cli.commands import HelpfulGroup
-from rmpe.cli.fetch import consent, fetch, progress_of
+from rmpe.cli.fetch import MIRROR_VARIABLE, consent, fetch, progress_of
 from rmpe.errors import UsageError
 from rmpe.install import (
     Outcome,
@@ -33,7 +33,7 @@ from rmpe.runtime import Session
 YES = click.option("-y", "--yes", is_flag=True, help="Download without asking.")
 MIRROR = click.option(
     "--mirror",
-    envvar="RMPE_MIRROR",
+    envvar=MIRROR_VARIABLE,
     show_envvar=True,
     help="Address of a folder of your own that holds the same files.",
 )

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from rmpe.associate import ASSOCIATORS
 from rmpe.cli.commands import SectionOption
 from rmpe.detect import WHOLE_IMAGE
 from rmpe.options import DEFAULT_MIN_SCORE, PipelineOptions
@@ -68,6 +69,12 @@ def _flags(min_score: float) -> list[tuple[str, dict[str, Any]]]:
             "default": "parametric",
             "show_default": True,
             "help": f"Pose NMS: {', '.join(SUPPRESSORS)}, or a TOML file of learned parameters.",
+        },
+        "--associate": {
+            "type": click.Choice(list(ASSOCIATORS)),
+            "default": "none",
+            "show_default": True,
+            "help": "Share joints out among people who overlap (docs/crowds.md).",
         },
     }
     running: dict[str, dict[str, Any]] = {

@@ -146,7 +146,8 @@ def _run(
     # Whole images side by side beat threads inside one small model.
     estimator = pipeline.load(workers=pipeline.cores if len(items) > 1 else 1)
     require_joints(options.formats, estimator.skeleton)
-    settings = pipeline.fingerprint() | {"rmpe": __version__, "skeleton": estimator.skeleton.name}
+    settings = pipeline.fingerprint(estimator)
+    settings |= {"rmpe": __version__, "skeleton": estimator.skeleton.name}
     show = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),

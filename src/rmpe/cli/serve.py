@@ -5,7 +5,6 @@ import re
 import threading
 import webbrowser
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,14 +12,14 @@ import click
 
 from rmpe.cli.commands import SectionCommand, SectionOption
 from rmpe.cli.pipeline_flags import pipeline_flags
-from rmpe.errors import UsageError
+from rmpe.errors import MissingPackageError
+from rmpe.extras import missing_line, missing_modules
 from rmpe.options import PipelineOptions
 from rmpe.runtime import choose_providers
 from rmpe.serve.options import ServeOptions, read_tokens
 
 T = TypeVar("T")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-NEEDS = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 LIMITS = "Limits"
 # Photos in one call of the models on a GPU.
@@ -129,8 +128,8 @@ def ui(pipeline: PipelineOptions, **flags: Any) -> None:
 def _serve(
     pipeline: PipelineOptions, flags: dict[str, Any], then: Callable[[str], Any] | None = None
 ) -> None:
-    if missing := [name for name in NEEDS if find_spec(name) is None]:
-        raise UsageError(f'{missing[0]} is not installed: pip install "rmpe[serve]"')
+    if missing := missing_modules("serve"):
+        raise MissingPackageError(missing_line(missing[0], "serve"))
     from rmpe.serve.app import build
     from rmpe.serve.server import listen, run
 

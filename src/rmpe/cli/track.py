@@ -190,7 +190,7 @@ def track(
     folder = out or default_out(names[0], resume=options.resume)
     estimator = pipeline.load()
     require_joints(options.formats, estimator.skeleton)
-    settings = pipeline.fingerprint()
+    settings = pipeline.fingerprint(estimator)
     if len(names) == 1:
         summary = _track(names[0], folder, estimator, settings, options, camera=camera is not None)
         sys.exit(1 if summary["stopped"] or summary["unwritten"] else 0)

@@ -43,11 +43,17 @@ def _list(context: click.Context, _parameter: click.Parameter, wanted: bool) -> 
     help="Override a value, e.g. optim.lr=1e-3.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the state in the run's folder.")
-def train(config: Path, overrides: tuple[str, ...], resume: bool) -> None:
+@click.option(
+    "--show",
+    is_flag=True,
+    help="Do not train: draw a page of samples, and the curves of a run that has begun.",
+)
+def train(config: Path, overrides: tuple[str, ...], resume: bool, show: bool) -> None:
     """Train a pose estimator, SSTN and pose estimator, or a person detector, as CONFIG (TOML) says.
 
     CONFIG is a file, or the name of one that ships (--list). One with a table ``[photos]`` trains a
-    detector. See docs/training.md and docs/detectors.md.
+    detector. The run's folder gets samples.png and curves.png to look at. See docs/training.md and
+    docs/detectors.md.
     """
     from rmpe.training.detector.fit import DetectorConfig
     from rmpe.training.loop import RunConfig, Trainer
@@ -58,6 +64,10 @@ def train(config: Path, overrides: tuple[str, ...], resume: bool) -> None:
     trainer = Trainer(load_config(kind, config, overrides), click.echo)
     if resume:
         trainer.resume()
+    if show:
+        for picture in trainer.show():
+            click.echo(f"wrote {picture}")
+        return
     path = trainer.fit()
     trainer.worker.leave()
     if trainer.worker.rank == 0:

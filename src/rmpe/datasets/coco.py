@@ -15,8 +15,8 @@ from rmpe.skeletons import Skeleton
 def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> PersonSet:
     """Read people from COCO keypoints JSON.
 
-    Crowd regions are not people and are left out; people without a labelled joint stay (their boxes
-    are true). Joints are matched by the names that the file's category gives them.
+    Crowd regions are not people and are kept apart; people without a labelled joint stay (their
+    boxes are true). Joints are matched by the names that the file's category gives them.
 
     Args:
         annotations: JSON with ``images`` (id, file_name, width, height) and ``annotations``
@@ -47,13 +47,17 @@ def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> PersonSet:
         reader.problem("person in an unlisted image", f"annotation {named}: image {image_id}")
     given = len(file.category.joints) or len(skeleton)
     for person in file.people:
-        if not person.crowd and person.image_id in paths:
+        if person.image_id not in paths:
+            continue
+        x, y, width, height = person.box
+        corners = (x, y, x + width, y + height)
+        if person.crowd:
+            reader.add_crowd(paths[person.image_id], corners)
+        else:
             keypoints = person.keypoints
             if keypoints is None:
                 keypoints = np.zeros((len(skeleton), 3))
             elif len(keypoints) == given:
                 keypoints = np.where((order >= 0)[:, None], keypoints[order], 0)
-            x, y, width, height = person.box
-            corners = (x, y, x + width, y + height)
             reader.add_person(paths[person.image_id], corners, keypoints, person.id)
     return reader.finish()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,9 @@ class PersonSet:
         ids: ``(N,)`` int64, the person's id in its annotation file.
         problems: Invalid entries that were left out on reading.
         notes: Remarks of the reader on the whole file, one line each.
+        crowds: ``(C, 4)`` float32 xyxy image pixels, regions with people who are not annotated one
+            by one.
+        crowd_images: ``(C,)`` int64, index of each region's image.
     """
 
     skeleton: Skeleton
@@ -51,6 +54,8 @@ class PersonSet:
     ids: NDArray[np.int64]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    crowds: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    crowd_images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         people = len(self.boxes)
@@ -61,6 +66,7 @@ class PersonSet:
             "keypoints": (people, joints, 2),
             "visibility": (people, joints),
             "ids": (people,),
+            "crowds": (len(self.crowd_images), 4),
         }
         for name, shape in wanted.items():
             array: NDArray[Any] = getattr(self, name)
@@ -135,6 +141,10 @@ def union(sets: Sequence[PersonSet], target: Skeleton) -> PersonSet:
         ),
         problems=tuple(problem for people in moved for problem in people.problems),
         notes=tuple(note for people in moved for note in people.notes),
+        crowds=np.concatenate([people.crowds for people in moved]),
+        crowd_images=np.concatenate(
+            [people.crowd_images + start for people, start in zip(moved, starts, strict=False)]
+        ),
         **{name: np.concatenate([getattr(people, name) for people in moved]) for name in names},
     )
 
@@ -148,6 +158,7 @@ class PersonReader:
         self.notes: list[str] = []
         self._images: dict[Path, tuple[int, tuple[int, int]]] = {}
         self._rows: list[tuple[int, list[float], NDArray[np.float32], NDArray[np.uint8], int]] = []
+        self._crowds: list[tuple[int, list[float]]] = []
 
     def problem(self, kind: str, where: str) -> None:
         """Record a problem."""
@@ -169,6 +180,11 @@ class PersonReader:
             return False
         self._images[path] = (len(self._images), size)
         return True
+
+    def add_crowd(self, path: Path, box: Sequence[float]) -> None:
+        """Add a region with many people, xyxy image pixels; one without extent is left out."""
+        if path in self._images and box[2] > box[0] and box[3] > box[1]:
+            self._crowds.append((self._images[path][0], list(box)))
 
     def add_person(self, path: Path, box: Sequence[float], keypoints: Any, person_id: int) -> None:
         """Add a person.
@@ -233,4 +249,6 @@ class PersonReader:
             ids=np.array(columns[4], np.int64),
             problems=tuple(self.problems),
             notes=tuple(self.notes),
+            crowds=np.array([box for _, box in self._crowds], np.float32).reshape(-1, 4),
+            crowd_images=np.array([image for image, _ in self._crowds], np.int64),
         )

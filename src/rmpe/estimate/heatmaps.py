@@ -37,6 +37,20 @@ def decode_argmax(heatmaps: Heatmaps) -> tuple[Points, Scores]:
     Source: Newell et al., "Stacked hourglass networks" (2016), section 3.3.
     """
     cells, scores = peaks(heatmaps)
+    return quarter_steps(heatmaps, cells, scores), scores
+
+
+def quarter_steps(heatmaps: Heatmaps, cells: NDArray[np.int64], scores: Scores) -> Points:
+    """The sub-pixel places of `decode_argmax` for cells that are found already.
+
+    Args:
+        heatmaps: Responses ``(N, K, h, w)``.
+        cells: ``(N, K, 2)`` or ``(N, K, C, 2)``, for C cells of each map, as (x, y).
+        scores: The cells' responses, ``(N, K)`` or ``(N, K, C)``.
+
+    Returns:
+        Points of the shape of ``cells``.
+    """
     height, width = heatmaps.shape[2:]
     patch = _patches(heatmaps, cells, 1)
     step = 0.25 * np.sign(
@@ -46,7 +60,7 @@ def decode_argmax(heatmaps: Heatmaps) -> tuple[Points, Scores]:
     )
     inside = ((cells > 1) & (cells < np.array([width - 1, height - 1]))).all(axis=-1, keepdims=True)
     points = np.where(inside, cells + step, cells).astype(np.float64)
-    return np.where(scores[..., None] > 0, points, 0), scores
+    return np.where(scores[..., None] > 0, points, 0)
 
 
 def decode_dark(heatmaps: Heatmaps, blur: int = 0) -> tuple[Points, Scores]:
@@ -64,6 +78,21 @@ def decode_dark(heatmaps: Heatmaps, blur: int = 0) -> tuple[Points, Scores]:
     cell.
     """
     cells, scores = peaks(heatmaps)
+    return summits(heatmaps, cells, scores, blur), scores
+
+
+def summits(heatmaps: Heatmaps, cells: NDArray[np.int64], scores: Scores, blur: int = 0) -> Points:
+    """The sub-pixel places of `decode_dark` for cells that are found already.
+
+    Args:
+        heatmaps: Responses ``(N, K, h, w)``.
+        cells: ``(N, K, 2)`` or ``(N, K, C, 2)``, for C cells of each map, as (x, y).
+        scores: The cells' responses, ``(N, K)`` or ``(N, K, C)``.
+        blur: As for `decode_dark`.
+
+    Returns:
+        Points of the shape of ``cells``.
+    """
     kernel = _gaussian(blur)
     patch = _patches(heatmaps, cells, 1 + len(kernel) // 2)
     rows = (
@@ -93,8 +122,8 @@ def decode_dark(heatmaps: Heatmaps, blur: int = 0) -> tuple[Points, Scores]:
     height, width = heatmaps.shape[2:]
     inside = ((cells > 0) & (cells < np.array([width - 1, height - 1]))).all(axis=-1)
     usable = (summit & inside & (scores > 0))[..., None]
-    points = cells.astype(np.float64) + np.where(usable, np.clip(step, -1, 1), 0)
-    return points, scores
+    points: Points = cells.astype(np.float64) + np.where(usable, np.clip(step, -1, 1), 0)
+    return points
 
 
 def decode_integral(heatmaps: Heatmaps, normalise: str) -> tuple[Points, Scores]:
@@ -129,14 +158,18 @@ def decode_integral(heatmaps: Heatmaps, normalise: str) -> tuple[Points, Scores]
 
 
 def _patches(heatmaps: Heatmaps, cells: NDArray[np.int64], radius: int) -> Heatmaps:
-    """Squares ``(N, K, 2 radius + 1, 2 radius + 1)`` around cells; the border is mirrored."""
+    """Squares ``(N, K, ..., 2 radius + 1, 2 radius + 1)`` around cells; the border is mirrored.
+
+    The cells are ``(N, K, ..., 2)``.
+    """
     height, width = heatmaps.shape[2:]
     reach = np.arange(-radius, radius + 1)
     x = _mirror(cells[..., 0, None] + reach, width)
     y = _mirror(cells[..., 1, None] + reach, height)
     people, joints = np.ogrid[: heatmaps.shape[0], : heatmaps.shape[1]]
+    more = (1,) * (cells.ndim - 1)
     patch: Heatmaps = heatmaps[
-        people[..., None, None], joints[..., None, None], y[..., :, None], x[..., None, :]
+        people.reshape(-1, 1, *more), joints.reshape(1, -1, *more), y[..., :, None], x[..., None, :]
     ]
     return patch
 

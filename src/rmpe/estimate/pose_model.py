@@ -1,5 +1,6 @@
 """A single-person pose estimator (SPPE) from an ONNX file and its card."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,15 @@ from rmpe.affine import Matrix, apply, boxes_to_crops, crop_to_heatmap, invert
 from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard, find_card
 from rmpe.errors import ModelError
+from rmpe.estimate.candidates import MOST, Candidates, find_candidates
 from rmpe.estimate.crops import network_input
-from rmpe.estimate.heatmaps import decode_argmax, decode_dark, decode_integral
+from rmpe.estimate.heatmaps import (
+    decode_argmax,
+    decode_dark,
+    decode_integral,
+    quarter_steps,
+    summits,
+)
 from rmpe.estimate.simcc import decode_simcc
 from rmpe.propose.regions import grow_proposals
 from rmpe.runtime import Device, Session
@@ -21,6 +29,8 @@ DEFAULT_SIZE = (256, 192)
 # How many outputs hold the answer of a decoder; one of heatmaps otherwise. What else a model
 # answers is left alone.
 ANSWERS = {"simcc": 2, "keypoints": 2}
+# Decoders that look for peaks of heatmaps.
+PEAKS = ("argmax", "dark")
 
 
 class PoseModel:
@@ -34,15 +44,23 @@ class PoseModel:
             the model answers any (a graph with an SSTN: after the SDTN, in the crop's frame), else
             joints.
         batch: Most crops in one call of the engine.
+        several: Whether `candidates` answers several places of a joint.
     """
 
     def __init__(
-        self, session: Session, card: ModelCard, *, flip_test: bool = False, batch: int = 2
+        self,
+        session: Session,
+        card: ModelCard,
+        *,
+        flip_test: bool = False,
+        batch: int = 2,
+        several: bool = False,
     ) -> None:
         """Check the model against its card by running it once.
 
         Raises:
-            ModelError: If inputs or outputs are not what the card says.
+            ModelError: If inputs or outputs are not what the card says, or ``several`` places of a
+                joint are wanted of a model without heatmaps that have peaks.
         """
         if card.kind != "pose":
             raise ModelError(
@@ -52,6 +70,7 @@ class PoseModel:
         self.card = card
         self.flip_test = flip_test
         self.batch = batch
+        self.several = several
         self.skeleton = load_skeleton(card.skeleton)
         shape = card.input_shape(session)
         if len(shape) != 4 or shape[1] not in (3, None):
@@ -68,10 +87,17 @@ class PoseModel:
         # in the crop's frame.
         self._decoder = card.decoder
         self._used = slice(0, ANSWERS.get(card.decoder, 1))
-        if flip_test and card.decoder == "keypoints" and "heatmaps" in session.outputs:
+        inside = card.decoder == "keypoints" and "heatmaps" in session.outputs
+        if inside and (flip_test or several):
             place = list(session.outputs).index("heatmaps")
             self._decoder = "dark"
             self._used = slice(place, place + 1)
+        if several and self._decoder not in PEAKS:
+            raise ModelError(
+                f"{session.path}: by its card its answers ({card.decoder}) have one place for each"
+                " joint, so joints cannot be associated with people: leave associate out, or name"
+                f" a model of heatmaps ({', '.join(PEAKS)})"
+            )
 
     def __call__(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Estimate the person at the centre of each crop.
@@ -88,7 +114,38 @@ class PoseModel:
         for start in range(0, len(crops), self.batch):
             some = slice(start, start + self.batch)
             points[some], scores[some] = self._decode(self._answer(crops[some]))
-        return points, np.clip(scores * np.float32(self.card.score_gain), 0, 1)
+        return points, self._as_scores(scores)
+
+    def candidates(self, crops: NDArray[np.uint8]) -> Candidates:
+        """Estimate the person at the centre of each crop, with the rivals of every joint.
+
+        Args:
+            crops: RGB uint8 ``(N, h, w, 3)``; N may be 0.
+
+        Returns:
+            Places in crop pixels and scores in [0, 1]. The first candidate of a joint is what a
+            call of the model answers; others are there if the model was made with ``several``.
+        """
+        if not self.several:
+            return Candidates.only(*self(crops))
+        joints = len(self.skeleton)
+        points = np.full((len(crops), joints, MOST, 2), np.nan)
+        scores = np.zeros((len(crops), joints, MOST), np.float32)
+        count = np.zeros((len(crops), joints), np.int64)
+        refine = partial(summits, blur=self.card.blur) if self._decoder == "dark" else quarter_steps
+        for start in range(0, len(crops), self.batch):
+            some = slice(start, start + self.batch)
+            heatmaps = self._answer(crops[some])[0]
+            found = find_candidates(heatmaps, refine)
+            flat = found.points.reshape(-1, joints * MOST, 2)
+            points[some] = self._in_crop(flat, heatmaps).reshape(found.points.shape)
+            scores[some] = found.scores
+            count[some] = found.count
+        return Candidates(points, self._as_scores(scores), count)
+
+    def _as_scores(self, responses: NDArray[np.float32]) -> NDArray[np.float32]:
+        scores: NDArray[np.float32] = np.clip(responses * np.float32(self.card.score_gain), 0, 1)
+        return scores
 
     def heatmaps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What a heatmap model answers before decoding.
@@ -108,6 +165,30 @@ class PoseModel:
         return np.concatenate(
             [self._answer(crops[start : start + self.batch])[0] for start in starts]
         )
+
+    def response(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """How strongly each place answers, to look at: heatmaps, or what SimCC's answers stand for.
+
+        SimCC answers for each axis apart; a place's response is the lower of its two, by which it
+        is also scored.
+
+        Args:
+            crops: RGB uint8 ``(N, h, w, 3)``; N is at least 1.
+
+        Returns:
+            ``(N, K, rows, columns)``.
+
+        Raises:
+            ModelError: If the model answers joints only.
+        """
+        if self._decoder != "simcc":
+            return self.heatmaps(crops)
+        answers = [
+            self._answer(crops[start : start + self.batch])
+            for start in range(0, len(crops), self.batch)
+        ]
+        across, down = (np.concatenate([answer[axis] for answer in answers]) for axis in (0, 1))
+        return np.minimum(across[:, :, None, :], down[:, :, :, None])
 
     def crop_maps(self, boxes: NDArray[np.float32]) -> Matrix:
         """Maps image_to_crop ``(N, 2, 3)`` for boxes ``(N, 4)``, grown as the card says."""
@@ -175,8 +256,14 @@ class PoseModel:
             points, scores = decode_dark(heatmaps, self.card.blur)
         else:
             points, scores = decode_integral(heatmaps, self._decoder.removeprefix("integral-"))
+        return self._in_crop(points, heatmaps), scores
+
+    def _in_crop(
+        self, points: NDArray[np.float64], heatmaps: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Points ``(N, P, 2)`` in cells of ``heatmaps`` as crop pixels."""
         size = (heatmaps.shape[2], heatmaps.shape[3])
-        return apply(invert(crop_to_heatmap(self.size, size, self.card.alignment)), points), scores
+        return apply(invert(crop_to_heatmap(self.size, size, self.card.alignment)), points)
 
     def _mirror(self, outputs: Outputs) -> Outputs:
         """The answer to mirrored crops as if to the crops themselves."""
@@ -219,6 +306,7 @@ def load_pose_model(
     *,
     flip_test: bool = False,
     batch: int = 2,
+    several: bool = False,
 ) -> PoseModel:
     """A pose model from an ONNX file and its card.
 
@@ -226,4 +314,6 @@ def load_pose_model(
         ModelError: If the model or its card cannot be used.
     """
     session = Session(path, device, threads)
-    return PoseModel(session, find_card(session, card), flip_test=flip_test, batch=batch)
+    return PoseModel(
+        session, find_card(session, card), flip_test=flip_test, batch=batch, several=several
+    )

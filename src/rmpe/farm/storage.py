@@ -24,7 +24,7 @@ from rmpe.errors import (
     StorageError,
     UsageError,
 )
-from rmpe.extras import load_extra
+from rmpe.extras import install_command, load_extra
 from rmpe.files import make_folder, read_bytes
 from rmpe.media.arrays import Image
 from rmpe.media.images import MAX_BYTES, read_image
@@ -334,7 +334,7 @@ def _opened(address: str) -> tuple[Any, str]:
     try:
         system, path = load_extra("fsspec.core", "farm").url_to_fs(address)
     except (ImportError, ValueError) as error:
-        raise UsageError(f"{address}: {error}: pip install 'rmpe[cloud]'") from error
+        raise UsageError(f"{address}: {error}: {install_command('cloud')}") from error
     return system, path
 
 

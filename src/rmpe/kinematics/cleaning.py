@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from rmpe.errors import UsageError
 from rmpe.extras import load_extra
+from rmpe.kinematics import spline
 from rmpe.kinematics.tracks import Track, runs
 from rmpe.poses import Poses
 from rmpe.tracking.smooth import OneEuro
 
-Filter = Literal["butterworth", "one-euro", "median", "none"]
+Filter = Literal["spline", "butterworth", "one-euro", "median", "none"]
 FILTERS: tuple[Filter, ...] = get_args(Filter)
 Smoother: TypeAlias = Callable[[NDArray[np.float64], slice], NDArray[np.float64]]
 ORDER = 2  # a pass each way doubles it: a zero-phase filter of 4th order
@@ -31,8 +32,8 @@ class Cleaning:
     """How joints over time are cleaned.
 
     Attributes:
-        filter: Smoothing: ``butterworth`` (zero-phase, 4th order), ``one-euro`` (causal),
-            ``median`` or ``none``.
+        filter: Smoothing: ``spline`` (finds its smoothness itself, see `rmpe.kinematics.spline`),
+            ``butterworth`` (zero-phase, 4th order), ``one-euro`` (causal), ``median`` or ``none``.
         cutoff: Cut-off frequency of the Butterworth filter, Hz.
         window: Frames of the median filter, odd.
         fill: Longest gap that is filled, in seconds; 0 fills none.
@@ -42,7 +43,7 @@ class Cleaning:
         min_score: Joints with a lower score are missing.
     """
 
-    filter: Filter = "butterworth"
+    filter: Filter = "spline"
     cutoff: float = 6.0
     window: int = 5
     fill: float = 0.2
@@ -92,6 +93,9 @@ def clean(track: Track, options: Cleaning) -> Cleaned:
     outliers = hampel(points, half, options.outliers) if options.outliers else _nowhere(points)
     points[outliers] = np.nan
     before = present(points)
+    if options.filter == "spline":
+        points = spline.smooth(points, track.scores, track.seconds, options.fill)
+        return Cleaned(points, present(points) & ~before, outliers)
     points = fill_gaps(points, track.seconds, options.fill)
     filled = present(points) & ~before
     if options.filter == "butterworth":

@@ -59,6 +59,7 @@ def write_page(
 def _how(options: MeasureOptions) -> str:
     cleaning = options.cleaning
     detail = {
+        "spline": "smoothing spline, smoothness found by likelihood",
         "butterworth": f"Butterworth, zero phase, {cleaning.cutoff:g} Hz",
         "median": f"median over {cleaning.window} frames",
         "one-euro": "one-euro",

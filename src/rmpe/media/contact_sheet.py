@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.media.tiles import tile_page, write_label
 from rmpe.media.video import Video
-
-GAP = 4
 
 
 def contact_sheet(
@@ -33,27 +32,7 @@ def contact_sheet(
         if frame.index in wanted:
             height = round(frame.image.shape[0] * width / frame.image.shape[1])
             small = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
-            label = f"{frame.index}  {frame.seconds:.2f} s"
-            for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-                cv2.putText(
-                    small,
-                    label,
-                    (6, 18),
-                    cv2.FONT_HERSHEY_SIMPLEX,
-                    0.5,
-                    color,
-                    thickness,
-                    cv2.LINE_AA,
-                )
-            tiles.append(np.asarray(small, np.uint8))
-    if not tiles:
-        raise ValueError("a contact sheet needs at least one frame")
-    height = tiles[0].shape[0]
-    rows = -(-len(tiles) // columns)
-    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
-    for index, tile in enumerate(tiles):
-        row, column = divmod(index, columns)
-        y = GAP + row * (height + GAP)
-        x = GAP + column * (width + GAP)
-        sheet[y : y + height, x : x + width] = tile
-    return sheet
+            tile = np.asarray(small, np.uint8)
+            write_label(tile, f"{frame.index}  {frame.seconds:.2f} s")
+            tiles.append(tile)
+    return tile_page(tiles, columns)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from rmpe.errors import ImageError, OutputError, UsageError
+from rmpe.extras import install_command
 from rmpe.media.arrays import ChannelOrder, Image, image_from_array
 from rmpe.media.headers import SIZES, is_animated, jpeg_is_whole, kind_of, png_is_whole, size_of
 from rmpe.write.atomic import atomic
@@ -166,7 +167,7 @@ def _decode_heic(name: str, data: bytes) -> Image:
         heif = import_module("pillow_heif")
     except ImportError as error:
         raise ImageError(
-            f"{name}: a HEIC picture needs: pip install 'rmpe[heic]'; or convert it to JPEG"
+            f"{name}: a HEIC picture needs: {install_command('heic')}; or convert it to JPEG"
         ) from error
     try:
         found = heif.open_heif(data, convert_hdr_to_8bit=True)

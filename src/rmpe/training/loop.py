@@ -18,10 +18,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
 from rmpe.config import to_mapping
-from rmpe.errors import DataError, ModelError
+from rmpe.errors import DataError, MissingPackageError, ModelError
 from rmpe.fields import cut, table, text, whole
 from rmpe.files import BROKEN_ARCHIVE, make_folder
 from rmpe.nets.checkpoint import save_checkpoint
+from rmpe.training.look import LOG, write_curves, write_samples
 from rmpe.training.meter import Meter
 from rmpe.training.optim import (
     MovingAverage,
@@ -101,6 +102,10 @@ class Task(Protocol):
 
     def losses(self, net: nn.Module, batch: Any) -> Parts:
         """The losses of ``net``, which is `net` or, with several processes, its replica."""
+        ...
+
+    def pictures(self, batch: Any) -> list[NDArray[np.uint8]]:
+        """The items of a batch with their labels drawn, RGB uint8 of one size."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -220,7 +225,7 @@ class Trainer:
         config = self.config
         if self.worker.rank:
             return self._follow()
-        make_folder(config.run)
+        self.show_samples()
         meter = Meter(
             config.run, config.steps, config.batch, config.log_every, config.tensorboard, self.log
         )
@@ -232,13 +237,34 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
             if config.validate and time.monotonic() - validated > config.validate.every:
-                meter.measure(self.step, self.validate())
+                figures = self.validate()
+                self.show_curves()
+                meter.measure(self.step, figures)
                 validated = time.monotonic()
         self.save()
         if config.validate:
             meter.measure(self.step, self.validate())
         meter.close()
+        self.show_curves()
         return config.run / "model.safetensors"
+
+    def show(self) -> list[Path]:
+        """Draw a page of samples and, if the run has begun, its curves, without training."""
+        curves = self.show_curves() if (self.config.run / LOG).is_file() else None
+        return [self.show_samples(), *([curves] if curves else [])]
+
+    def show_samples(self) -> Path:
+        """Write the current step's batch, or its beginning, as a page into the run's folder."""
+        make_folder(self.config.run)
+        return write_samples(self.task.pictures(self.batch(self.step)), self.config.run)
+
+    def show_curves(self) -> Path | None:
+        """Draw the curves of the run so far; without Matplotlib only say so."""
+        try:
+            return write_curves(self.config.run)
+        except MissingPackageError as error:
+            self.log(f"no curves: {error}")
+            return None
 
     def _follow(self) -> Path:
         """The loop of all processes but the first: the same steps, no files."""

@@ -5,6 +5,7 @@ it.
 """
 
 from collections.abc import Collection, Iterable
+from functools import cache
 from itertools import chain
 
 from rmpe.annotations.joints import plain_name
@@ -12,11 +13,15 @@ from rmpe.errors import UsageError
 from rmpe.skeletons import Skeleton, load_skeleton
 from rmpe.write import openpose, posetrack
 
-JOINTS: dict[str, Collection[str]] = {
-    "coco-wholebody": {plain_name(joint) for joint in load_skeleton("wholebody133").joints},
-    "openpose": {*openpose.BODY_25, *chain(*openpose.SAME.values())},
-    "posetrack": {*posetrack.JOINTS, "upper_neck"},
-}
+
+@cache
+def joints_of(form: str) -> Collection[str]:
+    """The joints of a format that has its own; empty for one that takes every joint."""
+    if form == "coco-wholebody":
+        return {plain_name(joint) for joint in load_skeleton("wholebody133").joints}
+    if form == "openpose":
+        return {*openpose.BODY_25, *chain(*openpose.SAME.values())}
+    return {*posetrack.JOINTS, "upper_neck"} if form == "posetrack" else ()
 
 
 def require_joints(formats: Iterable[str], skeleton: Skeleton) -> None:
@@ -27,7 +32,8 @@ def require_joints(formats: Iterable[str], skeleton: Skeleton) -> None:
     """
     ours = {plain_name(joint) for joint in skeleton.joints}
     for name in formats:
-        if name in JOINTS and ours.isdisjoint(JOINTS[name]):
+        theirs = joints_of(name)
+        if theirs and ours.isdisjoint(theirs):
             raise UsageError(
                 f"--format {name}: it has none of the joints of {skeleton}"
                 f" ({', '.join(skeleton.joints[:3])} ...): all would be written as missing; take"

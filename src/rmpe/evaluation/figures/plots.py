@@ -1,15 +1,14 @@
 """Plots of evaluation figures."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.errors import RmpeError
 from rmpe.evaluation.matching.ranked import RECALLS
 from rmpe.evaluation.protocols.coco import THRESHOLDS
+from rmpe.extras import load_extra
 
 COLORS = ("#2e7d32", "#9ccc65", "#ffb300", "#8e24aa", "#c62828")
 
@@ -127,12 +126,8 @@ def curves(
 
 
 def _empty(size: tuple[float, float]) -> Any:
-    try:
-        return import_module("matplotlib.figure").Figure(
-            figsize=size, dpi=120, layout="constrained"
-        )
-    except ImportError as error:
-        raise RmpeError("plots need Matplotlib: pip install 'rmpe[eval]'") from error
+    figures = load_extra("matplotlib.figure", "eval")
+    return figures.Figure(figsize=size, dpi=120, layout="constrained")
 
 
 def _figure(x_label: str, y_label: str, size: tuple[float, float] = (6, 4)) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from rmpe.annotations.categories import PERSON
 from rmpe.annotations.coco import parse_images, person_of, require_names
 from rmpe.annotations.image_names import ImageFolder
 from rmpe.errors import DataError, ImageError
+from rmpe.evaluation.files.crowdpose_joints import to_crowdpose
 from rmpe.evaluation.files.mpii import read_mpii_people
 from rmpe.files import read_json
 from rmpe.poses import Poses
@@ -72,7 +73,9 @@ def to_results(
     poses: Poses, skeleton: Skeleton, image: Any, category: int = PERSON
 ) -> list[dict[str, Any]]:
     """A benchmark's result entries for the people of one image, with its joints and category."""
-    people = poses.to_skeleton(skeleton).to_coco(0, category)
+    crowdpose = skeleton.name == SKELETONS["crowdpose"]
+    moved = to_crowdpose(poses, skeleton) if crowdpose else poses.to_skeleton(skeleton)
+    people = moved.to_coco(0, category)
     return [person | {"image_id": image} for person in people]
 
 

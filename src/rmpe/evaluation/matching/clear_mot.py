@@ -5,15 +5,14 @@ Source: Bernardin and Stiefelhagen, CLEAR MOT metrics (2008); Andriluka et al., 
 """
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.errors import RmpeError
 from rmpe.evaluation.files.frames import Floats, Frame
 from rmpe.evaluation.matching.joint_ap import THRESHOLD
+from rmpe.extras import load_extra
 
 # Larger than the total distance of all pairs of a frame, so the assignment first maximises the
 # number of pairs and then minimises their distance.
@@ -134,11 +133,8 @@ def hungarian(cost: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the one-to-one assignment with the lowest total cost.
 
     Raises:
-        RmpeError: If SciPy is not installed.
+        MissingPackageError: If SciPy is not installed.
     """
-    try:
-        optimize = import_module("scipy.optimize")
-    except ImportError as error:
-        raise RmpeError("tracking metrics need SciPy: pip install 'rmpe[eval]'") from error
+    optimize = load_extra("scipy.optimize", "eval")
     rows, columns = optimize.linear_sum_assignment(cost)
     return rows, columns

@@ -14,9 +14,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.errors import RmpeError
+from rmpe.errors import MissingPackageError
 from rmpe.evaluation.files.submissions import People, Record
 from rmpe.evaluation.matching.ranked import Ranked
+from rmpe.extras import missing_line
 
 Kind: TypeAlias = Literal["keypoints", "bbox"]
 Engine: TypeAlias = Literal["hotcoco", "pycocotools"]
@@ -98,7 +99,7 @@ def evaluate_coco(
         engine: The library; if None, hotcoco if it is installed, else pycocotools.
 
     Raises:
-        RmpeError: If neither library is installed.
+        MissingPackageError: If neither library is installed.
     """
     dataset_class, evaluation_class = _library(engine)
     with _silence():
@@ -137,9 +138,7 @@ def _library(engine: Engine | None) -> tuple[Any, Any]:
         with contextlib.suppress(ImportError):
             dataset, evaluation = (import_module(module) for module in modules[name])
             return dataset.COCO, evaluation.COCOeval
-    raise RmpeError(
-        f"COCO evaluation needs {engine or 'hotcoco or pycocotools'}: pip install 'rmpe[eval]'"
-    )
+    raise MissingPackageError(missing_line(engine or "hotcoco", "eval"))
 
 
 def _bare(results: list[Record], kind: Kind) -> list[Record]:

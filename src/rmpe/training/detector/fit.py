@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rmpe.detect import load_detector
+from rmpe.draw import draw_poses
 from rmpe.errors import ModelError
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import build_net, load_checkpoint, probe
 from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.detectors.ssd512_weights import load_published
+from rmpe.poses import Poses
+from rmpe.skeletons import load_skeleton
 from rmpe.training.detector.augment import PhotoAugmentation, PhotoBatch, draw_inputs, draw_patches
 from rmpe.training.detector.losses import (
     DetectionTargets,
@@ -29,6 +32,8 @@ from rmpe.training.detector.teacher import YoloxTeacher
 from rmpe.training.detector.validate import BoxValidation
 from rmpe.training.loop import Log, Parts, RunConfig, Validate
 from rmpe.training.worker import Worker
+
+COCO = load_skeleton("coco17")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +148,18 @@ class DetectorTask:
             parts | distillation_loss(found, *self.teacher(batch.images)) if self.teacher else parts
         )
 
+    def pictures(self, batch: DetectorBatch) -> list[NDArray[np.uint8]]:
+        """Inputs with the boxes of people, white, and of ignored regions, magenta."""
+        images = batch.images.float().clamp(0, 255).round().byte().permute(0, 2, 3, 1)
+        pixels = np.ascontiguousarray(images.cpu().numpy())
+        boxes = batch.targets.people.float().cpu().numpy()
+        real = batch.targets.real.cpu().numpy()
+        ignored = batch.targets.ignored.cpu().numpy()
+        return [
+            _drawn(image, own[people], own[regions])
+            for image, own, people, regions in zip(pixels, boxes, real, ignored, strict=True)
+        ]
+
     def describe(self) -> dict[str, Any]:
         """What the checkpoint says about the net."""
         config = self.config
@@ -156,6 +173,16 @@ class DetectorTask:
         return PhotoBatch(
             self._canvases(items), *(torch.from_numpy(row).to(self.device) for row in rows)
         )
+
+
+def _drawn(
+    image: NDArray[np.uint8], people: NDArray[np.float32], ignored: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    count = len(people)
+    joints = len(COCO)
+    nothing = np.full((count, joints, 2), np.nan)
+    boxes = Poses(nothing, np.zeros((count, joints)), np.ones(count), people, COCO)
+    return draw_poses(image, boxes, show_boxes=True, other_boxes=ignored)
 
 
 def _on_device(packed: PackedPhotos, device: str) -> Callable[[NDArray[np.int64]], Tensor]:

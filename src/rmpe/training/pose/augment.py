@@ -22,6 +22,7 @@ from rmpe.propose.pgpg import Pgpg
 from rmpe.propose.policies import BoxPolicy, load_policy
 from rmpe.propose.regions import grow_proposals
 from rmpe.training.pose.distill import PseudoLabels, TeacherHeatmaps, TeacherView
+from rmpe.training.pose.others import Neighbours, Others
 from rmpe.training.pose.source import Pasted, Source
 from rmpe.training.pose.spoil import spoil
 
@@ -114,6 +115,7 @@ class Batch:
         source: What the crops were sampled from, or None if not asked for; ``source(theta, (H,
             W))`` are the crops of the undisturbed boxes.
         teacher: A teacher's heatmaps, or None without one.
+        others: The other people in the crops, or None if they do not count.
     """
 
     images: Tensor
@@ -124,6 +126,7 @@ class Batch:
     centred_visible: Tensor
     source: Source | None = None
     teacher: TeacherView | None = None
+    others: Others | None = None
 
     def shrunk(self, size: tuple[int, int]) -> "Batch":
         """The same crops with fewer pixels, without a source."""
@@ -140,6 +143,7 @@ class Batch:
             keypoints=(self.keypoints + 0.5) * scale - 0.5,
             centred_keypoints=(self.centred_keypoints + 0.5) * scale - 0.5,
             source=None,
+            others=None if self.others is None else self.others.shrunk(scale),
         )
 
 
@@ -157,6 +161,7 @@ class Augmenter:
         minimum_score: Teacher's answers below this are not used.
         teacher: A teacher's heatmaps.
         device: Where batches are made; on a GPU all crops move into its memory.
+        others: Whether batches hold the other people in each crop.
     """
 
     def __init__(
@@ -168,8 +173,10 @@ class Augmenter:
         minimum_score: float = 0.4,
         teacher: TeacherHeatmaps | None = None,
         device: str = "cpu",
+        others: bool = False,
     ) -> None:
         self.packed = packed
+        self.neighbours = Neighbours(packed) if others else None
         self.config = config
         self.growth = growth
         self.device = torch.device(device)
@@ -282,6 +289,28 @@ class Augmenter:
             centred_visible=self._tensor(centred_visible),
             source=sampled if source else None,
             teacher=self._teacher(people, flipped, affine.invert(stored_to_disturbed), size),
+            others=self._others(people, flipped, stored_to_disturbed, size, pieces),
+        )
+
+    def _others(
+        self,
+        people: NDArray[np.int64],
+        flipped: NDArray[np.bool_],
+        stored_to_crop: affine.Matrix,
+        size: tuple[int, int],
+        pieces: NDArray[np.float64] | None,
+    ) -> Others | None:
+        """The other people in the crops; joints behind ``pieces`` of pictures are left out."""
+        if self.neighbours is None:
+            return None
+        points, visible, regions = self.neighbours(people, stored_to_crop, size)
+        points[flipped] = points[flipped][:, :, self.flip_order]
+        visible[flipped] = visible[flipped][:, :, self.flip_order]
+        if pieces is not None:
+            flat = points.reshape(len(points), -1, 2)
+            visible &= ~_covered(flat, pieces, size).reshape(visible.shape)
+        return Others(
+            self._tensor(points), self._tensor(visible.astype(np.float32)), self._tensor(regions)
         )
 
     def _boxes(

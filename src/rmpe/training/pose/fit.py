@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rmpe.datasets.sets import LARGEST_CROP, DataConfig, open_data
+from rmpe.draw import draw_poses
 from rmpe.errors import ModelError
+from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import build_net, load_checkpoint, probe
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
+from rmpe.poses import Poses
 from rmpe.training.loop import Log, Parts, RunConfig, Trainer, Validate
 from rmpe.training.pose.augment import AugmentConfig, Augmenter, Batch
 from rmpe.training.pose.distill import Asking, pseudo_labels, teacher_heatmaps
@@ -47,6 +50,8 @@ class TrainConfig(RunConfig):
         small_size: Crop (height, width) in the first part of the run; cheaper steps first.
         small_share: Share of the steps at ``small_size``.
         sigma: Standard deviation of the target Gaussians, heatmap cells.
+        interference: Stage 1: mu, the height of the target at the same joints of other people in
+            the crop, for `rmpe predict --associate` (CrowdPose: 0.5). 0 = they do not count.
         distill: Stage 1 with ``data.teacher``: weight of the teacher's heatmaps in the loss, for
             all joints.
         teacher_view: What the teacher is shown: ``stored`` = the true box, once; its answer follows
@@ -62,6 +67,7 @@ class TrainConfig(RunConfig):
     small_size: tuple[int, int] = (128, 96)
     small_share: float = 0.0
     sigma: float = 1.5
+    interference: float = 0.0
     distill: float = 0.0
     teacher_view: Literal["stored", "view"] = "stored"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -73,6 +79,13 @@ class TrainConfig(RunConfig):
             raise ValueError("model needs a name, e.g. model = { name = 'lite' }")
         if not 0 < self.sigma <= 100:
             raise ValueError(f"sigma = {self.sigma} must be above 0 and at most 100 cells")
+        if not 0 <= self.interference < 1:
+            raise ValueError(f"interference = {self.interference} must be at least 0 and below 1")
+        if self.interference and (self.stage != 1 or self.distill):
+            raise ValueError(
+                "interference is for stage 1 without distill: a teacher's heatmaps say nothing of"
+                " other people's joints"
+            )
         if self.distill < 0:
             raise ValueError(f"distill = {self.distill} must not be negative")
         if not all(16 <= side <= LARGEST_CROP for side in self.small_size):
@@ -134,8 +147,22 @@ class PoseTask:
         if self.config.stage == "stn":
             return stn_objective(net, batch)
         if self.config.stage == 1:
-            return sppe_objective(net, batch, self.config.sigma, self.config.distill)
+            config = self.config
+            return sppe_objective(net, batch, config.sigma, config.distill, config.interference)
         return sstn_objective(net, self.parallel, batch, self.config.sigma, self.config.sstn)
+
+    def pictures(self, batch: Batch) -> list[NDArray[np.uint8]]:
+        """Crops of the proposals with the joints that are learnt from, faint where less so."""
+        images = (batch.images.float() * PIXEL_SD + PIXEL_MEAN).clamp(0, 255).round().byte()
+        pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy())
+        weights = batch.visible.float().cpu().numpy()
+        points = batch.keypoints.float().cpu().numpy()
+        points[weights <= 0] = np.nan
+        height, width = pixels.shape[1:3]
+        whole = np.tile([0.0, 0.0, width, height], (len(pixels), 1))
+        skeleton = self.packed.people.skeleton
+        people = Poses(points, weights.clip(0, 1), np.ones(len(pixels)), whole, skeleton)
+        return [draw_poses(image, people[index]) for index, image in enumerate(pixels)]
 
     def describe(self) -> dict[str, Any]:
         """What the checkpoint says about the net."""
@@ -170,6 +197,7 @@ class PoseTask:
             data.teacher_score,
             heatmaps,
             device=device,
+            others=self.config.interference > 0,
         )
 
     def _onlooker(self) -> Onlooker | None:

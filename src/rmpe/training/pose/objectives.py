@@ -11,7 +11,7 @@ from rmpe.nets.sstn import theta_loss
 from rmpe.training.loop import Parts
 from rmpe.training.optim import weight_sum
 from rmpe.training.pose.augment import Batch
-from rmpe.training.pose.losses import gaussian_targets, heatmap_loss
+from rmpe.training.pose.losses import gaussian_targets, heatmap_loss, joint_candidate_targets
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,19 @@ class SstnConfig:
             raise ValueError("parallel_start needs parallel above 0")
 
 
-def sppe_objective(net: nn.Module, batch: Batch, sigma: float, distill: float = 0.0) -> Parts:
+def sppe_objective(
+    net: nn.Module, batch: Batch, sigma: float, distill: float = 0.0, interference: float = 0.0
+) -> Parts:
     """Stage 1: the pose estimator alone, on proposals, optionally with distillation.
+
+    With ``interference`` and the other people in the batch it learns a joint-candidate SPPE.
 
     Differs: ``distill``, the weight of the loss against the teacher's heatmaps. Each joint is
         weighted by the teacher's confidence.
     """
     heatmaps: list[Tensor] = net(batch.images)
-    parts = {"pose": _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma)}
+    loss = _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma, interference)
+    parts = {"pose": loss}
     if batch.teacher is not None:
         targets = batch.teacher((heatmaps[-1].shape[2], heatmaps[-1].shape[3]), sigma)
         weights = targets.amax(dim=(2, 3)).clamp(max=1)
@@ -96,9 +101,19 @@ def _theta_loss(theta: Tensor, batch: Batch) -> Tensor:
 
 
 def _pose_loss(
-    heatmaps: list[Tensor], keypoints: Tensor, visible: Tensor, batch: Batch, sigma: float
+    heatmaps: list[Tensor],
+    keypoints: Tensor,
+    visible: Tensor,
+    batch: Batch,
+    sigma: float,
+    interference: float = 0.0,
 ) -> Tensor:
     height, width = batch.images.shape[2:]
     cells = (heatmaps[-1].shape[2], heatmaps[-1].shape[3])
     targets = gaussian_targets(keypoints, (height, width), cells, sigma)
+    if batch.others is not None:
+        targets, weights, counted = joint_candidate_targets(
+            targets, visible, batch.others, interference, (height, width), sigma
+        )
+        return heatmap_loss(heatmaps, targets, weights, sigma, weight_sum(weights), counted)
     return heatmap_loss(heatmaps, targets, visible, sigma, weight_sum(visible))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rmpe.errors import ModelError
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
-from rmpe.runtime import Session
+from rmpe.runtime import Session, load_openvino
 
 Engine: TypeAlias = Literal["onnxruntime", "openvino"]
 
@@ -44,16 +44,12 @@ class OpenVino(Session):
     It is compiled for every shape of inputs that comes: a free axis would cost a quarter more time.
 
     Raises:
-        ModelError: If OpenVINO is not installed.
+        MissingPackageError: If OpenVINO is not installed.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "cpu", threads=1)
-        try:
-            from openvino import Core
-        except ImportError as error:
-            raise ModelError("this engine needs: pip install openvino") from error
-        self._core = Core()
+        self._core = load_openvino().Core()
         self._requests: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, array: NDArray[Any]) -> list[NDArray[np.float32]]:

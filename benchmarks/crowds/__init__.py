@@ -1,0 +1,1 @@
+"""Whose joint is a joint, where people overlap?"""

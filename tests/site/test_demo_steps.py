@@ -1,0 +1,210 @@
+"""The steps of the page in the browser against those of the package, one by one, in Node."""
+
+import json
+import shutil
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from rmpe.affine import boxes_to_crops, crop_to_heatmap
+from rmpe.boxes import Boxes, box_nms
+from rmpe.cards import ModelCard
+from rmpe.detect.letterbox import letterbox
+from rmpe.estimate.crops import cut
+from rmpe.estimate.heatmaps import decode_dark
+from rmpe.poses import Poses
+from rmpe.propose.regions import grow_proposals, propose
+from rmpe.skeletons import load_skeleton
+from rmpe.suppress.parametric import DEFAULT, parametric_nms, pose_similarity
+
+NODE = shutil.which("node")
+pytestmark = pytest.mark.skipif(NODE is None, reason="no Node, which runs the page's JavaScript")
+DEMO = ROOT / "website" / "demo"
+MEAN = [127.0, 127.0, 127.0]
+SD = [128.0, 128.0, 128.0]
+
+
+def in_node(code, **given):
+    """What ``code`` returns; ``given`` are its variables."""
+    program = (
+        f"import * as pixels from '{DEMO}/pixels.js'; import * as boxes from '{DEMO}/boxes.js';"
+        f"import * as heatmaps from '{DEMO}/heatmaps.js';"
+        f"import * as suppress from '{DEMO}/suppress.js';"
+        "import { readFileSync } from 'node:fs';"
+        "const given = JSON.parse(readFileSync(0));"
+        f"const work = ({{ {', '.join(given)} }}) => {{ {code} }};"
+        "process.stdout.write(JSON.stringify(work(given)));"
+    )
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-e", program],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def photo(height, width, seed=0):
+    """A soft picture of chance, and what a canvas makes of it."""
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, (height, width, 3), np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), 2)
+    alpha = np.full((height, width, 1), 255, np.uint8)
+    data = np.concatenate([image, alpha], axis=2).ravel().tolist()
+    return image, {"data": data, "width": width, "height": height}
+
+
+@pytest.mark.parametrize("value", [-1.5, 0.5, 1.5, 2.5, 2.4999, 2.5001, 7.0])
+def test_halves_are_rounded_as_in_python(value):
+    assert in_node("return pixels.roundEven(value);", value=value) == round(value)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (90, 60), (37, 120), (200, 333), (31, 31)])
+def test_letterbox(size):
+    image, picture = photo(*size)
+    canvas, scale = letterbox(image, (96, 80))
+    answer = in_node(
+        "const { input, scale } = pixels.letterbox(picture, [96, 80], mean, sd);"
+        "return { input: [...input], scale };",
+        picture=picture,
+        mean=MEAN,
+        sd=SD,
+    )
+    assert answer["scale"] == pytest.approx(scale)
+    values = np.array(answer["input"]).reshape(3, 96, 80).transpose(1, 2, 0) * 128 + 127
+    away = np.abs(values - canvas)
+    assert away.max() <= 1e-3
+
+
+@pytest.mark.parametrize("alignment", ["corner", "udp", "center"])
+@pytest.mark.parametrize(
+    "box", [[10, 12, 40, 60], [-20, -5, 30, 20], [50, 70, 95, 130], [3.3, 4.4, 9.9, 8.8]]
+)
+def test_crops(box, alignment):
+    image, picture = photo(100, 80)
+    card = {"size": [64, 48], "growth": 1.3, "alignment": alignment}
+    maps = boxes_to_crops(grow_proposals(np.array([box], np.float32), 1.3), (64, 48), alignment)
+    answer = in_node(
+        "const map = boxes.cropMap(box, card);"
+        "return { map, crop: [...pixels.cut(picture, map, card.size, mean, sd)] };",
+        picture=picture,
+        box=box,
+        card=card,
+        mean=MEAN,
+        sd=SD,
+    )
+    assert answer["map"]["scale"] == pytest.approx(maps[0].diagonal()[:2], rel=1e-5)
+    assert answer["map"]["offset"] == pytest.approx(maps[0, :, 2], rel=1e-4, abs=1e-3)
+    values = np.array(answer["crop"]).reshape(3, 64, 48).transpose(1, 2, 0) * 128 + 127
+    # OpenCV places pixels at 32nds.
+    assert np.abs(values - cut(image, maps, (64, 48))[0]).mean() < 1
+    for axis, pixels in ((0, 48), (1, 64)):
+        cell = in_node(
+            "return boxes.cellToCrop(3.25, cells, pixels, alignment);",
+            cells=pixels // 4,
+            pixels=pixels,
+            alignment=alignment,
+        )
+        scale = crop_to_heatmap((64, 48), (16, 12), alignment)
+        assert cell == pytest.approx((3.25 - scale[axis, 2]) / scale[axis, axis])
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_people(count):
+    random = np.random.default_rng(count)
+    corners = random.uniform(-10, 90, (count, 2))
+    corners = np.concatenate([corners, corners + random.uniform(0, 60, (count, 2))], axis=1)
+    scores = random.uniform(0, 1, count).astype(np.float32)
+    card = ModelCard("detector", "made", "boxes")
+    boxes = Boxes(corners[scores >= card.score_threshold] / 0.8, scores[scores >= 0.05])
+    boxes = boxes.clip((100, 80))
+    expected = propose(boxes[box_nms(boxes, card.nms)], (100, 80), 10)
+    found = in_node(
+        "return boxes.people(corners, scores, 0.8, { width: 80, height: 100 }, card, 10);",
+        corners=corners.ravel().tolist(),
+        scores=scores.tolist(),
+        card={"score_threshold": card.score_threshold, "nms": card.nms},
+    )
+    np.testing.assert_allclose(
+        np.array([one["box"] for one in found]).reshape(-1, 4), expected.xyxy, rtol=1e-5, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("blur", [0, 3, 11])
+def test_dark(blur):
+    random = np.random.default_rng(blur)
+    y, x = np.mgrid[:16, :12]
+    middles = random.uniform(-1, 16, (30, 2))
+    maps = np.exp(-((x - middles[:, :1, None]) ** 2 + (y - middles[:, 1:, None]) ** 2) / 8)
+    maps += random.uniform(0, 0.02, maps.shape)
+    maps[0] = 0
+    maps[1] = -1
+    maps = maps.astype(np.float32)
+    points, scores = decode_dark(maps[None], blur)
+    found = in_node(
+        "return heatmaps.decodeDark(new Float32Array(maps), 30, [16, 12], blur);",
+        maps=maps.ravel().tolist(),
+        blur=blur,
+    )
+    got = np.array([[one["x"], one["y"], one["score"]] for one in found])
+    np.testing.assert_allclose(got[:, :2], points[0], atol=1e-3)
+    np.testing.assert_allclose(got[:, 2], scores[0], atol=1e-6)
+
+
+def crowd(count, seed):
+    """Poses of which many are near copies of others."""
+    random = np.random.default_rng(seed)
+    origins = random.uniform(0, 300, (max(count // 3, 1), 17, 2))
+    points = origins[random.integers(0, len(origins), count)]
+    points = points + random.normal(0, 6, points.shape)
+    scores = random.uniform(0, 1, (count, 17)).astype(np.float32)
+    scores[random.uniform(size=scores.shape) < 0.1] = 0
+    boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+    total = random.uniform(0, 1, count).astype(np.float32)
+    return Poses(points, scores, total, boxes, load_skeleton("coco17"))
+
+
+def as_js(poses):
+    return [
+        {
+            "box": box.tolist(),
+            "score": float(score),
+            "joints": [
+                {"x": float(x), "y": float(y), "score": float(sure)}
+                for (x, y), sure in zip(points, scores, strict=True)
+            ],
+        }
+        for box, score, points, scores in zip(
+            poses.boxes, poses.scores, poses.keypoints, poses.keypoint_scores, strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize(("count", "seed"), [(0, 0), (1, 1), (12, 2), (40, 3), (40, 4)])
+def test_pose_nms(count, seed):
+    poses = crowd(count, seed)
+    expected = parametric_nms(poses)
+    parameters = {name: getattr(DEFAULT, name) for name in ("sigma1", "sigma2", "lam", "eta")}
+    parameters["merge"] = DEFAULT.merge
+    found = in_node(
+        "return suppress.poseNms(poses, parameters);", poses=as_js(poses), parameters=parameters
+    )
+    assert len(found) == len(expected)
+    assert count < 12 or len(found) < count
+    for pose, points, scores in zip(
+        found, expected.keypoints, expected.keypoint_scores, strict=True
+    ):
+        got = np.array([[joint["x"], joint["y"]] for joint in pose["joints"]])
+        np.testing.assert_allclose(got[scores > 0], points[scores > 0], atol=1e-2)
+    if count > 1:
+        first = in_node(
+            "return suppress.similarity(poses[0], poses[1], parameters);",
+            poses=as_js(poses[:2]),
+            parameters=parameters,
+        )
+        assert first == pytest.approx(float(pose_similarity(poses[:1], poses[1:2])[0, 0]), abs=1e-4)

@@ -1,0 +1,58 @@
+// The method in one function, as rmpe.pipeline has it: boxes, crops, joints, pose NMS.
+
+import { cellToCrop, cropMap, people as peopleOf } from './boxes.js';
+import { decodeDark } from './heatmaps.js';
+import { cut, letterbox } from './pixels.js';
+import { poseNms } from './suppress.js';
+
+const round = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
+
+/** The joints of one person, in picture pixels. */
+async function joints(picture, box, about, pose) {
+  const { card } = about.pose;
+  const map = cropMap(box, card);
+  const { data, dims } = await pose(cut(picture, map, card.size, card.mean, card.sd), [1, 3, ...card.size]);
+  const cells = dims.slice(2);
+  return decodeDark(data, dims[1], cells, card.blur).map(({ x, y, score }) => {
+    const at = [cellToCrop(x, cells[1], card.size[1], card.alignment), cellToCrop(y, cells[0], card.size[0], card.alignment)];
+    const [px, py] = at.map((value, axis) => (value - map.offset[axis]) / map.scale[axis]);
+    return { x: px, y: py, score: Math.min(Math.max(score * card.score_gain, 0), 1) };
+  });
+}
+
+/** A pose as COCO results have it. */
+function asCoco({ box, joints: found, score }) {
+  return {
+    category_id: 1,
+    keypoints: found.flatMap((joint) => (joint.score > 0 ? [round(joint.x, 3), round(joint.y, 3), round(joint.score, 3)] : [0, 0, 0])),
+    score: round(score, 6),
+    bbox: [box[0], box[1], box[2] - box[0], box[3] - box[1]].map((value) => round(value, 3)),
+  };
+}
+
+/**
+ * Everybody in a picture, best first.
+ *
+ * @param picture {data, width, height}, four bytes a pixel.
+ * @param about What models.json says: cards of both models, parameters of the pose NMS, limits.
+ * @param detect, pose Run a model: (numbers, shape) -> its outputs; a list of {data, dims}, and one.
+ * @returns {people, ms}: COCO results, and the milliseconds of each stage.
+ */
+export async function estimate(picture, about, detect, pose) {
+  const start = performance.now();
+  const { card } = about.detector;
+  const { input, scale } = letterbox(picture, card.size, card.mean, card.sd);
+  const [corners, scores] = await detect(input, [1, 3, ...card.size]);
+  const found = peopleOf(corners.data, scores.data, scale, picture, card, about.limit);
+  const detected = performance.now();
+  const poses = [];
+  for (const { box, score } of found) {
+    if (score < about.min_score ** 2) continue; // no joints can bring it above the limit
+    const all = await joints(picture, box, about, pose);
+    const mean = all.reduce((sum, joint) => sum + joint.score ** 2, 0) / all.length;
+    poses.push({ box, joints: all, score: Math.sqrt(score * mean) });
+  }
+  const posed = performance.now();
+  const people = poseNms(poses, about.nms).filter((one) => one.score >= about.min_score).map(asCoco);
+  return { people, ms: { detect: detected - start, pose: posed - detected, nms: performance.now() - posed } };
+}

@@ -1,0 +1,132 @@
+"""The page of models: a card for each that ships and each that the catalogue names.
+
+Every figure comes from a recorded table, the model's own card or the catalogue.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from benchmarks.record import Record, read
+from rmpe.cards import ModelCard, find_card
+from rmpe.catalogue import Entry, shipped_catalogue
+from rmpe.runtime import Session
+from rmpe.skeletons import load_skeleton
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODELS = ROOT / "src" / "rmpe" / "data" / "models"
+PAGE = "model_gallery.md"
+KINDS = {
+    "detector": "Person detector",
+    "pose": "Pose estimator",
+    "one-stage": "Boxes and joints at once",
+    "stn": "Spatial transformer",
+}
+PICTURES = {
+    "pose-lite": "![Joints by the pose estimator that ships](hero.jpg)",
+    "stn-lite": "![The transformer's boxes, dashed, over loose ones](hero.jpg)",
+}
+HEAD = Path(__file__).resolve().parent.parent / "text" / "model_gallery.md"
+
+
+def source(record: Record) -> str:
+    """Where a figure comes from, for the end of its line."""
+    return f"[{record.data}, {record.date}](results/{record.name}.json)"
+
+
+def measured() -> dict[str, list[str]]:
+    """What was measured of the models that ship, by name."""
+    models = read("default-models")
+    speed = read("default-speed")
+    detectors = read("detectors")
+    ours = ("default detector", "default pose", "no")
+    mark = "the models that ship"
+    box = detectors.at("AP", "rmpe person detector, small")
+    box_ms = detectors.at("ms", "rmpe person detector, small")
+    exact = models.at("AP", "true boxes", "default pose", "no")
+    both = (
+        f"With {{other}}: **keypoint AP {models.at('AP', *ours):.1f}** +- "
+        f"{models.at('+-', *ours):.1f}; {source(models)}"
+    )
+    return {
+        "detector-person": [
+            f"**Box AP {100 * box:.1f}**, {box_ms:.1f} ms a photo on two threads; "
+            f"{source(detectors)}",
+            both.format(other="`pose-lite`"),
+        ],
+        "pose-lite": [
+            both.format(other="`detector-person`"),
+            f"In true boxes: keypoint AP {exact:.1f}; {source(models)}",
+            f"{speed.at('ms a further person', mark):.1f} ms a further person; {source(speed)}",
+        ],
+        "stn-lite": [
+            f"{name} boxes: keypoint AP {models.at('gain with STN', row, pose, 'yes')} for {pose}; "
+            f"{source(models)}"
+            for name, row in (("On loose", "boxes of IoU 0.5"), ("On true", "true boxes"))
+            for pose in ("TinyPose",)
+        ],
+    }
+
+
+def card(title: str, picture: str, lines: Iterable[str]) -> str:
+    """One card of a grid."""
+    body = "\n".join(f"    - {line}" for line in lines)
+    shown = f"    {picture}\n\n" if picture else ""
+    return f"-   **`{title}`**\n\n    ---\n\n{shown}{body}\n"
+
+
+def joints(model: ModelCard) -> str:
+    """The skeleton in words."""
+    return f"{len(load_skeleton(model.skeleton))} joints ({model.skeleton})"
+
+
+def shipped() -> str:
+    """Cards of the models that ship."""
+    figures = measured()
+    cards = []
+    for path in sorted(MODELS.glob("*.onnx")):
+        model = find_card(Session(path, "cpu", 1))
+        size = f"{path.stat().st_size / 1e6:.1f} MB"
+        lines = [f"{KINDS[model.kind]}, {size}, input {model.size[0]}x{model.size[1]}"]
+        lines += [joints(model)] if model.kind == "pose" else []
+        lines += figures.get(path.stem, [])
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines += [f"Licence: {model.license}", f"SHA-256: `{digest[:16]}…`"]
+        cards.append(card(path.stem, PICTURES.get(path.stem, ""), lines))
+    return "\n".join(cards)
+
+
+def published(entry: Entry) -> str:
+    """The card of one published model."""
+    model = entry.card
+    lines = [f"{KINDS[model.kind]}, {entry.size}, input {model.size[0]}x{model.size[1]}"]
+    lines += [joints(model)] if model.kind in ("pose", "one-stage") else []
+    lines += [
+        f"**AP {entry.ap:.1f}** by its publisher ({entry.measure}; {entry.ap_source}); "
+        "speed not measured here",
+        f"Licence: {model.license}" + (f"; {entry.doubts}" if entry.doubts else ""),
+        f"Trained on {entry.people}; {entry.cite}; {entry.trust}",
+        f"`rmpe models get {entry.name}`",
+    ]
+    return card(entry.name, "", lines)
+
+
+def page() -> str:
+    """The page."""
+    grid = '<div class="grid cards" markdown>\n\n{}\n</div>\n'
+    parts = [HEAD.read_text("utf-8"), "## Models that ship\n", grid.format(shipped())]
+    for kind, title in KINDS.items():
+        found = [one for one in shipped_catalogue().models if one.card.kind == kind]
+        if found:
+            parts.append(f"## Published: {title.lower()}\n")
+            parts.append(grid.format("\n".join(map(published, found))))
+    return "\n".join(parts)
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the page."""
+    files.append(File.generated(config, PAGE, content=page()))
+    return files
