@@ -22,6 +22,10 @@ from rmpe.farm.storage import open_storage, patiently
 from rmpe.media.images import save_image
 from rmpe.media.video_writer import VideoWriter
 
+pytest.importorskip("pyarrow")
+pytest.importorskip("fsspec")
+pytest_plugins = ["farming"]
+pytestmark = pytest.mark.usefixtures("importable_stubs")
 FORMATS = ["--format", "coco", "--format", "csv", "--format", "alphapose"]
 posix = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 

@@ -16,6 +16,7 @@ from rmpe.farm import storage as storage_module
 from rmpe.farm.manifest import read_run
 from rmpe.farm.storage import open_storage
 
+pytest_plugins = ["farming"]
 EVERY = 20
 
 

@@ -1,14 +1,10 @@
 """A run on Ray: on this machine alone, and on two nodes of which one is killed."""
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 
-# Ray starts slowly on a loaded machine, and gives up early. It reads these when it is imported.
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
-os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", "300")
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
 psutil = pytest.importorskip("psutil")
@@ -17,7 +13,12 @@ from rmpe.farm.engines import on_ray
 from rmpe.farm.parts import finished
 from rmpe.farm.storage import open_storage
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytest_plugins = ["farming"]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("importable_stubs"),
+]
 
 
 @pytest.fixture

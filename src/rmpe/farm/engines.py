@@ -128,7 +128,7 @@ def on_ray(
                 log_to_driver=False,
                 **({} if cluster else {"num_cpus": workers or default_workers()}),
             )
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray raises plain ones, too
             reason = str(error).splitlines()[0]
             raise UsageError(f"--address {cluster or 'local'}: no Ray cluster: {reason}") from error
     most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))

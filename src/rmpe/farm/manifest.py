@@ -32,6 +32,7 @@ from rmpe.media.sources import (
     named,
 )
 from rmpe.options import PipelineOptions
+from rmpe.pipeline import Estimator
 from rmpe.skeletons import Skeleton
 from rmpe.streaming import CHUNK
 from rmpe.tracking.interval import Every
@@ -161,7 +162,7 @@ def plan(
             f" {storage.address}, or name another --out"
         )
     pipeline = _absolute(pipeline)
-    skeleton = pipeline.load().skeleton
+    estimator = pipeline.load()
     photos, videos, addresses = _find(sources, listing)
     if videos and pipeline.boxes:
         raise UsageError(f"{videos[0].path}: a video: --boxes are for photos")
@@ -173,8 +174,8 @@ def plan(
         videos=len(videos),
         pipeline=pipeline,
         following=following,
-        skeleton=skeleton,
-        settings=settings_of(pipeline, following, skeleton),
+        skeleton=estimator.skeleton,
+        settings=settings_of(pipeline, following, estimator),
     )
 
     def entry(item: ImageItem) -> Item:
@@ -192,25 +193,35 @@ def plan(
 
 
 def settings_of(
-    pipeline: PipelineOptions, following: Following, skeleton: Skeleton
+    pipeline: PipelineOptions, following: Following, estimator: Estimator
 ) -> dict[str, Any]:
     """All that decides the results; a run only goes on under the same.
+
+    Args:
+        pipeline: The models.
+        following: How people are followed through videos.
+        estimator: What the pipeline was loaded as.
 
     Raises:
         RmpeError: If a model is missing.
     """
-    settings = pipeline.fingerprint() | asdict(following)
-    settings |= {"rmpe": __version__, "skeleton": skeleton.name}
+    settings = pipeline.fingerprint(estimator) | asdict(following)
+    settings |= {"rmpe": __version__, "skeleton": estimator.skeleton.name}
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def check_settings(run: Run, place: str) -> None:
+def check_settings(run: Run, estimator: Estimator, place: str) -> None:
     """That this machine has the models that the run was planned with.
+
+    Args:
+        run: The run.
+        estimator: Its models, as this machine has loaded them.
+        place: Where it is, for the message.
 
     Raises:
         RmpeError: If it has others, or none.
     """
-    now = settings_of(run.pipeline, run.following, run.skeleton)
+    now = settings_of(run.pipeline, run.following, estimator)
     if differs := changed_settings(run.settings, now):
         raise DataError(
             f"{place}: planned with other settings: {differs}; install the same models and the"

@@ -57,8 +57,8 @@ class Worker:
         """
         self._storage = open_storage(address)
         self._run = read_run(self._storage)
-        check_settings(self._run, self._storage.address)
         self._estimator = self._run.pipeline.load()
+        check_settings(self._run, self._estimator, self._storage.address)
 
     def shard(self, shard: int) -> Outcome:
         """Do a shard and commit it.

@@ -1,6 +1,8 @@
 """Photos, tiny models and commands for the tests of the farm."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,17 +11,11 @@ from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 from rmpe.cli import rmpe as command
 from rmpe.media.images import save_image
 
-pytest.importorskip("pyarrow")
-pytest.importorskip("fsspec")
 
-
-@pytest.fixture(autouse=True)
-def stubs_for_child_processes(monkeypatch):
+@pytest.fixture
+def importable_stubs(monkeypatch):
     """Workers of the tests can be imported where they run."""
-    import os
-    from pathlib import Path
-
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parent / "farm"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
 
 
