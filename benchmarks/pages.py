@@ -256,6 +256,11 @@ ENGINES = Script(
 TRAINING = Script("speed.training", "What bounds the speed of training?", "2 min")
 MEMORY = Script("speed.memory", "Does memory stay flat?", "-")
 INSTALL = Script("speed.install", "How large is the package, installed?", "15 s")
+FARM_COST = Script("farm.cost", "What does `rmpe farm` cost beside `rmpe predict`?", "10 min")
+FARM_KILLS = Script("farm.kills", "What does a run on Ray survive?", "20 min")
+FARM_SCALE = Script(
+    "farm.scale", "Does `rmpe farm` bear a million photos and 64 workers?", "10 min"
+)
 HOSTILE = Script(
     "robustness.hostile_publisher", "Does a bad download ever install a wrong model?", "9 min"
 )
@@ -269,6 +274,7 @@ SCRIPTS = (
     *(INTERVAL, TRACKERS, PEDESTRIANS),
     *(WALKER, JITTER, SPORTS2D),
     *(SPEED, ENGINES, TRAINING, MEMORY, INSTALL, SERVE),
+    *(FARM_COST, FARM_KILLS, FARM_SCALE),
 )
 OTHERS = {
     "boxes.sstn_train": "trains the runs that `boxes.sstn --runs` measures.",
@@ -568,6 +574,24 @@ SPEED_PAGE = Page(
         ),
         Table("memory", MEMORY, digits={"peak MB": 0}),
         Table("serve", SERVE, names=2, mixed=("measured", "wanted")),
+        Table(
+            "farm-cost",
+            FARM_COST,
+            digits={
+                "CPU s": 1,
+                "times predict": 2,
+                "wall s": 0,
+                "CPU s a further photo": 3,
+                "times predict's": 2,
+            },
+        ),
+        Table("farm-kills", FARM_KILLS, across=True),
+        Table(
+            "farm-million",
+            FARM_SCALE,
+            digits={"wall s": 1, "CPU s": 1, "peak MB": 0, "object store MB": 0},
+        ),
+        Table("farm-scaling", FARM_SCALE, digits={"shards/s": 2, "share of the ideal": 3}),
         Table(
             "pose-engines",
             ENGINES,

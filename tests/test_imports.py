@@ -20,6 +20,8 @@ HEAVY = {
     "pycocotools",
     "hotcoco",
     "pyarrow",
+    "fsspec",
+    "ray",
     "ezc3d",
     "supervision",
     "IPython",
@@ -44,7 +46,7 @@ LAYERS = [
     {"learn", "datasets", "nets", "quantise"},
     {"training", "export"},
     {"training.pose", "training.detector"},
-    {"ablation", "serve"},
+    {"ablation", "serve", "farm"},
     {"cli", "__main__"},
 ]
 HEAVY_ROOMS = TORCH_ROOMS | {"quantise", "learn"}  # these may import scikit-learn or onnx on top

@@ -131,6 +131,9 @@ def _convert(hint: Any, value: Any, source: str, where: str) -> Any:
         return value
     if origin in (Union, types.UnionType):
         options = [argument for argument in arguments if argument is not type(None)]
+        for option in options:
+            if get_origin(option) is Literal and value in get_args(option):
+                return value
         return None if value is None else _convert(options[0], value, source, where)
     if origin is tuple and isinstance(value, list):
         items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)

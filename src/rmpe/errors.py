@@ -56,5 +56,13 @@ class OutputError(RmpeError):
     """A result file that cannot be written."""
 
 
+class StorageError(RmpeError):
+    """A storage that does not answer though it was asked several times."""
+
+
+class WorkerError(RmpeError):
+    """A worker process that cannot be started."""
+
+
 class MissingPackageError(RmpeError):
     """An optional package that is not installed."""

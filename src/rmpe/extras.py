@@ -28,6 +28,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "heic": ("pillow_heif",),
     "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client"),
     "openvino": ("openvino",),
+    "farm": ("pyarrow", "fsspec"),
+    "ray": ("ray", "pyarrow", "fsspec"),
 }
 
 

@@ -1,11 +1,12 @@
 """Many images through the pipeline: decoding, detection and estimation overlap on threads."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 
@@ -16,6 +17,7 @@ from rmpe.media.images import read_image
 from rmpe.pipeline import Estimator, Image
 from rmpe.poses import Poses
 
+T = TypeVar("T")
 # Images whose people share a batch. More evens out the batches of the pose model but keeps more
 # images in memory.
 CHUNK = 4
@@ -66,8 +68,8 @@ def stream(
     pending: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(estimator.workers, "rmpe") as pool:
         try:
-            for chunk in _chunks(paths):
-                pending.append(pool.submit(_process, estimator, chunk, read, each))
+            for chunk in chunks(paths):
+                pending.append(pool.submit(process_chunk, estimator, chunk, read, each))
                 if len(pending) > estimator.workers:
                     yield from pending.popleft().result()
             while pending:
@@ -77,12 +79,17 @@ def stream(
                 future.cancel()
 
 
-def _process(
+def process_chunk(
     estimator: Estimator,
-    paths: list[Path],
-    read: Callable[[Path], Image],
-    each: Callable[[Result], None] | None,
+    paths: Sequence[Path],
+    read: Callable[[Path], Image] = read_image,
+    each: Callable[[Result], None] | None = None,
 ) -> list[Result]:
+    """What `stream` does with up to `CHUNK` images, in the calling thread.
+
+    The people of the images share the pose model's batches, so that the same chunks give the same
+    bits. Arguments as for `stream`.
+    """
     looked = [_look(estimator, path, read) for path in paths]
     images = [result.image for result, _ in looked if result.image is not None]
     boxes = [found for result, found in looked if result.image is not None]
@@ -129,7 +136,8 @@ def _answered(result: Result, answer: Poses | str) -> Result:
     return replace(result, poses=answer)
 
 
-def _chunks(paths: Iterable[Path]) -> Iterator[list[Path]]:
+def chunks(paths: Iterable[T]) -> Iterator[list[T]]:
+    """The images of a stream that are worked on together: `CHUNK` at a time."""
     remaining = iter(paths)
     while chunk := list(islice(remaining, CHUNK)):
         yield chunk

@@ -15,6 +15,7 @@ from rmpe.extras import extra_of, missing_line
 COMMANDS = {
     "predict": "rmpe.cli.predict:predict",
     "track": "rmpe.cli.track:track",
+    "farm": "rmpe.cli.farm:farm",
     "serve": "rmpe.cli.serve:serve",
     "ui": "rmpe.cli.serve:ui",
     "kinematics": "rmpe.cli.kinematics:kinematics",

@@ -22,12 +22,13 @@ RUNNING = "How they run"
 
 
 def pipeline_flags(
-    *, boxes: bool = True, min_score: float = DEFAULT_MIN_SCORE
+    *, boxes: bool = True, threads: bool = True, min_score: float = DEFAULT_MIN_SCORE
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Give a command the flags of a pipeline; it receives them as ``pipeline: PipelineOptions``.
 
     Args:
         boxes: Whether precomputed boxes make sense for the command.
+        threads: Whether the command leaves the number of threads to the user.
         min_score: Default of ``--min-score``.
     """
 
@@ -41,7 +42,9 @@ def pipeline_flags(
         wrapped: Callable[..., T] = with_pipeline
         names = []
         for declaration, settings in reversed(_flags(min_score)):
-            if declaration == "--boxes" and not boxes:
+            if (declaration == "--boxes" and not boxes) or (
+                declaration == "--threads" and not threads
+            ):
                 continue
             names.append(declaration.removeprefix("--").replace("-", "_"))
             wrapped = click.option(declaration, cls=SectionOption, **settings)(wrapped)

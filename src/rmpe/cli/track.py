@@ -44,7 +44,7 @@ VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc"
 NONE = "none"
 
 
-def _every(_context: click.Context, _option: click.Parameter, value: str) -> Every:
+def detector_interval(_context: click.Context, _option: click.Parameter, value: str) -> Every:
     """A positive number of frames, or ``auto``."""
     if value == "auto":
         return "auto"
@@ -115,7 +115,7 @@ class TrackOptions:
 @click.option(
     "--detect-every",
     metavar="N|auto",
-    callback=_every,
+    callback=detector_interval,
     default="1",
     show_default=True,
     help="Run the detector on every so many frames; auto: when the poses say so.",

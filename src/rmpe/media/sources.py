@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePath
@@ -82,23 +82,57 @@ def find_images(
     Raises:
         DataError: If a source does not exist, a folder cannot be read, or no image is found.
     """
-    depths: dict[Path, int] = {}  # path -> how many of its last parts name it
+    depths = list_files(sources, listing, without=without)
+    if not depths:
+        raise DataError(
+            f"no images found in {', '.join(sources) or 'nothing'}"
+            f" (looked for {' '.join(sorted(SUFFIXES))})"
+        )
+    return named(depths)
+
+
+def list_files(
+    sources: Sequence[str],
+    listing: Iterable[str] | None = None,
+    *,
+    without: Path | None = None,
+    suffixes: frozenset[str] = SUFFIXES,
+) -> dict[Path, int]:
+    """The files that the user means; arguments as for `find_images`.
+
+    Args:
+        sources: Files, folders, patterns, or ``-``.
+        listing: The lines that ``-`` stands for.
+        without: A folder that is left out.
+        suffixes: What folders are searched for.
+
+    Returns:
+        Path -> how many of its last parts lie below its source and so name it.
+
+    Raises:
+        DataError: If a source does not exist or a folder cannot be read.
+    """
+    depths: dict[Path, int] = {}
     seen: set[Path] = set()
     left_out = _absolute(without) if without else None
     for source in _expand(sources, listing):
         try:
-            for path, depth in _images_of(source):
+            for path, depth in _files_of(source, suffixes):
                 absolute = _absolute(path)
                 if absolute not in seen and not (left_out and left_out in absolute.parents):
                     seen.add(absolute)
                     depths[path] = depth
         except OSError as error:
             raise DataError(f"{source}: cannot read: {error.strerror or error}") from error
-    if not depths:
-        raise DataError(
-            f"no images found in {', '.join(sources) or 'nothing'}"
-            f" (looked for {' '.join(sorted(SUFFIXES))})"
-        )
+    return depths
+
+
+def named(depths: Mapping[Path, int]) -> list[ImageItem]:
+    """Files sorted by path, each with a name of its own.
+
+    Args:
+        depths: As from `list_files`.
+    """
     paths = sorted(depths)
     file_names = _distinct_names(paths, [depths[path] for path in paths])
     stems = [PurePath(name).with_suffix("").as_posix() for name in file_names]
@@ -203,28 +237,28 @@ def _expand(sources: Iterable[str], listing: Iterable[str] | None) -> Iterator[s
         yield from (line for text in lines if (line := text.rstrip("\r\n")))
 
 
-def _images_of(source: str) -> Iterator[tuple[Path, int]]:
-    """The images of one source, each with how many parts of its path lie below the source."""
+def _files_of(source: str, suffixes: frozenset[str]) -> Iterator[tuple[Path, int]]:
+    """The files of one source, each with how many parts of its path lie below the source."""
     path = Path(source)
     if path.is_dir():
-        yield from _images_below(path)
+        yield from _files_below(path, suffixes)
     elif path.exists():
         yield path, 1
     elif glob.has_magic(source) and (matches := glob.glob(source, recursive=True)):  # noqa: PTH207 - may be absolute
         for match in map(Path, matches):
             if match.is_dir() and "**" not in source:
-                yield from _images_below(match)
-            elif match.is_file() and match.suffix.lower() in SUFFIXES:
+                yield from _files_below(match, suffixes)
+            elif match.is_file() and match.suffix.lower() in suffixes:
                 yield match, 1
     else:
         raise DataError(f"{source}: no such file or folder, and no pattern that matches one")
 
 
-def _images_below(folder: Path) -> Iterator[tuple[Path, int]]:
+def _files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[tuple[Path, int]]:
     for parent, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if not name.startswith(".") and PurePath(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and PurePath(name).suffix.lower() in suffixes:
                 path = Path(parent, name)
                 yield path, len(path.relative_to(folder).parts)
 

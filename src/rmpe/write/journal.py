@@ -262,16 +262,21 @@ class Journal:
             raise DataError(
                 f"{self.path}: not a journal of this version of rmpe; start anew without --resume"
             )
-        now = header["settings"]
-        changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
-        if changed:
-            key = changed[0]
+        if differs := changed_settings(was, header["settings"]):
             raise DataError(
-                f"{self.path}: cannot resume, {fields.cut(key)} was {_said(was.get(key))} and is"
-                f" now {_said(now.get(key))}"
-                f"{f' ({len(changed) - 1} more differ)' if len(changed) > 1 else ''};"
-                " use the same settings, or start anew without --resume"
+                f"{self.path}: cannot resume, {differs}; use the same settings, or start anew"
+                " without --resume"
             )
+
+
+def changed_settings(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two sets of settings, for a message; empty if nothing does."""
+    changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+    if not changed:
+        return ""
+    key = changed[0]
+    more = f" ({len(changed) - 1} more differ)" if len(changed) > 1 else ""
+    return f"{fields.cut(key)} was {_said(was.get(key))} and is now {_said(now.get(key))}{more}"
 
 
 def _checked(line: Any, place: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What does `rmpe farm` cost, and what does it survive?"""

@@ -1,0 +1,1 @@
+"""Many photos and videos on many machines: numbered shards, one committed file for each."""

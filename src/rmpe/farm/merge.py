@@ -1,0 +1,64 @@
+"""From parts to the files that ``rmpe predict`` and ``rmpe track`` write."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from rmpe.farm.manifest import Run
+from rmpe.farm.parts import Row, read_ids, read_mark, read_part
+from rmpe.farm.storage import Storage
+from rmpe.write.journal import JournalRecord
+
+# Shards whose rows are held at a time: ids may follow another order than shards do.
+HELD = 64
+
+
+def photo_records(storage: Storage, run: Run, shards: Sequence[int]) -> Iterator[JournalRecord]:
+    """The photos of shards that have results, in the order of their ids, as a journal gives them.
+
+    Args:
+        storage: Where the run is.
+        run: The run.
+        shards: Finished shards of photos.
+
+    Raises:
+        DataError: If a part is damaged.
+        StorageError: If the storage does not answer.
+    """
+
+    @lru_cache(HELD)
+    def good_rows(shard: int) -> list[Row]:
+        return [row for row in read_part(storage, run, shard) if not row.error]
+
+    ids = [read_ids(storage, shard) for shard in shards]
+    if not ids:
+        return
+    owners = np.repeat(np.array(shards, np.int64), [len(some) for some in ids])
+    places = np.concatenate([np.arange(len(some)) for some in ids])
+    for number in np.argsort(np.concatenate(ids), kind="stable"):
+        yield _record(good_rows(int(owners[number]))[int(places[number])], None)
+
+
+def video_records(storage: Storage, run: Run, shard: int) -> Iterator[JournalRecord]:
+    """The frames of a video; errors as for `photo_records`."""
+    fps = read_mark(storage, shard).fps
+    for row in read_part(storage, run, shard):
+        if not row.error:
+            yield _record(row, fps)
+
+
+def _record(row: Row, fps: float | None) -> JournalRecord:
+    assert row.image_id is not None
+    assert row.size is not None
+    assert row.poses is not None
+    return JournalRecord(
+        row.image_id,
+        row.file,
+        row.name,
+        row.path,
+        row.size,
+        row.poses,
+        row.seconds or 0.0,
+        fps=fps,
+    )
