@@ -73,12 +73,12 @@ class OksTracker:
             track.unseen = 0
             track.belief.see(track.motion.place, float(poses.scores[column]))
             taken[column] = track
-        for column, track in enumerate(taken):
-            if track is None and poses.scores[column] >= self.birth:
+        for column, owner in enumerate(taken):
+            if owner is None and poses.scores[column] >= self.birth:
                 taken[column] = self._begin(poses[column], seen[column])
         ids = [
-            track.id if track is not None and track.belief.is_person(self.belief) else -1
-            for track in taken
+            owner.id if owner is not None and owner.belief.is_person(self.belief) else -1
+            for owner in taken
         ]
         return [poses.replace(track_ids=np.array(ids, np.int64))]
 
