@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DETECTOR ?=
 POSE ?=
 
-.PHONY: demo test test-browser lint docs site clean
+.PHONY: demo test test-browser lint docs site dist clean
 
 demo: $(VENV)/core
 	$(BIN)/rmpe predict examples/basketball1.png --out out/demo $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
@@ -30,6 +30,12 @@ site: $(VENV)/site
 docs: $(VENV)/dev
 	$(BIN)/python -m benchmarks.front_door.hero $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
 	$(BIN)/python -m benchmarks.render
+
+# Wheel and sdist, as a release has them, checked.
+dist: $(VENV)/dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
