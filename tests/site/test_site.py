@@ -26,6 +26,7 @@ TASKS = {  # what a newcomer wants -> the pages that begin it
     "train": {"training.html"},
     "evaluate": {"evaluation.html"},
     "serve": {"serve.html"},
+    "scale": {"farm.html"},
 }
 
 
