@@ -17,9 +17,9 @@ test: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
 
-# The page in a browser. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
+# The pages in a browser: that of `rmpe serve` and that of the site. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
 test-browser: $(VENV)/browser
-	$(BIN)/python -m pytest tests/browser
+	RMPE_BROWSER=1 $(BIN)/python -m pytest tests/browser tests/site/test_demo.py
 
 # The site, into out/site. Strict: a page without a place, or a link that leads nowhere, is an error.
 site: $(VENV)/site
