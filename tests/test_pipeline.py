@@ -433,10 +433,8 @@ def shifting_stn(folder, shift):
     return path
 
 
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.25, -0.1)])
-def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(
-    tmp_path, photo, spot_model, shift
-):
+def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(tmp_path, photo, spot_model):
+    shift = (0.25, -0.1)
     boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
     plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
     moved = rmpe.load(found, spot_model, stn=shifting_stn(tmp_path, shift), nms="none").estimate(
@@ -452,6 +450,48 @@ def test_the_stn_moves_the_crop_and_the_joints_stay_where_they_are(
     np.testing.assert_array_equal(moved.boxes, plain.boxes)
     assert "stn_bbox" in moved.to_coco(1)[0]
     assert "stn_bbox" not in plain.to_coco(1)[0]
+
+
+@pytest.mark.parametrize(
+    ("shift", "keep_overlap", "kept"),
+    [
+        ((0.0, 0.0), 1.0, True),
+        ((0.25, -0.1), 1.0, False),
+        ((0.25, -0.1), 0.72, False),
+        # 1.75 * 1.9 of 4 are shared: an IoU of 3.325 / 4.675 = 0.711.
+        ((0.25, -0.1), 0.71, True),
+    ],
+)
+def test_a_proposal_that_theta_hardly_moves_is_kept(
+    tmp_path, photo, spot_model, shift, keep_overlap, kept
+):
+    boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
+    file = shifting_stn(tmp_path, shift)
+    with file.with_suffix(".toml").open("a") as card:
+        card.write(f"keep_overlap = {keep_overlap}\n")
+    plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
+    behind = rmpe.load(found, spot_model, stn=file, nms="none").estimate(photo, boxes)
+    assert np.array_equal(behind.keypoints, plain.keypoints) == kept
+    assert np.array_equal(behind.stn_boxes, boxes.xyxy) == kept
+
+
+def test_the_pose_models_card_names_its_stn(tmp_path, monkeypatch, photo, spot_model):
+    monkeypatch.setenv("RMPE_HOME", str(tmp_path))
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shifting_stn(folder, (0.25, -0.1)).rename(folder / "shift.onnx")
+    (folder / "stn.toml").rename(folder / "shift.toml")
+    card = spot_model.with_suffix(".toml")
+    card.write_text(card.read_text() + 'stn = "shift"\n')
+    default = rmpe.load(found, spot_model)
+    assert default.stn is not None
+    assert default.stn.session.path == folder / "shift.onnx"
+    assert rmpe.load(found, spot_model, stn="none").stn is None
+    assert "stn_bbox" in default.estimate(photo, PERSON).to_coco(1)[0]
+    options = rmpe.PipelineOptions(boxes=None, detector="whole-image", pose=spot_model)
+    prints = [one.fingerprint(one.load()) for one in (options, replace(options, stn="none"))]
+    assert "stn" in prints[0]
+    assert prints[0] != prints[1]
 
 
 def test_an_stn_whose_map_has_no_inverse_keeps_the_box(tmp_path, photo, spot_model):

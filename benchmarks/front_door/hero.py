@@ -50,7 +50,7 @@ def hero(picture, out, detector, pose, stn, seed):
     alone = replace(options, nms="none")
     poses = [
         in_order(models.load().estimate(image, rmpe.Boxes(loose)), loose)
-        for models in (alone, replace(alone, stn=stn))
+        for models in (replace(alone, stn="none"), replace(alone, stn=stn))
     ]
     panels = [
         panel(image, poses[0], people.boxes, solid=loose),

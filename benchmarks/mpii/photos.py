@@ -74,7 +74,7 @@ def multi_person(people, images, boxes, nets, threads):
     first = None
     for kind, given in boxes.items():
         for title, pose in nets.items():
-            for stn in (None, STN):
+            for stn in ("none", STN):
                 estimator = pipeline(pose, stn, threads)
                 raw = {name: estimator.estimate(images[name], given[name]) for name in people}
                 for nms in SUPPRESSORS:
@@ -90,7 +90,7 @@ def multi_person(people, images, boxes, nets, threads):
                     recall = sum(int(one.hits.sum()) for one in joints)
                     recall /= sum(int(one.truths.sum()) for one in joints)
                     interval = f"{paired.low:+.1f} .. {paired.high:+.1f}" if rows else ""
-                    row = [len(people), kind, title, stn or "none", nms]
+                    row = [len(people), kind, title, stn, nms]
                     rows.append([*row, paired.first, 100 * recall, paired.difference, interval])
     return rows
 
@@ -103,7 +103,7 @@ def single_person(people, images, nets, threads):
     known[:, [joint for joint in range(16) if joint not in SHARED16]] = False
     rows = []
     for title, pose in nets.items():
-        for stn in (None, STN):
+        for stn in ("none", STN):
             estimator = pipeline(pose, stn, threads)
             for shape, (width, height) in SHAPES.items():
                 points = np.full((len(people), 16, 2), np.nan)
@@ -113,7 +113,7 @@ def single_person(people, images, nets, threads):
                     found = estimator.estimate(images[person.image], Boxes([box]))
                     points[index] = found.to_skeleton(MPII).keypoints[0] if len(found) else np.nan
                 close, counted = hits(np.nan_to_num(truth), points, heads, known)
-                rows.append([title, stn or "none", shape, 100 * close[-1].sum() / counted.sum()])
+                rows.append([title, stn, shape, 100 * close[-1].sum() / counted.sum()])
     return rows
 
 

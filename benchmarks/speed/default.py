@@ -20,7 +20,6 @@ from benchmarks.record import ROOT, show
 from rmpe.boxes import Boxes
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.media.images import read_image
-from rmpe.models import resolve_model
 from rmpe.options import load
 
 PEOPLE = (1, 3, 10)
@@ -78,9 +77,9 @@ def main(data, detector, pose, stn, threads, count, save):
     published = data / "models"
     rival = (published / "yolox_nano.onnx", published / "tinypose_256x192.onnx", None)
     ways = {
-        "the models that ship": (detector, pose, None),
+        "the models that ship": (detector, pose, stn),
         "yolox_nano + TinyPose": rival,
-        "the models that ship, with the STN": (detector, pose, resolve_model(stn, "stn")),
+        "the models that ship, without the STN": (detector, pose, "none"),
     }
     # Before anything is loaded here: a child's peak memory counts its parent's at the fork.
     starts = []

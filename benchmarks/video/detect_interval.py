@@ -154,7 +154,7 @@ def main(data, detector, pose, stn, people, every, videos, fps, seconds, save):
     cut_out = cutouts(set_folder(data), 180, 60, 0)
     backgrounds = empty_photos(set_folder(data, "coco-train"), 30)
     estimators = [
-        ([USUAL, FLOW], load(detector, pose)),
+        ([USUAL, FLOW], load(detector, pose, stn="none")),
         ([SSTN], load(detector, pose, stn=resolve_model(stn, "stn"))),
     ]
     with tempfile.TemporaryDirectory() as name:

@@ -59,6 +59,11 @@ class ModelCard:
             response.
         score_threshold: Boxes below it are noise (detectors).
         nms: IoU above which the worse of two boxes is dropped (detectors).
+        keep_overlap: IoU of the region that theta looks at with the proposal's crop from which the
+            proposal is kept as it is (spatial transformers); 1 = every theta that moves anything
+            is applied.
+        stn: Name of the installed spatial transformer that stands before it unless another, or
+            none, is asked for (pose models); empty = none.
         license: Licence of the weights.
         source: Where the model comes from.
         notes: Training data, figures, known failures.
@@ -85,6 +90,8 @@ class ModelCard:
     score_gain: float = 1.0
     score_threshold: float = 0.05
     nms: float = 0.6
+    keep_overlap: float = 1.0
+    stn: str = ""
     license: str = "unknown"
     source: str = ""
     notes: str = ""
@@ -112,6 +119,8 @@ class ModelCard:
             raise ValueError(
                 f"score_threshold {self.score_threshold} and nms {self.nms} must lie in [0, 1]"
             )
+        if not 0 < self.keep_overlap <= 1:
+            raise ValueError(f"keep_overlap {self.keep_overlap} must be above 0 and at most 1")
         if not 0 <= self.blur <= MOST or (self.blur > 0 and self.blur % 2 == 0):
             raise ValueError(f"blur {self.blur} must be 0 or an odd number up to {MOST}")
 

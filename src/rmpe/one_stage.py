@@ -42,6 +42,7 @@ class OneStageEstimator(Estimator):
         """
         self.detector = WholeImage()
         self.model = model
+        self.stn = None
         self.suppress = suppress or suppressor("parametric")
         self.min_score = min_score
         self.limit = limit

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rmpe.associate import associator
-from rmpe.cards import card_beside, find_card
+from rmpe.cards import ModelCard, card_beside, find_card
 from rmpe.detect import WHOLE_IMAGE, Detector, RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import UsageError
 from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import PoseModel
-from rmpe.estimate.stn import load_stn
+from rmpe.estimate.stn import Stn, load_stn
 from rmpe.media.arrays import ChannelOrder
 from rmpe.models import resolve_model
 from rmpe.one_stage import OneStageEstimator
@@ -20,6 +20,7 @@ from rmpe.runtime import Device, Session, sha256_of
 from rmpe.suppress import suppressor
 
 DEFAULT_MIN_SCORE = 0.05
+NO_STN = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class PipelineOptions:
         annotations: COCO file that says which image each of ``boxes`` belongs to.
         pose: ONNX file or name of the single-person pose model, or of a one-stage model, which
             needs no detector; ``None`` = the default model.
-        stn: ONNX file or name of a spatial transformer; ``None`` = no transformer.
+        stn: ONNX file or name of a spatial transformer, or ``none``; ``None`` = the one that the
+            pose model's card names, which is none for most published models.
         card: Model card of the pose model, where it has none of its own.
         nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
             parameters.
@@ -119,7 +121,7 @@ class PipelineOptions:
                 batch=self.batch,
                 several=self.associate != "none",
             ),
-            load_stn(resolve_model(self.stn, "stn"), self.device, each) if self.stn else None,
+            self._load_stn(card, each),
             suppress,
             associate=associate,
             min_score=self.min_score,
@@ -128,12 +130,19 @@ class PipelineOptions:
             color=self.color,
         )
 
+    def _load_stn(self, card: ModelCard, threads: int) -> Stn | None:
+        """The transformer before a pose model with this card, if any."""
+        name = card.stn if self.stn is None else str(self.stn)
+        if name in ("", NO_STN):
+            return None
+        return load_stn(resolve_model(name, "stn"), self.device, threads)
+
     def _check_one_stage(self, model: Path, detector: Detector | None) -> None:
         """Refuse what a one-stage model has no use for."""
         useless = {
             "detector": self.detector or detector,
             "boxes": self.boxes,
-            "stn": self.stn,
+            "stn": self.stn and self.stn != NO_STN,
             "flip_test": self.flip_test,
             "associate": self.associate != "none",
         }
@@ -179,8 +188,8 @@ class PipelineOptions:
         if detects and self.boxes is None and self.detector != WHOLE_IMAGE:
             files["detector"] = resolve_model(self.detector, "detector")
         files["pose"] = resolve_model(self.pose, "pose")
-        if self.stn:
-            files["stn"] = resolve_model(self.stn, "stn")
+        if estimator.stn:
+            files["stn"] = estimator.stn.session.path
         for kind in ("detector", "pose", "stn"):
             if path := files.get(kind):
                 files[f"{kind} card"] = card_beside(path)
@@ -216,7 +225,8 @@ def load(
         detector: ONNX file, name of an installed model, or any `Detector` object; ``None`` = the
             default model.
         pose: ONNX file or name of the single-person pose model; ``None`` = the default model.
-        stn: ONNX file or name of a spatial transformer; ``None`` = no transformer.
+        stn: ONNX file or name of a spatial transformer, or ``none``; ``None`` = the one that the
+            pose model's card names.
         card: Model card of the pose model, where it has none of its own.
         nms: See `PipelineOptions`, like all that follow.
         associate: What decides whose joint a joint is, where people overlap.

@@ -41,6 +41,7 @@ FIRST_STAGES = {
     "lite_cpu_sstn": "lite_cpu.toml",
     "lite_cpu_stn": "lite_cpu.toml",
     "lite_cpu_views": "lite_cpu_distill.toml",
+    "lite_cpu_longer": "lite_cpu_views.toml",
     "proof_stage2": "proof_stage1.toml",
 }
 

@@ -85,7 +85,7 @@ class PredictOptions:
 @click.option(
     "--draw-boxes",
     is_flag=True,
-    help="Draw the boxes, too: the detector's, and with --stn those it found (magenta).",
+    help="Draw the boxes, too: the detector's, and those the STN found (magenta).",
 )
 @click.option(
     "--draw-min-score",
@@ -166,7 +166,7 @@ def _run(
         try:
             with bar, warnings_to(show):
                 task = bar.add_task("people", total=len(todo), rate="")
-                draw = _drawer(todo, out, options, with_stn=pipeline.stn is not None)
+                draw = _drawer(todo, out, options, with_stn=estimator.stn is not None)
                 for result in stream(estimator, list(todo), each=draw):
                     item = todo[result.path]
                     origin = origins.get(item.path, str(item.path))

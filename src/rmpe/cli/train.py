@@ -56,14 +56,15 @@ def train(config: Path, overrides: tuple[str, ...], resume: bool, show: bool) ->
     docs/detectors.md.
     """
     from rmpe.training.detector.fit import DetectorConfig
-    from rmpe.training.loop import RunConfig, Trainer
+    from rmpe.training.loop import STATE, RunConfig, Trainer
     from rmpe.training.pose.fit import TrainConfig
 
     config = find_shipped(config)
     kind: type[RunConfig] = DetectorConfig if "photos" in read_toml(config) else TrainConfig
     trainer = Trainer(load_config(kind, config, overrides), click.echo)
-    if resume:
+    if resume or (trainer.worker.restarted and (trainer.config.run / STATE).exists()):
         trainer.resume()
+        trainer.log(f"going on from step {trainer.step}")
     if show:
         for picture in trainer.show():
             click.echo(f"wrote {picture}")

@@ -4,7 +4,8 @@ The composed way: the network looks at the box's crop and answers theta; its map
 the crop's own, so the pose model's crop is sampled once, from the image. The inverse of the
 composed map is the SDTN. It stands before any pose model.
 
-Source: RMPE, section 3.1, Eq. 1-4. Differs: the paper samples the transformed crop from the crop.
+Source: RMPE, section 3.1, Eq. 1-4. Differs: the paper samples the transformed crop from the crop,
+and applies every theta; a card's ``keep_overlap`` leaves alone what theta hardly moves.
 """
 
 from pathlib import Path
@@ -70,8 +71,10 @@ class Stn:
 
         Returns:
             Maps image_to_crop, one array ``(N_i, 2, 3)`` an image, and boxes ``(N_i, 4)`` around
-            the people found.
+            the people found. Where theta hardly moves the proposal (`ModelCard.keep_overlap`), both
+            are the proposal's own.
         """
+        xyxy = np.concatenate([found.xyxy for found in boxes])
         image_to_stn = [
             boxes_to_crops(
                 grow_proposals(found.xyxy, self.card.growth), self.size, self.card.alignment
@@ -81,9 +84,8 @@ class Stn:
         crops = [
             cut(image, maps, self.size) for image, maps in zip(images, image_to_stn, strict=True)
         ]
-        image_to_centred = compose(
-            self._stn_to_centred(np.concatenate(crops)), np.concatenate(image_to_stn)
-        )
+        theta = self._theta(np.concatenate(crops))
+        image_to_centred = compose(self._stn_to_centred(theta), np.concatenate(image_to_stn))
         height, width = self.size
         # In the centred frame the grown person fills the crop: undo the STN's growth, apply the
         # pose model's.
@@ -98,12 +100,16 @@ class Stn:
         found_boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(
             np.float32
         )
+        # A proposal that is kept gives exactly the crop that it gives without an STN.
+        keep = overlap_with_proposal(theta) >= self.card.keep_overlap
+        found_boxes[keep] = xyxy[keep]
+        image_to_crop = compose(centred_to_crop, image_to_centred)
+        image_to_crop[keep] = pose.crop_maps(xyxy[keep])
         ends = np.cumsum([len(found) for found in boxes])[:-1]
-        return np.split(compose(centred_to_crop, image_to_centred), ends), np.split(
-            found_boxes, ends
-        )
+        return np.split(image_to_crop, ends), np.split(found_boxes, ends)
 
-    def _stn_to_centred(self, crops: NDArray[np.uint8]) -> Matrix:
+    def _theta(self, crops: NDArray[np.uint8]) -> Matrix:
+        """Theta ``(N, 2, 3)`` of each crop, centred_to_disturbed in normalised coordinates."""
         if len(crops) == 0:
             return np.zeros((0, 2, 3))
         theta = (
@@ -115,10 +121,32 @@ class Stn:
         theta[(area <= SINGULAR) | (area > WIDEST) | (np.abs(theta).max(axis=(1, 2)) > WIDEST)] = (
             IDENTITY
         )
-        centred_to_stn = compose(
-            normalised_to_pixels(self.size), compose(theta, pixels_to_normalised(self.size))
+        return theta
+
+    def _stn_to_centred(self, theta: Matrix) -> Matrix:
+        return invert(
+            compose(
+                normalised_to_pixels(self.size), compose(theta, pixels_to_normalised(self.size))
+            )
         )
-        return invert(centred_to_stn)
+
+
+def overlap_with_proposal(theta: Matrix) -> NDArray[np.float64]:
+    """IoU of the region that theta looks at with the proposal's own crop.
+
+    Args:
+        theta: ``(N, 2, 3)``, centred_to_disturbed in normalised coordinates, where the proposal's
+            crop is the square from -1 to 1. A region that is turned counts by its bounding box.
+
+    Returns:
+        ``(N,)``.
+    """
+    corners = apply(theta, [[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    low = corners.min(axis=1)
+    high = corners.max(axis=1)
+    shared = (np.minimum(high, 1) - np.maximum(low, -1)).clip(0).prod(axis=1)
+    overlap: NDArray[np.float64] = shared / ((high - low).prod(axis=1) + 4 - shared)
+    return overlap
 
 
 class StnCropper:

@@ -38,6 +38,8 @@ from rmpe.training.worker import Worker
 # How much lower the priority of the processes is that make batches ahead: a step should not wait
 # for the batch after the next.
 NICER = 5
+# The file in a run's folder that it goes on from.
+STATE = "state.pt"
 # What torch.load raises for files that are damaged or hold more than tensors and plain values.
 BROKEN_STATE = (
     *BROKEN_ARCHIVE,
@@ -341,9 +343,9 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "config": to_json(self.config),
         }
-        partial = self.config.run / "state.pt.partial"
+        partial = self.config.run / f"{STATE}.partial"
         torch.save(state, partial)
-        partial.replace(self.config.run / "state.pt")
+        partial.replace(self.config.run / STATE)
         with self.average.applied(self.net) as net:
             training = {"training": json.loads(to_json(self.config)), "steps": self.step}
             save_checkpoint(
@@ -356,7 +358,7 @@ class Trainer:
         Raises:
             DataError: If there is no state, or it belongs to another net.
         """
-        path = self.config.run / "state.pt"
+        path = self.config.run / STATE
         state = read_state(path, self.worker.device)
         try:
             self.net.load_state_dict(state["net"])

@@ -10,11 +10,20 @@ from rmpe.errors import UsageError
 
 @dataclass(frozen=True)
 class Worker:
-    """This process in a distributed run; ``torchrun`` sets the environment."""
+    """This process in a distributed run; ``torchrun`` sets the environment.
+
+    Attributes:
+        rank: Its number.
+        count: How many processes there are.
+        device: Where it computes.
+        restarted: Whether ``torchrun`` has started the processes anew, because one of them died;
+            it does so with the same arguments. The same in all processes.
+    """
 
     rank: int
     count: int
     device: str
+    restarted: bool = False
 
     @classmethod
     def join(cls, device: str) -> "Worker":
@@ -34,7 +43,12 @@ class Worker:
             torch.cuda.set_device(device)
         if count > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("gloo" if device == "cpu" else "nccl")
-        return cls(rank, count, device)
+        # Every machine counts its own restarts only.
+        restarts = torch.tensor(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+        if count > 1:
+            restarts = restarts.to(device)
+            torch.distributed.all_reduce(restarts)
+        return cls(rank, count, device, bool(restarts.item()))
 
     def leave(self) -> None:
         """Leave the process group; otherwise the backend warns when the process ends."""
