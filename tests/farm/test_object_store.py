@@ -99,6 +99,7 @@ def test_a_photo_that_is_gone_is_a_row(rmpe, models, s3, uploaded):
     assert "s3://photos/2026/3.png: cannot read the file" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_storage_that_is_dead_is_one_line(monkeypatch, rmpe, models, s3, uploaded):
     monkeypatch.setattr(storage_module, "FIRST_WAIT", 0.0)
     out = "s3://photos/dead"

@@ -113,13 +113,13 @@ def list_files(
         DataError: If a source does not exist or a folder cannot be read.
     """
     depths: dict[Path, int] = {}
-    seen: set[Path] = set()
+    seen: set[str] = set()  # text: a million paths as objects are half a gigabyte
     left_out = _absolute(without) if without else None
     for source in _expand(sources, listing):
         try:
             for path, depth in _files_of(source, suffixes):
-                absolute = _absolute(path)
-                if absolute not in seen and not (left_out and left_out in absolute.parents):
+                absolute = os.path.abspath(path)  # noqa: PTH100 - follows no links
+                if absolute not in seen and not (left_out and left_out in Path(absolute).parents):
                     seen.add(absolute)
                     depths[path] = depth
         except OSError as error:
