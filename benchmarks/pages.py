@@ -371,7 +371,7 @@ BOXES = Page(
             show=("method", "figure", *IOUS, "loss at .6", "loss at .5"),
         ),
         Table("sstn-shipped-oks", SSTN, digits={**dict.fromkeys(IOUS, 1), "CPU ms a person": 1}),
-        Table("sstn-keep", SSTN_KEEP, names=2),
+        Table("sstn-keep", SSTN_KEEP, names=2, digits={"kept from overlap": 2}),
         Table(
             "default-models",
             DEFAULT,
