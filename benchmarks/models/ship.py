@@ -49,7 +49,7 @@ def export(name: str, checkpoint: Path, data: Path) -> None:
     card = find_card(Session(SHIPPED / f"{name}.onnx"))
     if card.kind == "pose":
         gain = score_gain(SHIPPED / f"{name}.onnx", folder(data, "coco-train"))
-        write_card(SHIPPED / f"{name}.onnx", replace(card, score_gain=gain, stn="stn-lite"))
+        write_card(SHIPPED / f"{name}.onnx", replace(card, score_gain=gain))
     if card.kind == "stn":  # int8 costs it nothing, in a third of the bytes
         train = folder(data, "coco-train")
         crops = calibration_batches(train / "annotations.json", train / "images", card)
