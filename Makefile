@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DETECTOR ?=
 POSE ?=
 
-.PHONY: demo test test-browser lint docs site clean
+.PHONY: demo test test-browser lint docs site dist clean
 
 demo: $(VENV)/core
 	$(BIN)/rmpe predict examples/basketball1.png --out out/demo $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
@@ -17,9 +17,9 @@ test: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
 
-# The page in a browser. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
+# The pages in a browser: that of `rmpe serve` and that of the site. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
 test-browser: $(VENV)/browser
-	$(BIN)/python -m pytest tests/browser
+	RMPE_BROWSER=1 $(BIN)/python -m pytest tests/browser tests/site/test_demo.py
 
 # The site, into out/site. Strict: a page without a place, or a link that leads nowhere, is an error.
 site: $(VENV)/site
@@ -30,6 +30,12 @@ site: $(VENV)/site
 docs: $(VENV)/dev
 	$(BIN)/python -m benchmarks.front_door.hero $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
 	$(BIN)/python -m benchmarks.render
+
+# Wheel and sdist, as a release has them, checked.
+dist: $(VENV)/dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -280,7 +280,7 @@ OTHERS = {
     "boxes.sstn_train": "trains the runs that `boxes.sstn --runs` measures.",
     "crowds.collages": "makes the crowds whose joints are known, for `crowds.association`.",
     "models.ship": "exports the models that ship and writes their figures on their cards.",
-    "video.ghosts": "shows what the lowest mean score of a flow takes away.",
+    "video.ghosts": "shows what the rule on ghosts takes away, and how many people with it.",
     "serve.screenshot": "takes the picture of the page of `rmpe serve`.",
     "front_door.hero": "draws the picture at the top of README.",
     "render": "writes the pages of results, their plots and this index.",
@@ -371,7 +371,7 @@ BOXES = Page(
             show=("method", "figure", *IOUS, "loss at .6", "loss at .5"),
         ),
         Table("sstn-shipped-oks", SSTN, digits={**dict.fromkeys(IOUS, 1), "CPU ms a person": 1}),
-        Table("sstn-keep", SSTN_KEEP, names=2),
+        Table("sstn-keep", SSTN_KEEP, names=2, digits={"kept from overlap": 2}),
         Table(
             "default-models",
             DEFAULT,

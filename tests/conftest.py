@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["serving"]
+pytest_plugins = ["tiny_models", "serving"]
 ROOT = Path(__file__).resolve().parent.parent
 # The rooms of the package that need torch; everything else runs without it.
 TORCH_ROOMS = frozenset({"nets", "training", "export"})

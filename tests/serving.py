@@ -12,14 +12,12 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from tiny_models import spot_pose_model, spots, yolox_model
+from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 
 from rmpe.media.images import save_image
 from rmpe.options import PipelineOptions
 from rmpe.serve.options import ServeOptions
 
-JOINTS = [(30.0, 22.0), (34.0, 40.0), (26.0, 50.0)]
-PEOPLE = [(30, 36, 24, 48, 0.9, 0.9)]
 TOKEN = "a-token-of-sixteen-letters-or-more"
 
 

@@ -149,10 +149,14 @@ def anchors(markdown):
         yield re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
 
 
+# Made while the site is built, which checks these links itself.
+MADE = {"demo/index.html", "model_gallery.md", "compared.md"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_links_lead_somewhere(document):
     for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
-        if "://" in link:
+        if "://" in link or link in MADE:
             continue
         name, _, anchor = link.partition("#")
         target = document.parent / name if name else document

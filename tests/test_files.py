@@ -1,11 +1,17 @@
 """The door of JSON, TOML and NumPy files, and the values that come through it."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from rmpe import fields
-from rmpe.errors import DataError, RmpeError
-from rmpe.files import parse_json, parse_toml, read_arrays_of, read_json
+from rmpe.checkpoints import read_header
+from rmpe.errors import DataError, ModelError, RmpeError
+from rmpe.evaluation.files.mot import read_mot
+from rmpe.files import parse_json, parse_toml, read_arrays_of, read_bytes, read_json
+from rmpe.kinematics.tracks import read_tracks
 
 DEEP = "lists or tables nested more than 100 deep"
 
@@ -119,3 +125,24 @@ def test_arrays_that_are_refused(tmp_path, arrays, message):
     with pytest.raises(DataError, match=r"x\.npz") as error:
         read_arrays_of(tmp_path / "x.npz", ("a",))
     assert message in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_may_never_end_is_refused_and_what_the_shell_hands_over_is_read(tmp_path):
+    pipe = tmp_path / "annotations.json"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(DataError, match="not a regular file"):
+            read_json(path)
+        with pytest.raises(DataError, match="not a regular file"):
+            read_mot(path)
+        with pytest.raises(DataError, match="not a regular file"):
+            read_tracks(path)
+        with pytest.raises(ModelError, match="not a regular file"):
+            read_header(path)
+    reader, writer = os.pipe()
+    os.write(writer, b"[1]")
+    os.close(writer)
+    if Path("/dev/fd").is_dir():
+        assert read_bytes(Path(f"/dev/fd/{reader}")) == b"[1]"
+    os.close(reader)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 # Spots of a person, and the box around them as `yolox_model` answers it.
@@ -189,3 +190,11 @@ def constant_model(folder, name, inputs, answer, output_shape):
             ("answer", answer[None]),
         ],
     )
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Flags of a command that finds the one person of three spots."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return ["--detector", str(yolox_model(folder, PEOPLE)), "--pose", str(spot_pose_model(folder))]

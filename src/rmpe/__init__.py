@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rmpe.streaming import stream as stream
     from rmpe.video import track as track
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "Boxes": "rmpe.boxes",

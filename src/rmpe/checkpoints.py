@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rmpe import fields
 from rmpe.errors import DataError, ModelError
-from rmpe.files import parse_json
+from rmpe.files import is_endless, parse_json
 
 METADATA_KEY: Final = "rmpe"
 # Bytes of a header; the safetensors format allows no more.
@@ -44,6 +44,8 @@ def read_header(path: Path) -> CheckpointHeader:
             not what it should be.
     """
     try:
+        if is_endless(path):
+            raise ModelError(f"{path}: not a regular file (a pipe or a device)")
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > min(LONGEST_HEADER, path.stat().st_size):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import stat
 import struct
 import tokenize
 import tomllib
@@ -159,6 +160,21 @@ def parse_yaml(data: bytes, source: str) -> Any:
         raise DataError(f"{source}: not YAML: {reason}") from error
 
 
+def is_endless(path: Path) -> bool:
+    """Whether reading might never end: a device, or a named pipe that perhaps nobody writes to.
+
+    What the shell hands over (``<(command)``, ``/dev/stdin``) has a writer and is read.
+
+    Raises:
+        OSError: If nothing can be known of it.
+    """
+    kind = path.stat().st_mode
+    handed_over = path.parent in (Path("/dev/fd"), Path("/proc/self/fd"))
+    if stat.S_ISFIFO(kind):
+        return not handed_over and path != Path("/dev/stdin")
+    return stat.S_ISCHR(kind) or stat.S_ISBLK(kind) or stat.S_ISSOCK(kind)
+
+
 def read_bytes(path: Path) -> bytes:
     """The contents of a file.
 
@@ -166,6 +182,8 @@ def read_bytes(path: Path) -> bytes:
         DataError: If it cannot be read.
     """
     try:
+        if is_endless(path):
+            raise DataError(f"{path}: not a regular file (a pipe or a device); name a file")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rmpe.media.video import Video, VideoFrame
 from rmpe.one_stage import OneStageEstimator
 from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
+from rmpe.tracking.belief import EVERYTHING, BeliefParameters
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.oks_tracker import OksTracker
 from rmpe.tracking.poseflow import PoseFlow, PoseFlowParameters
@@ -26,33 +26,40 @@ AHEAD = 3
 # seconds.
 MEMORY = 3.0
 LOOKAHEAD = 0.2
+# How long something may be seen without moving before that speaks against a person, in seconds.
+YOUNG = 0.5
 
 
-def _poseflow(fps: float, live: bool, ghosts: bool) -> Tracker:
+def _poseflow(fps: float, live: bool, belief: BeliefParameters) -> Tracker:
     lookahead = 0 if live else max(1, round(LOOKAHEAD * fps))
-    parameters = PoseFlowParameters(lookahead=lookahead, memory=max(1, round(MEMORY * fps)))
-    return PoseFlow(replace(parameters, believed=0.0) if ghosts else parameters)
+    memory = max(1, round(MEMORY * fps))
+    return PoseFlow(PoseFlowParameters(lookahead=lookahead, memory=memory, belief=belief))
 
 
-def _oks(fps: float, live: bool, ghosts: bool) -> Tracker:  # noqa: ARG001 - it never looks ahead
-    return OksTracker(memory=max(1, round(MEMORY * fps)))
+def _oks(fps: float, live: bool, belief: BeliefParameters) -> Tracker:  # noqa: ARG001 - it never looks ahead
+    return OksTracker(memory=max(1, round(MEMORY * fps)), belief=belief)
 
 
-TRACKERS: dict[str, Callable[[float, bool, bool], Tracker]] = {"poseflow": _poseflow, "oks": _oks}
+TRACKERS: dict[str, Callable[[float, bool, BeliefParameters], Tracker]] = {
+    "poseflow": _poseflow,
+    "oks": _oks,
+}
 
 
 def load_tracker(name: str, fps: float, *, live: bool = False, ghosts: bool = False) -> Tracker:
     """A tracker by name (``poseflow``, ``oks``) with its times set for ``fps``.
 
-    Live sources get one without latency. With ``ghosts``, PoseFlow gives ids to flows that never
-    look like a person, too.
+    Live sources get one without latency. With ``ghosts``, what never looks like a person gets ids,
+    too.
 
     Raises:
         UsageError: If there is no such tracker.
     """
     if name not in TRACKERS:
         raise UsageError(f"unknown tracker {name!r}; known: {', '.join(TRACKERS)}")
-    return TRACKERS[name](fps or 25.0, live, ghosts)
+    fps = fps or 25.0
+    young = max(1, round(YOUNG * fps))
+    return TRACKERS[name](fps, live, EVERYTHING if ghosts else BeliefParameters(young=young))
 
 
 def track(

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
+from tiny_models import JOINTS, PEOPLE, spots, yolox_model
 
 from rmpe.cli import rmpe as command
 from rmpe.cli.output import only_run_in
@@ -18,13 +18,6 @@ from rmpe.errors import RmpeError
 from rmpe.install import add_model, remove_model
 from rmpe.media.images import read_image, save_image
 from rmpe.models import use_model
-
-
-@pytest.fixture
-def models(tmp_path):
-    folder = tmp_path / "models"
-    folder.mkdir()
-    return ["--detector", str(yolox_model(folder, PEOPLE)), "--pose", str(spot_pose_model(folder))]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Matching of people, kinds of errors, plots, and the command line."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -146,10 +147,8 @@ def test_similarity_by_box_iou():
 
 
 def test_plots_without_matplotlib_are_one_clear_line(monkeypatch, tmp_path):
-    def absent(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr(plots, "import_module", absent)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(RmpeError, match=r"pip install 'rmpe\[eval\]'"):
         plots.bars({"a": 1.0}, "t", "y", tmp_path / "a.png")
 

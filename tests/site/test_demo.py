@@ -29,6 +29,10 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
     pytest.mark.skipif(shutil.which("npm") is None, reason="no npm, which fetches the engine"),
 ]
+# Minutes of work: only where somebody asks for the tests of the pages.
+long = pytest.mark.skipif(
+    not os.environ.get("RMPE_BROWSER"), reason="takes minutes: make test-browser"
+)
 PHOTO = ROOT / "examples" / "basketball1.png"
 MEGABYTE = 1e6
 
@@ -184,6 +188,7 @@ def average_precision(annotations, ids, results):
     return 100 * run.stats[0]
 
 
+@long
 def test_50_photos_as_well_as_python(visit, data_root, record_property):
     import rmpe
 
@@ -368,6 +373,7 @@ def worker_session(page, session):
     return send
 
 
+@long
 def test_500_pictures_of_a_camera_do_not_fill_the_memory(driver, server, tmp_path, record_property):
     shots = int(os.environ.get("RMPE_CAMERA_PICTURES", "500"))
     video = camera_file(tmp_path / "camera.y4m")

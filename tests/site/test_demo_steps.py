@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
 from rmpe.estimate.crops import cut
 from rmpe.estimate.heatmaps import decode_dark
+from rmpe.estimate.stn import Stn
 from rmpe.poses import Poses
 from rmpe.propose.regions import grow_proposals, propose
 from rmpe.skeletons import load_skeleton
@@ -33,6 +36,8 @@ def in_node(code, **given):
         f"import * as pixels from '{DEMO}/pixels.js'; import * as boxes from '{DEMO}/boxes.js';"
         f"import * as heatmaps from '{DEMO}/heatmaps.js';"
         f"import * as suppress from '{DEMO}/suppress.js';"
+        f"import * as transformer from '{DEMO}/transformer.js';"
+        f"import * as downloads from '{DEMO}/downloads.js';"
         "import { readFileSync } from 'node:fs';"
         "const given = JSON.parse(readFileSync(0));"
         f"const work = ({{ {', '.join(given)} }}) => {{ {code} }};"
@@ -98,8 +103,7 @@ def test_crops(box, alignment):
         mean=MEAN,
         sd=SD,
     )
-    assert answer["map"]["scale"] == pytest.approx(maps[0].diagonal()[:2], rel=1e-5)
-    assert answer["map"]["offset"] == pytest.approx(maps[0, :, 2], rel=1e-4, abs=1e-3)
+    assert answer["map"] == pytest.approx(maps[0].ravel(), rel=1e-4, abs=1e-3)
     values = np.array(answer["crop"]).reshape(3, 64, 48).transpose(1, 2, 0) * 128 + 127
     # OpenCV places pixels at 32nds.
     assert np.abs(values - cut(image, maps, (64, 48))[0]).mean() < 1
@@ -208,3 +212,64 @@ def test_pose_nms(count, seed):
             parameters=parameters,
         )
         assert first == pytest.approx(float(pose_similarity(poses[:1], poses[1:2])[0, 0]), abs=1e-4)
+
+
+THETAS = [
+    [1, 0, 0, 0, 1, 0],
+    [0.99, 0, 0.01, 0, 0.98, 0],  # hardly moved: kept
+    [0.6, 0, 0.3, 0, 0.7, -0.2],
+    [0.8, 0.2, 0, -0.2, 0.9, 0.4],
+    [0, 0, 0, 0, 0, 0],  # cannot be inverted
+    [200, 0, 0, 0, 1, 0],  # looks far beyond the crop
+]
+
+
+class Answering:
+    """A session of a transformer that always answers one theta."""
+
+    path = Path("made.onnx")
+    inputs = MappingProxyType({"images": (None, 3, 128, 96)})
+    input_type = np.float32
+
+    def __init__(self, theta):
+        self.theta = np.array(theta, np.float32)
+
+    def __call__(self, batch):
+        return [np.tile(self.theta, (len(batch), 1)).reshape(-1, 2, 3)]
+
+
+@pytest.mark.parametrize("theta", THETAS)
+@pytest.mark.parametrize("alignment", ["corner", "center"])
+def test_transformer(theta, alignment):
+    image, _ = photo(100, 80)
+    common = {"mean": (127.0,) * 3, "sd": (128.0,) * 3, "growth": 1.3}
+    card = ModelCard(
+        "stn", "made", "theta", size=(128, 96), alignment="center", keep_overlap=0.9, **common
+    )
+    pose = ModelCard("pose", "made", "dark", size=(256, 192), alignment=alignment, **common)
+    box = [10.0, 12.0, 40.0, 70.0]
+
+    def crop_maps(boxes):
+        return boxes_to_crops(grow_proposals(boxes, pose.growth), pose.size, pose.alignment)
+
+    model = SimpleNamespace(card=pose, size=pose.size, crop_maps=crop_maps)
+    maps, _ = Stn(Answering(theta), card).crop_maps([image], [Boxes([box])], model)
+    fields = ("size", "growth", "alignment", "keep_overlap")
+    cards = [{name: getattr(one, name) for name in fields} for one in (card, pose)]
+    found = in_node(
+        "return transformer.placedMap(box, transformer.usable(theta), stn, pose);",
+        box=box,
+        theta=theta,
+        stn=cards[0],
+        pose=cards[1],
+    )
+    assert found == pytest.approx(maps[0][0].ravel(), rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 11])
+def test_bytes_that_lay_apart_are_together_again(count):
+    contents = bytes(range(count))
+    whole = count // 4 * 4
+    apart = b"".join(contents[plane:whole:4] for plane in range(4)) + contents[whole:]
+    code = "return [...downloads.together(new Uint8Array(apart))];"
+    assert bytes(in_node(code, apart=list(apart))) == contents

@@ -20,12 +20,13 @@ from navigation import expanded, listed, unlisted
 
 FOREIGN = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^)\"']+)")
 TASKS = {  # what a newcomer wants -> the pages that begin it
-    "photos": {"photos_to_table.html", "formats.html"},
+    "photos": {"photo_table.html", "formats.html"},
     "video": {"video.html"},
     "measure": {"knee_angle.html", "kinematics.html"},
     "train": {"training.html"},
     "evaluate": {"evaluation.html"},
     "serve": {"serve.html"},
+    "scale": {"farm.html"},
 }
 
 

@@ -15,6 +15,7 @@ from rmpe.estimate.score import pose_scores
 from rmpe.media.video import VideoFrame
 from rmpe.poses import Poses
 from rmpe.tracking.assignment import match_edges, max_weight_matching
+from rmpe.tracking.belief import EVERYTHING, MOVED, Belief, BeliefParameters
 from rmpe.tracking.features import follow, joint_features, limb_colors, matched_share, shrink
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
 from rmpe.tracking.motion import Motion, places
@@ -310,7 +311,7 @@ def test_one_bright_joint_makes_nobody_a_person(make):
 @each_tracker
 def test_a_weak_pose_continues_a_flow(make):
     frames = [
-        (paint({0: (100, 120)}), people(pose((100, 120), score=0.9 if n < 3 else 0.15)))
+        (paint({0: (100, 120)}), people(pose((100, 120), score=0.9 if n < 4 else 0.15)))
         for n in range(8)
     ]
     assert [poses.track_ids.tolist() for poses in run(make(), frames)] == [[0]] * 8
@@ -737,28 +738,60 @@ def test_errors_of_the_estimator_reach_the_caller():
 # Ghosts
 
 
+ALL = ["poseflow", "oks"]
+
+
+def ids_of(name, places, scores, **options):
+    """The ids of one pose a frame at the given places, at 10 frames a second."""
+    frames = [
+        (paint({0: place}), pose(place).replace(scores=np.array([score], np.float32)))
+        for place, score in zip(places, scores, strict=True)
+    ]
+    done = run(load_tracker(name, 10, **options), frames)
+    return [int(poses.track_ids[0]) for poses in done]
+
+
+HERE = (100, 120)
+
+
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
-    ("scores", "believed", "with_id"),
+    ("scores", "step", "with_id"),
     [
-        ([0.6] * 15, 0.35, 15),
-        ([0.3] * 15, 0.35, 0),
-        ([0.3] * 15, 0.0, 15),
-        ([0.3] * 5 + [0.65] * 10, 0.35, 10),  # its mean reaches 0.35 with the sixth pose
-        ([0.6] * 12 + [0.21] * 60, 0.35, 72),  # proven: stays a person when it fades
-        ([0.6] * 3 + [0.21] * 30, 0.35, 8),  # a few good poses prove nothing
+        ([], 0, 0),
+        ([0.6] * 15, 0, 15),
+        ([0.28] * 15, 8, 0),  # too low, though it moves
+        ([0.38] * 15, 0, 5),  # a tripod: half a second without moving
+        ([0.38] * 15, 8, 15),  # the same, walking
+        ([0.31] * 5 + [0.7] * 10, 0, 13),  # its mean reaches .45 with the eighth pose
+        ([0.6] * 12 + [0.21] * 60, 0, 72),  # proven: stays a person when it fades
+        ([0.6] * 3 + [0.21] * 30, 0, 5),  # a few good poses prove nothing
     ],
 )
-def test_what_never_looks_like_a_person_has_no_id(scores, believed, with_id):
-    tracker = PoseFlow(PoseFlowParameters(believed=believed))
-    frames = [
-        (paint({0: (100, 120)}), pose((100, 120)).replace(scores=np.array([score], np.float32)))
-        for score in scores
-    ]
-    ids = [int(poses.track_ids[0]) for poses in run(tracker, frames)]
+def test_what_does_not_look_like_a_person_has_no_id(name, scores, step, with_id):
+    places = [(HERE[0] + step * number, HERE[1]) for number in range(len(scores))]
+    ids = ids_of(name, places, scores)
     assert set(ids) <= {-1, 0}
     assert ids.count(0) == with_id
 
 
-def test_ghosts_are_kept_if_asked_for():
-    assert load_tracker("poseflow", 25).parameters.believed > 0
-    assert load_tracker("poseflow", 25, ghosts=True).parameters.believed == 0
+@pytest.mark.parametrize("name", ALL)
+def test_ghosts_are_kept_if_asked_for(name):
+    assert ids_of(name, [HERE] * 15, [0.25] * 15) == [-1] * 15
+    assert ids_of(name, [HERE] * 15, [0.25] * 15, ghosts=True) == [0] * 15
+
+
+def test_belief_is_one_rule():
+    start = np.array([50.0, 60.0, np.log(100.0)])
+    rule = BeliefParameters(moving=0.3, still=0.45, young=2)
+    belief = Belief(start, 0.4)
+    assert belief.is_person(rule)  # young
+    for _ in range(9):
+        belief.see(start + np.array([100 * MOVED - 1, 0, 0]), 0.4)
+    assert not belief.is_person(rule)
+    belief.see(start + np.array([100 * MOVED + 1, 0, 0]), 0.4)
+    assert belief.is_person(rule)
+    for _ in range(100):
+        belief.see(start, 0.01)
+    assert belief.is_person(rule)  # for good
+    assert Belief(start, 0.0).is_person(EVERYTHING)

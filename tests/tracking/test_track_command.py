@@ -28,13 +28,6 @@ FRAMES = 24
 
 
 @pytest.fixture
-def models(tmp_path):
-    folder = tmp_path / "models"
-    folder.mkdir()
-    return ["--detector", str(yolox_model(folder, PEOPLE)), "--pose", str(spot_pose_model(folder))]
-
-
-@pytest.fixture
 def clip(tmp_path):
     """One swaying person of three spots, at 10 frames per second."""
     path = tmp_path / "clip.mp4"

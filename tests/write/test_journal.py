@@ -16,7 +16,7 @@ from rmpe.errors import DataError, OutputError
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.write import FORMATS, coco
-from rmpe.write.journal import Failure, Journal, JournalRecord
+from rmpe.write.journal import Failure, Journal, JournalRecord, file_stamp, is_same_file
 
 SKELETON = load_skeleton("coco17")
 SETTINGS = {"pose": "tinypose", "nms": "parametric", "size": (256, 192), "min_score": 0.05}
@@ -294,3 +294,19 @@ def test_cannot_write_where_a_file_is_in_the_way(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match="cannot write"):
         Journal(tmp_path / "folder", {})
+
+
+def test_a_photo_is_known_by_its_contents_and_a_pipe_is_never_read(tmp_path):
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"one")
+    stamp = file_stamp(photo.read_bytes(), photo.stat())
+    assert is_same_file(photo, stamp)
+    os.utime(photo, (1, 1))
+    assert is_same_file(photo, stamp)  # another time, the same contents
+    photo.write_bytes(b"two")
+    assert not is_same_file(photo, stamp)
+    photo.unlink()
+    assert is_same_file(photo, stamp)  # gone is not changed
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(photo)
+        assert not is_same_file(photo, stamp)

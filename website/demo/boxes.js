@@ -40,7 +40,7 @@ function placed(start, side, pixels, alignment) {
   return [pixels / side, ((0.5 - start) * pixels) / side - 0.5];
 }
 
-/** The map from picture pixels to the pixels of the crop around a box, grown and brought to the crop's shape. */
+/** The map (affine.js) from picture pixels to the pixels of the crop around a box, grown and brought to the crop's shape. */
 export function cropMap(box, card) {
   const [rows, columns] = card.size;
   const middle = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
@@ -48,7 +48,7 @@ export function cropMap(box, card) {
   const width = Math.max(grown[0], (grown[1] * columns) / rows);
   const sides = [width, (width * rows) / columns];
   const axes = [0, 1].map((axis) => placed(middle[axis] - sides[axis] / 2, sides[axis], [columns, rows][axis], card.alignment));
-  return { scale: axes.map(([scale]) => scale), offset: axes.map(([, offset]) => offset) };
+  return [axes[0][0], 0, axes[0][1], 0, axes[1][0], axes[1][1]];
 }
 
 /** A cell of a heatmap as crop pixels, along one side. */

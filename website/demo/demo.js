@@ -477,8 +477,8 @@ await attempt(async () => {
   if (!isSecureContext || !('serviceWorker' in navigator)) throw new Told('This page needs https, or localhost.');
   await navigator.serviceWorker.register('offline.js');
   await navigator.serviceWorker.ready;
-  const { detector, pose, engines } = await (await fetch('models.json')).json();
-  const bytes = [detector, pose, engines.wasm?.wasm].reduce((sum, file) => sum + (file?.packed_bytes ?? 0), 0);
+  const { detector, pose, stn, engines } = await (await fetch('models.json')).json();
+  const bytes = [detector, pose, stn, engines.wasm?.wasm].reduce((sum, file) => sum + (file?.packed_bytes ?? 0), 0);
   $('size').textContent = `The first picture downloads the models (${megabytes(bytes)} MB); they are kept for the next visit, also without a network.`;
 });
 document.body.dataset.ready = 'yes';

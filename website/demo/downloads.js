@@ -8,7 +8,7 @@ async function sha256(bytes) {
 }
 
 /** A response's bytes, unpacked; `onbytes` hears how many packed ones have come. */
-async function unpacked(response, onbytes) {
+async function unpacked(response, apart, onbytes) {
   const counted = new TransformStream({
     transform(chunk, controller) {
       onbytes(chunk.byteLength);
@@ -16,11 +16,23 @@ async function unpacked(response, onbytes) {
     },
   });
   const stream = response.body.pipeThrough(counted).pipeThrough(new DecompressionStream('gzip'));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  return apart ? together(bytes) : bytes;
+}
+
+/** Four-byte numbers whose bytes lie apart, first all the first ones (so they pack better), put together again. */
+export function together(bytes) {
+  const count = bytes.length >> 2;
+  const whole = new Uint8Array(bytes.length);
+  for (let plane = 0; plane < 4; plane += 1) {
+    for (let at = 0; at < count; at += 1) whole[4 * at + plane] = bytes[plane * count + at];
+  }
+  whole.set(bytes.subarray(4 * count), 4 * count);
+  return whole;
 }
 
 /**
- * The contents of a file of models.json: {url, sha256}, where the hash is that of the unpacked contents.
+ * The contents of a file of models.json: {url, sha256, apart}, where the hash is that of the contents themselves.
  *
  * @throws Error in words for people, if it cannot be had or is not the right one.
  */
@@ -29,7 +41,7 @@ export async function load(file, base, onbytes) {
   const key = new URL(`kept/${file.sha256}`, base);
   const before = await kept.match(key);
   if (before) {
-    const bytes = await unpacked(before, onbytes);
+    const bytes = await unpacked(before, file.apart, onbytes);
     if ((await sha256(bytes)) === file.sha256) return bytes;
     await kept.delete(key); // damaged on this machine
   }
@@ -37,7 +49,7 @@ export async function load(file, base, onbytes) {
   if (!response.ok) throw new Error(`${file.url} cannot be downloaded (${response.status}).`);
   const copy = response.clone();
   const saved = kept.put(key, new Response(copy.body)).catch(() => {}); // no room: it works without, but not offline
-  const bytes = await unpacked(response, onbytes);
+  const bytes = await unpacked(response, file.apart, onbytes);
   await saved;
   if ((await sha256(bytes)) !== file.sha256) {
     await kept.delete(key);

@@ -1,21 +1,24 @@
-// The method in one function, as rmpe.pipeline has it: boxes, crops, joints, pose NMS.
+// The method in one function, as rmpe.pipeline has it: boxes, transformer, crops, joints, pose NMS.
 
+import { apply, invert } from './affine.js';
 import { cellToCrop, cropMap, people as peopleOf } from './boxes.js';
 import { decodeDark } from './heatmaps.js';
 import { cut, letterbox } from './pixels.js';
 import { poseNms } from './suppress.js';
+import { transformedMap } from './transformer.js';
 
 const round = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
 
 /** The joints of one person, in picture pixels. */
-async function joints(picture, box, about, pose) {
+async function joints(picture, box, about, models) {
   const { card } = about.pose;
-  const map = cropMap(box, card);
-  const { data, dims } = await pose(cut(picture, map, card.size, card.mean, card.sd), [1, 3, ...card.size]);
+  const map = about.stn ? await transformedMap(picture, box, about.stn.card, card, models.stn) : cropMap(box, card);
+  const back = invert(map);
+  const { data, dims } = await models.pose(cut(picture, map, card.size, card.mean, card.sd), [1, 3, ...card.size]);
   const cells = dims.slice(2);
   return decodeDark(data, dims[1], cells, card.blur).map(({ x, y, score }) => {
     const at = [cellToCrop(x, cells[1], card.size[1], card.alignment), cellToCrop(y, cells[0], card.size[0], card.alignment)];
-    const [px, py] = at.map((value, axis) => (value - map.offset[axis]) / map.scale[axis]);
+    const [px, py] = apply(back, ...at);
     return { x: px, y: py, score: Math.min(Math.max(score * card.score_gain, 0), 1) };
   });
 }
@@ -34,21 +37,21 @@ function asCoco({ box, joints: found, score }) {
  * Everybody in a picture, best first.
  *
  * @param picture {data, width, height}, four bytes a pixel.
- * @param about What models.json says: cards of both models, parameters of the pose NMS, limits.
- * @param detect, pose Run a model: (numbers, shape) -> its outputs; a list of {data, dims}, and one.
+ * @param about What models.json says: cards of the models, parameters of the pose NMS, limits.
+ * @param models Run a model: (numbers, shape) -> {data, dims}; `detect` answers a list of them. `stn` only if about has one.
  * @returns {people, ms}: COCO results, and the milliseconds of each stage.
  */
-export async function estimate(picture, about, detect, pose) {
+export async function estimate(picture, about, models) {
   const start = performance.now();
   const { card } = about.detector;
   const { input, scale } = letterbox(picture, card.size, card.mean, card.sd);
-  const [corners, scores] = await detect(input, [1, 3, ...card.size]);
+  const [corners, scores] = await models.detect(input, [1, 3, ...card.size]);
   const found = peopleOf(corners.data, scores.data, scale, picture, card, about.limit);
   const detected = performance.now();
   const poses = [];
   for (const { box, score } of found) {
     if (score < about.min_score ** 2) continue; // no joints can bring it above the limit
-    const all = await joints(picture, box, about, pose);
+    const all = await joints(picture, box, about, models);
     const mean = all.reduce((sum, joint) => sum + joint.score ** 2, 0) / all.length;
     poses.push({ box, joints: all, score: Math.sqrt(score * mean) });
   }

@@ -1,6 +1,8 @@
 // Pictures as pixels: shrunk into a detector's input, and cut into crops. As OpenCV does it, bilinear.
 // A picture is {data, width, height} with four bytes a pixel, as a canvas gives it; pixel centres lie at integers.
 
+import { apply, invert } from './affine.js';
+
 const PAD = 114; // grey around a letterboxed picture
 const ONE = 2048; // OpenCV's weights of eight-bit pixels are whole numbers of this
 
@@ -61,20 +63,18 @@ export function letterbox(picture, [rows, columns], mean, sd) {
 
 /**
  * One crop of a picture, black outside it; normalised, channels first.
- * `map` is {scale: [x, y], offset: [x, y]}, picture pixels to crop pixels.
+ * `map` (affine.js) leads from picture pixels to crop pixels.
  */
 export function cut(picture, map, [rows, columns], mean, sd) {
   const { data, width, height } = picture;
   const crop = new Float32Array(3 * rows * columns);
+  const back = invert(map);
   const sample = (x, y, channel) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : data[4 * (y * width + x) + channel]);
   for (let row = 0; row < rows; row += 1) {
-    const y = (row - map.offset[1]) / map.scale[1];
-    const top = Math.floor(y);
-    const down = y - top;
     for (let column = 0; column < columns; column += 1) {
-      const x = (column - map.offset[0]) / map.scale[0];
-      const left = Math.floor(x);
-      const across = x - left;
+      const [x, y] = apply(back, column, row);
+      const [left, top] = [Math.floor(x), Math.floor(y)];
+      const [across, down] = [x - left, y - top];
       for (let channel = 0; channel < 3; channel += 1) {
         const upper = sample(left, top, channel) * (1 - across) + sample(left + 1, top, channel) * across;
         const lower = sample(left, top + 1, channel) * (1 - across) + sample(left + 1, top + 1, channel) * across;

@@ -15,7 +15,8 @@ async function start({ webgpu }) {
   about = await (await fetch(new URL('models.json', import.meta.url))).json();
   const engine = about.engines[webgpu ? 'webgpu' : 'wasm'];
   if (!engine) throw new Error('This copy of the site was built without the engine: build it with `make site`.');
-  const files = [engine.wasm, about.detector, about.pose];
+  const stages = [about.detector, about.pose, about.stn].filter(Boolean);
+  const files = [engine.wasm, ...stages];
   const total = files.reduce((sum, file) => sum + file.packed_bytes, 0);
   let done = 0;
   const heard = (bytes) => {
@@ -37,8 +38,9 @@ async function start({ webgpu }) {
   models = {
     detect: (numbers, shape) => run(sessions[0], numbers, shape),
     pose: async (numbers, shape) => (await run(sessions[1], numbers, shape))[0],
+    stn: async (numbers, shape) => (await run(sessions[2], numbers, shape))[0],
   };
-  postMessage({ ready: { skeleton: about.skeleton, models: [about.detector.card.name, about.pose.card.name], threads: ort.env.wasm.numThreads } });
+  postMessage({ ready: { skeleton: about.skeleton, models: stages.map((stage) => stage.card.name), threads: ort.env.wasm.numThreads } });
 }
 
 /** The pixels of a bitmap, which is used up. */
@@ -55,7 +57,7 @@ function pixels(bitmap) {
 
 async function answer({ id, bitmap }) {
   const picture = pixels(bitmap);
-  const { people, ms } = await estimate(picture, about, models.detect, models.pose);
+  const { people, ms } = await estimate(picture, about, models);
   postMessage({ id, people, ms, width: picture.width, height: picture.height });
 }
 

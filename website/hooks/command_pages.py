@@ -10,6 +10,7 @@ from mkdocs.structure.files import File, Files
 from rmpe.cli import rmpe
 
 FOLDER = PurePosixPath("commands")
+WIDTH = 84  # characters that fit beside the menu
 HEAD = """# Commands
 
     rmpe --help
@@ -28,7 +29,11 @@ def commands(context: click.Context) -> Iterator[click.Context]:
             command = group.get_command(context, name)
             assert command is not None, name
             yield click.Context(
-                command, info_name=name, parent=context, max_content_width=100, terminal_width=100
+                command,
+                info_name=name,
+                parent=context,
+                max_content_width=WIDTH,
+                terminal_width=WIDTH,
             )
 
 
@@ -41,7 +46,7 @@ def section(context: click.Context, level: int) -> str:
 
 def pages() -> dict[str, str]:
     """Markdown of every page of the command reference by its path."""
-    root = click.Context(rmpe, info_name="rmpe", max_content_width=100, terminal_width=100)
+    root = click.Context(rmpe, info_name="rmpe", max_content_width=WIDTH, terminal_width=WIDTH)
     rows = []
     made = {}
     for context in commands(root):

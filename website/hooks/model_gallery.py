@@ -1,18 +1,23 @@
 """The page of models: a card for each that ships and each that the catalogue names.
 
 Every figure comes from a recorded table, the model's own card or the catalogue.
+The pictures are what the models find while the site is built.
 """
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from benchmarks.record import Record, read
 from rmpe.cards import ModelCard, find_card
 from rmpe.catalogue import Entry, shipped_catalogue
+from rmpe.draw import draw_poses
+from rmpe.media.images import read_image
+from rmpe.options import load
 from rmpe.runtime import Session
 from rmpe.skeletons import load_skeleton
 
@@ -25,9 +30,13 @@ KINDS = {
     "one-stage": "Boxes and joints at once",
     "stn": "Spatial transformer",
 }
+EXAMPLE = ROOT / "examples" / "basketball1.png"
+DRAWN_SCORE = 0.3
+# Alternative text and file of each picture; `drawn` makes the first two.
 PICTURES = {
-    "pose-lite": "![Joints by the pose estimator that ships](hero.jpg)",
-    "stn-lite": "![The transformer's boxes, dashed, over loose ones](hero.jpg)",
+    "detector-person": ("Boxes that the detector finds in an example photo", "drawn_boxes.jpg"),
+    "pose-lite": ("Joints that the pose estimator finds in those boxes", "drawn_joints.jpg"),
+    "stn-lite": ("The transformer's boxes, dashed, over loose ones", "hero.jpg"),
 }
 HEAD = Path(__file__).resolve().parent.parent / "text" / "model_gallery.md"
 
@@ -66,7 +75,7 @@ def measured() -> dict[str, list[str]]:
             f"{name} boxes: keypoint AP {models.at('gain with STN', row, pose, 'yes')} for {pose}; "
             f"{source(models)}"
             for name, row in (("On loose", "boxes of IoU 0.5"), ("On true", "true boxes"))
-            for pose in ("TinyPose",)
+            for pose in ("default pose", "TinyPose")
         ],
     }
 
@@ -95,8 +104,27 @@ def shipped() -> str:
         lines += figures.get(path.stem, [])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         lines += [f"Licence: {model.license}", f"SHA-256: `{digest[:16]}…`"]
-        cards.append(card(path.stem, PICTURES.get(path.stem, ""), lines))
+        picture = "![{}]({})".format(*PICTURES[path.stem]) if path.stem in PICTURES else ""
+        cards.append(card(path.stem, picture, lines))
     return "\n".join(cards)
+
+
+def drawn() -> dict[str, bytes]:
+    """JPEG files of what the models that ship find in the example photo, by name."""
+    image = read_image(EXAMPLE)
+    estimator = load(threads=1)
+    boxes = estimator.detector(image, EXAMPLE.name)
+    poses = estimator.estimate(image, boxes)
+    nobody = poses[:0]
+    sure = boxes.xyxy[boxes.scores >= DRAWN_SCORE]
+    pictures = {
+        "drawn_boxes.jpg": draw_poses(image, nobody, other_boxes=sure),
+        "drawn_joints.jpg": draw_poses(image, poses, min_score=DRAWN_SCORE),
+    }
+    return {
+        name: bytes(cv2.imencode(".jpg", picture[..., ::-1])[1])
+        for name, picture in pictures.items()
+    }
 
 
 def published(entry: Entry) -> str:
@@ -129,4 +157,6 @@ def page() -> str:
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the page."""
     files.append(File.generated(config, PAGE, content=page()))
+    for name, contents in drawn().items():
+        files.append(File.generated(config, name, content=contents))
     return files

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.learn.flat_matching import Truths
 from rmpe.learn.mpii_matching import MpiiTruths
@@ -13,18 +14,11 @@ from rmpe.learn.nms import read_candidates
 from rmpe.learn.nms_plot import plot_surfaces
 from rmpe.skeletons import load_skeleton
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("nms")
-@click.option(
-    "--protocol",
-    type=click.Choice(["coco", "mpii"]),
-    default="coco",
-    show_default=True,
-    help="AP by OKS, or MPII's by PCKh.",
-)
+@protocol_flag
 @click.option(
     "--annotations",
     type=FILE,
@@ -40,12 +34,7 @@ OUT = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--out", type=OUT, required=True, help="TOML file to write, for rmpe predict --nms.")
 @click.option("--plot", type=OUT, help="Picture of the mAP over the parameters.")
-@click.option(
-    "--skeleton",
-    default="coco17",
-    show_default=True,
-    help="Name or TOML file of the joints; MPII has its own.",
-)
+@skeleton_flag
 @click.option(
     "--folds", type=click.IntRange(2), default=5, show_default=True, help="Of the cross-validation."
 )

@@ -4,24 +4,18 @@ from pathlib import Path
 
 import click
 
+from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag
 from rmpe.errors import UsageError
 from rmpe.learn.detector_errors import match_coco, match_mpii
 from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
 from rmpe.skeletons import load_skeleton
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OTHER_IOUS = (0.4, 0.5, 0.6, 0.7)
 EDGES = ("left", "top", "right", "bottom")
 
 
 @click.command("pgpg")
-@click.option(
-    "--protocol",
-    type=click.Choice(["coco", "mpii"]),
-    default="coco",
-    show_default=True,
-    help="Layout of the files.",
-)
+@protocol_flag
 @click.option(
     "--detections",
     type=FILE,
@@ -62,12 +56,7 @@ EDGES = ("left", "top", "right", "bottom")
     help="Gaussian parts that all atoms share, or a mixture for each atom as in the paper;"
     " any: what held-out likelihood prefers.",
 )
-@click.option(
-    "--skeleton",
-    default="coco17",
-    show_default=True,
-    help="Name or TOML file of the joints; MPII has its own.",
-)
+@skeleton_flag
 @click.option(
     "--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for pictures."
 )

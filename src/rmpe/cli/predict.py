@@ -23,7 +23,8 @@ from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.terminal import warnings_to
 from rmpe.draw import DrawStyle, draw_poses
 from rmpe.errors import UsageError
-from rmpe.media.images import save_image
+from rmpe.media.arrays import Image
+from rmpe.media.images import decode_image, read_file, save_image
 from rmpe.media.remote import fetch, is_remote
 from rmpe.media.sources import ImageItem, find_images, find_videos, image_ids, is_video
 from rmpe.options import PipelineOptions
@@ -167,10 +168,12 @@ def _run(
             with bar, warnings_to(show):
                 task = bar.add_task("people", total=len(todo), rate="")
                 draw = _drawer(todo, out, options, with_stn=estimator.stn is not None)
-                for result in stream(estimator, list(todo), each=draw):
+                read = _Reader()
+                for result in stream(estimator, list(todo), read, each=draw):
                     item = todo[result.path]
                     origin = origins.get(item.path, str(item.path))
-                    journal.append([_entry(result, item, ids[item], origin)])
+                    stamp = read.stamps.pop(result.path, "")
+                    journal.append([_entry(result, item, ids[item], origin, stamp)])
                     found.add(result, options.draw_min_score)
                     bar.update(
                         task, advance=1, rate=_rate(bar, task, found.people, len(journal.failures))
@@ -239,14 +242,28 @@ def _drawer(
     return draw
 
 
-def _entry(result: Result, item: ImageItem, image_id: int, origin: str) -> JournalRecord | Failure:
+class _Reader:
+    """Reads images in the threads that estimate, and says what each file was.
+
+    Attributes:
+        stamps: The `file_stamp` of every file that could be read.
+    """
+
+    def __init__(self) -> None:
+        self.stamps: dict[Path, str] = {}
+
+    def __call__(self, path: Path) -> Image:
+        data, status = read_file(path)
+        self.stamps[path] = file_stamp(data, status)
+        return decode_image(str(path), data)
+
+
+def _entry(
+    result: Result, item: ImageItem, image_id: int, origin: str, stamp: str
+) -> JournalRecord | Failure:
     if result.image is None or result.poses is None:
         return Failure(item.file_name, result.error)
     size = size_of(result.image)
-    try:
-        stamp = file_stamp(item.path)
-    except OSError as error:
-        return Failure(item.file_name, f"{item.path}: cannot be read: {error.strerror or error}")
     return JournalRecord(
         image_id, item.file_name, item.name, origin, size, result.poses, stamp=stamp
     )

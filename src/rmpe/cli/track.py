@@ -59,7 +59,7 @@ class TrackOptions:
 
     Attributes:
         tracker: A name of `rmpe.video.TRACKERS`, or ``none``.
-        keep_ghosts: Give ids to flows that never look like a person, too.
+        keep_ghosts: Give ids to what does not look like a person, too.
         detect_every: Run the detector on every so many frames, or ``auto``.
         smooth: ``one-euro`` or ``none``.
         formats: Names of the result formats.
@@ -110,7 +110,7 @@ class TrackOptions:
 @click.option(
     "--keep-ghosts",
     is_flag=True,
-    help="PoseFlow: also give ids to what is followed but never looks like a person.",
+    help="Also give ids to what is followed but does not look like a person.",
 )
 @click.option(
     "--detect-every",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.errors import DataError, UsageError
+from rmpe.files import read_bytes
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton, load_skeleton
 
@@ -124,10 +125,10 @@ def runs(mask: NDArray[np.bool_]) -> list[slice]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; name the folder that `rmpe track` wrote") from error
-    except (OSError, UnicodeDecodeError) as error:
+        if not path.exists():
+            raise DataError(f"{path}: no such file; name the folder that `rmpe track` wrote")
+        text = read_bytes(path).decode("utf-8")
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     lines = []
     for number, line in enumerate(text.splitlines(), 1):

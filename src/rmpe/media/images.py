@@ -96,7 +96,13 @@ def read_image(source: str | os.PathLike[str] | bytes | bytearray | memoryview |
             than `MAX_PIXELS` pixels, or has no decoder.
         UsageError: If the environment names another limit that is no number.
     """
-    name, data = _contents(source)
+    return decode_image(*_contents(source))
+
+
+def decode_image(name: str, data: bytes) -> Image:
+    """`read_image` of the bytes of a file that messages call ``name``."""
+    if not data:
+        raise ImageError(f"{name}: the file is empty")
     kind = kind_of(data)
     if kind == "HEIC":
         return _decode_heic(name, data)
@@ -194,7 +200,7 @@ def _contents(source: Any) -> tuple[str, bytes]:
     """What to call the source in messages, and its bytes.
 
     Raises:
-        ImageError: If it cannot be read, is empty, too large, or no regular file.
+        ImageError: If it cannot be read, is too large, or no regular file.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         name = f"image in memory ({len(source)} bytes)"
@@ -210,23 +216,27 @@ def _contents(source: Any) -> tuple[str, bytes]:
     else:
         path = Path(os.fsdecode(source))
         name = str(path)
-        data = _read_bytes(path)
-    if not data:
-        raise ImageError(f"{name}: the file is empty")
+        data, _ = read_file(path)
     return name, data
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_file(path: Path) -> tuple[bytes, os.stat_result]:
+    """The bytes of a picture file, and what the system knew of it when they were read.
+
+    Raises:
+        ImageError: If it cannot be read, is too large, or is no regular file.
+    """
     # Not cv2.imread: on Windows it cannot open paths with characters outside the code page.
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise ImageError(f"{path}: not a regular file (a pipe or a device)")
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            status = os.fstat(file.fileno())
+            if status.st_size > MAX_BYTES:
                 raise ImageError(
                     f"{path}: larger than {MAX_BYTES >> 20} MiB, too large for a picture"
                 )
-            return file.read()
+            return file.read(), status
     except (OSError, ValueError) as error:  # ValueError: a zero character in the name
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path}: cannot read the file: {reason}") from error

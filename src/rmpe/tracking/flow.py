@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rmpe.boxes import Index
 from rmpe.poses import Poses
+from rmpe.tracking.belief import Belief
 from rmpe.tracking.features import limb_colors
 from rmpe.tracking.motion import Motion, places
 
@@ -22,8 +23,6 @@ SIZE_SLACK = 0.4
 FAR_SLACK = 0.35
 POSE_SLACK = 0.2
 COLOR_MEMORY = 0.9
-# Poses after which a flow whose mean score convinces is believed for good.
-CONVINCED = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,37 +64,28 @@ class Flow:
         motion: Position and velocity.
         colors: Mean limb colours ``(L, 3)``.
         trust: Trust in them ``(L,)``.
-        confidence: Mean score of its poses so far.
-        length: Number of its poses.
+        belief: What speaks for its being a person.
         unseen: Frames since its last pose.
-        proven: Whether it has convinced once, for good.
     """
 
     id: int
     motion: Motion
     colors: NDArray[np.float32]
     trust: NDArray[np.float32]
-    confidence: float
-    length: int = 1
+    belief: Belief
     unseen: int = 0
-    proven: bool = False
 
     @classmethod
     def begin(cls, track_id: int, seen: Sightings, index: int) -> "Flow":
         """Start a flow with pose ``index``."""
-        motion = Motion(seen.places[index])
-        return cls(
-            track_id, motion, seen.colors[index], seen.trust[index], float(seen.scores[index])
-        )
+        place = seen.places[index]
+        belief = Belief(place, float(seen.scores[index]))
+        return cls(track_id, Motion(place), seen.colors[index], seen.trust[index], belief)
 
-    def believed(self, mean: float) -> bool:
-        """Whether the flow is a person by its mean score, now or by what it was before.
-
-        Somebody who was seen well stays believed when far away or half hidden.
-        """
-        convincing = self.confidence >= mean
-        self.proven = self.proven or (convincing and self.length >= CONVINCED)
-        return convincing or self.proven
+    @property
+    def confidence(self) -> float:
+        """Mean score of its poses so far."""
+        return self.belief.mean
 
     def wait(self) -> None:
         """Advance by one frame; `see` resets the unseen counter."""
@@ -106,8 +96,7 @@ class Flow:
         """Continue the flow with pose ``index``."""
         self.motion.correct(seen.places[index])
         self.unseen = 0
-        self.length += 1
-        self.confidence += (float(seen.scores[index]) - self.confidence) / self.length
+        self.belief.see(self.motion.place, float(seen.scores[index]))
         old = self.trust * COLOR_MEMORY
         new = seen.trust[index] * (1 - COLOR_MEMORY)
         total = old + new

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rmpe.poses import Poses
 from rmpe.suppress.oks import pairwise_oks
 from rmpe.tracking.assignment import max_weight_matching
+from rmpe.tracking.belief import Belief, BeliefParameters
 from rmpe.tracking.motion import Motion, places
 
 
@@ -17,6 +18,7 @@ class _Track:
     motion: Motion
     pose: Poses  # as last seen
     place: NDArray[np.float64]
+    belief: Belief
     unseen: int = 0
 
 
@@ -31,17 +33,25 @@ class OksTracker:
 
     latency = 0
 
-    def __init__(self, minimum: float = 0.15, memory: int = 30, birth: float = 0.2) -> None:
+    def __init__(
+        self,
+        minimum: float = 0.15,
+        memory: int = 30,
+        birth: float = 0.2,
+        belief: BeliefParameters | None = None,
+    ) -> None:
         """Create a tracker without tracks.
 
         Args:
             minimum: Smallest OKS of a pose with the predicted pose of its track.
             memory: Frames a person may be unseen and still keep the id.
             birth: Smallest score that starts a track; weaker poses only continue tracks.
+            belief: When a track is a person; the poses of others get no id.
         """
         self.minimum = minimum
         self.memory = memory
         self.birth = birth
+        self.belief = belief or BeliefParameters()
         self._tracks: list[_Track] = []
         self._next_id = 0
 
@@ -51,7 +61,7 @@ class OksTracker:
             track.motion.step()
             track.unseen += 1
         self._tracks = [track for track in self._tracks if track.unseen <= self.memory]
-        ids = np.full(len(poses), -1, np.int64)
+        taken: list[_Track | None] = [None] * len(poses)
         seen = places(poses)
         for row, column in zip(
             *max_weight_matching(self._similarity(poses) - self.minimum), strict=True
@@ -61,19 +71,29 @@ class OksTracker:
             track.pose = poses[int(column)]
             track.place = seen[column]
             track.unseen = 0
-            ids[column] = track.id
-        for column in np.flatnonzero((ids < 0) & (poses.scores >= self.birth)):
-            ids[column] = self._next_id
-            self._tracks.append(
-                _Track(self._next_id, Motion(seen[column]), poses[int(column)], seen[column])
-            )
-            self._next_id += 1
-        return [poses.replace(track_ids=ids)]
+            track.belief.see(track.motion.place, float(poses.scores[column]))
+            taken[column] = track
+        for column, owner in enumerate(taken):
+            if owner is None and poses.scores[column] >= self.birth:
+                taken[column] = self._begin(poses[column], seen[column])
+        ids = [
+            owner.id if owner is not None and owner.belief.is_person(self.belief) else -1
+            for owner in taken
+        ]
+        return [poses.replace(track_ids=np.array(ids, np.int64))]
 
     def flush(self) -> list[Poses]:
         """See `Tracker.flush`; no frames are ever pending."""
         self._tracks = []
         return []
+
+    def _begin(self, pose: Poses, place: NDArray[np.float64]) -> _Track:
+        """Start a track with one pose at its place ``(3,)``."""
+        belief = Belief(place, float(pose.scores[0]))
+        track = _Track(self._next_id, Motion(place), pose, place, belief)
+        self._tracks.append(track)
+        self._next_id += 1
+        return track
 
     def _similarity(self, poses: Poses) -> NDArray[np.float64]:
         """OKS of every track's predicted pose with every pose, ``(T, N)``."""

@@ -19,6 +19,7 @@ from rmpe.poses import Poses
 from rmpe.suppress.clusters import merge_joints
 from rmpe.suppress.parametric import PoseNmsParameters, pose_similarity
 from rmpe.tracking.assignment import max_weight_matching
+from rmpe.tracking.belief import BeliefParameters
 from rmpe.tracking.features import (
     JOINT_BOX,
     SmallPicture,
@@ -55,8 +56,8 @@ class PoseFlowParameters:
             confident joint can raise s(Q) of a false detection. Weaker poses only continue flows.
         relink: Smallest similarity of position, size and colours, 0 to 1, that re-links a broken
             flow.
-        believed: Mean score of a flow so far below which its poses are nobody's (a ghost): they get
-            no id, so that they are neither drawn nor counted; 0 = every flow is believed.
+        belief: When a flow is a person; the poses of others get no id, so that they are neither
+            drawn nor counted.
         shared: Frames over which flow NMS compares two flows.
         nms: Pose similarity and threshold of flow NMS, the same as in pose NMS.
     """
@@ -69,7 +70,7 @@ class PoseFlowParameters:
     birth: float = 0.9
     sure: float = 0.2
     relink: float = 0.05
-    believed: float = 0.35
+    belief: BeliefParameters = field(default_factory=BeliefParameters)
     shared: int = 10
     nms: PoseNmsParameters = field(default_factory=PoseNmsParameters)
 
@@ -272,7 +273,8 @@ class PoseFlow:
 
     def _shown_id(self, flow: Flow | None) -> int:
         """The id that the outside sees: -1 for a flow that is not believed (yet)."""
-        return flow.id if flow is not None and flow.believed(self.parameters.believed) else -1
+        believed = flow is not None and flow.belief.is_person(self.parameters.belief)
+        return flow.id if flow is not None and believed else -1
 
     def _distance(self, a: Flow, b: Flow, frame: _Frame) -> float:
         """Median similarity of two flows over the frames with both."""

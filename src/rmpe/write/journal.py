@@ -23,6 +23,7 @@ from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import why_not_written
 
 VERSION = 1
+DIGITS = 32  # of a hash
 # What a line says beside the poses.
 ENTRIES = ("image_id", "file_name", "name", "path", "size", "seconds", "stamp", "fps")
 
@@ -64,16 +65,14 @@ class Failure:
     reason: str
 
 
-def file_stamp(path: Path) -> str:
+def file_stamp(data: bytes, status: os.stat_result) -> str:
     """Size, time of change and a hash of a file: by the first two it is known again at no cost.
 
-    Raises:
-        OSError: If it cannot be read.
+    Args:
+        data: Its bytes.
+        status: From before they were read: a file that changes meanwhile is no longer the same.
     """
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-    return f"{status.st_size}:{status.st_mtime_ns}:{digest}"
+    return f"{status.st_size}:{status.st_mtime_ns}:{hashlib.sha256(data).hexdigest()[:DIGITS]}"
 
 
 def is_same_file(path: Path, stamp: str) -> bool:
@@ -83,7 +82,10 @@ def is_same_file(path: Path, stamp: str) -> bool:
         size, time, digest = stamp.split(":")
         if (str(status.st_size), str(status.st_mtime_ns)) == (size, time):
             return True
-        return file_stamp(path).endswith(f":{digest}")
+        if not path.is_file():
+            return False  # a pipe would never end
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS] == digest
     except (OSError, ValueError):
         return True
 

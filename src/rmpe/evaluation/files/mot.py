@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rmpe.errors import DataError
 from rmpe.fields import LARGEST_ID, LARGEST_PIXEL
+from rmpe.files import is_endless
 
 # Confidence and class of a line that has none.
 ABSENT = (1.0, -1.0)
@@ -45,6 +46,8 @@ def read_mot(path: Path) -> MotRows:
     """
     rows = []
     try:
+        if is_endless(path):
+            raise DataError(f"{path}: not a regular file (a pipe or a device)")
         with path.open(encoding="utf-8", newline="") as file:
             for number, cells in enumerate(csv.reader(file), 1):
                 if not cells:
