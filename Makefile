@@ -19,7 +19,7 @@ test: $(VENV)/dev
 
 # The pages in a browser: that of `rmpe serve` and that of the site. Needs Chromium (Debian: apt-get install chromium; else set CHROMIUM); skips without it.
 test-browser: $(VENV)/browser
-	RMPE_BROWSER=1 $(BIN)/python -m pytest tests/browser tests/site/test_demo.py
+	RMPE_BROWSER=$${RMPE_BROWSER-1} $(BIN)/python -m pytest tests/browser tests/site/test_demo.py
 
 # The site, into out/site. Strict: a page without a place, or a link that leads nowhere, is an error.
 site: $(VENV)/site
