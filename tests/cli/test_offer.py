@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from threading import Thread
 
 import pytest
 from conftest import ROOT
@@ -34,6 +36,18 @@ rmpe.cli.main()
 """
 
 
+def interrupt(child):
+    """Ctrl-C, as often as it takes.
+
+    A signal that comes after the prompt is shown and before the read begins is only seen when the
+    read ends.
+    """
+    for seconds in (1, 10, 10):
+        time.sleep(seconds)
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+
+
 class Terminal:
     """``rmpe predict`` that wants the made detector, with a terminal for its questions.
 
@@ -62,7 +76,7 @@ class Terminal:
                 if self.shown.endswith("[y/N]: ") and waiting:
                     answer = waiting.pop(0)
                     if answer == INTERRUPT:
-                        child.send_signal(signal.SIGINT)
+                        Thread(target=interrupt, args=(child,), daemon=True).start()
                     else:
                         os.write(ours, answer.encode())
         except OSError:  # the other end is closed
