@@ -94,7 +94,7 @@ def main(data, photos, save):
             "coco.json is predict's",
         ],
         rows=rows,
-        notes="The machine was busy with other work: wall seconds say little. The start of the"
+        notes="Wall seconds say little where other work runs. The start of the"
         " cluster is not counted.",
     )
 
