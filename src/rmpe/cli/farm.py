@@ -21,7 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rmpe.cli.commands import HelpfulGroup, SectionCommand
 from rmpe.cli.output import only_run_in, terminated_as_interrupted
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
-from rmpe.cli.track import NONE, VIDEO_FORMATS, detector_interval
+from rmpe.cli.track import VIDEO_FORMATS
+from rmpe.cli.tracking_flags import tracking_flags
 from rmpe.errors import UsageError
 from rmpe.farm import engines
 from rmpe.farm.manifest import SHARD, Following, Item, Run, plan, read_run, read_shard
@@ -39,7 +40,6 @@ from rmpe.farm.storage import LocalStorage, Storage, open_storage
 from rmpe.farm.work import Outcome
 from rmpe.media.sources import shortened
 from rmpe.options import PipelineOptions
-from rmpe.video import TRACKERS
 from rmpe.write import FORMATS, write_formats
 from rmpe.write.foreign import require_joints
 
@@ -95,23 +95,7 @@ def _part(_context: click.Context, _option: click.Parameter, value: str | None) 
     help="Photos in a shard, rounded up to a multiple of 4.",
 )
 @click.option("--annotations", type=FILE, help="COCO file to take image ids from, by file name.")
-@click.option(
-    "--tracker",
-    type=click.Choice([*TRACKERS, NONE]),
-    default="poseflow",
-    show_default=True,
-    help="How to follow people through videos.",
-)
-@click.option("--keep-ghosts", is_flag=True, help="As in rmpe track.")
-@click.option(
-    "--detect-every",
-    metavar="N|auto",
-    callback=detector_interval,
-    default="1",
-    show_default=True,
-    help="Run the detector on every so many frames of a video; auto: when the poses say so.",
-)
-@click.option("--smooth", type=click.Choice(["one-euro", NONE]), default=NONE, show_default=True)
+@tracking_flags
 @pipeline_flags(threads=False)
 def plan_command(
     sources: tuple[str, ...],

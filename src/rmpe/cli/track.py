@@ -22,6 +22,7 @@ from rmpe.cli.commands import SectionCommand
 from rmpe.cli.draw_flags import draw_flags
 from rmpe.cli.output import contents_of, default_out, only_run_in, remove_stale
 from rmpe.cli.pipeline_flags import pipeline_flags
+from rmpe.cli.tracking_flags import NONE, tracking_flags
 from rmpe.draw import DrawStyle, draw_poses
 from rmpe.errors import ImageError, UsageError
 from rmpe.media.contact_sheet import contact_sheet
@@ -35,22 +36,12 @@ from rmpe.poses import Poses
 from rmpe.tracking.interval import DetectionInterval, Every
 from rmpe.tracking.smooth import OneEuro
 from rmpe.trails import Trails
-from rmpe.video import TRACKERS, follow, load_tracker
+from rmpe.video import follow, load_tracker
 from rmpe.write import FORMATS, mot, posetrack, trc, write_formats
 from rmpe.write.foreign import require_joints
 from rmpe.write.journal import Journal, JournalRecord
 
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
-NONE = "none"
-
-
-def detector_interval(_context: click.Context, _option: click.Parameter, value: str) -> Every:
-    """A positive number of frames, or ``auto``."""
-    if value == "auto":
-        return "auto"
-    if not value.isdigit() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither a positive number nor auto")
-    return int(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,23 +95,7 @@ class TrackOptions:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the results; rmpe-out/NAME if not given. Several videos: OUT/NAME each.",
 )
-@click.option(
-    "--tracker", type=click.Choice([*TRACKERS, NONE]), default="poseflow", show_default=True
-)
-@click.option(
-    "--keep-ghosts",
-    is_flag=True,
-    help="Also give ids to what is followed but does not look like a person.",
-)
-@click.option(
-    "--detect-every",
-    metavar="N|auto",
-    callback=detector_interval,
-    default="1",
-    show_default=True,
-    help="Run the detector on every so many frames; auto: when the poses say so.",
-)
-@click.option("--smooth", type=click.Choice(["one-euro", NONE]), default=NONE, show_default=True)
+@tracking_flags
 @click.option(
     "--format",
     "formats",
