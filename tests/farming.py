@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
+from tiny_models import JOINTS, spots
 
 from rmpe.cli import rmpe as command
 from rmpe.media.images import save_image
@@ -17,12 +17,6 @@ def importable_stubs(monkeypatch):
     """Workers of the tests can be imported where they run."""
     paths = [str(Path(__file__).parent / "farm"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    return ["--detector", str(yolox_model(folder, PEOPLE)), "--pose", str(spot_pose_model(folder))]
 
 
 @pytest.fixture
