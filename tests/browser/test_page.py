@@ -5,11 +5,16 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from conftest import ROOT
+
+from rmpe.cards import METADATA_KEY, find_card
+from rmpe.runtime import Session
 
 pytest.importorskip("fastapi")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -29,10 +34,17 @@ SIZES = {"wide": (1400, 900), "middle": (820, 900), "small": (320, 640)}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """The server with the models that ship, and a transformer."""
+    """The server with the models that ship, and a transformer that moves every proposal."""
     from serving import Process
 
-    running = Process(["--stn", "stn-lite"], tmp_path_factory.mktemp("jobs"))
+    folder = tmp_path_factory.mktemp("stn")
+    shipped = ROOT / "src" / "rmpe" / "data" / "models" / "stn-lite.onnx"
+    card = replace(find_card(Session(shipped, "cpu")), keep_overlap=1.0)
+    model = onnx.load(shipped)
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_toml()})
+    stn = folder / "moving.onnx"
+    onnx.save(model, stn)
+    running = Process(["--stn", str(stn)], tmp_path_factory.mktemp("jobs"))
     yield running
     running.end()
 
