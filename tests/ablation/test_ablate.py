@@ -15,12 +15,13 @@ from small_set import write_set
 from tiny_models import constant_model, simcc_model, yolox_model
 
 from rmpe.ablation import measure
-from rmpe.ablation.ablate import ablate
-from rmpe.ablation.plan import AblationConfig, Row, Train, Vary, settings
+from rmpe.ablation.ablate import ablate, differences, mean
+from rmpe.ablation.plan import AblationConfig, Row, Train, Vary, all_runs, repeats, settings
 from rmpe.ablation.report import COLUMNS, Line, order
 from rmpe.cli.ablate import ablate as command
 from rmpe.config import load_config
 from rmpe.errors import DataError, RmpeError, UsageError
+from rmpe.evaluation.benchmarks import Measured
 from rmpe.skeletons import load_skeleton
 
 CONFIGS = sorted((ROOT / "configs").glob("ablation_*.toml"))
@@ -367,6 +368,49 @@ def test_rows_take_over_what_they_do_not_say() -> None:
     )
 
 
+def test_runs_and_rows_of_several_seeds() -> None:
+    config = AblationConfig(
+        out=Path("x"),
+        data=None,
+        detector="d",
+        rows=(Row("a", pose="two", stn="stn"), Row("b", pose="published", stn="none")),
+        train=(Train("one", Path("c")), Train("two", Path("c"), "one", ("batch=2",))),
+        seeds=(0, 7),
+    )
+    assert [(run.name, run.start, run.set) for run in all_runs(config)] == [
+        ("one-seed0", None, ("seed=0",)),
+        ("one-seed7", None, ("seed=7",)),
+        ("two-seed0", "one-seed0", ("batch=2", "seed=0")),
+        ("two-seed7", "one-seed7", ("batch=2", "seed=7")),
+    ]
+    first, second = settings(config)
+    assert [(one.pose, one.stn) for one in repeats(first, config)] == [
+        ("two-seed0", "stn"),
+        ("two-seed7", "stn"),
+    ]
+    assert repeats(second, config) == [second]
+    assert all_runs(replace(config, seeds=())) == list(config.train)
+    with pytest.raises(ValueError, match="names one twice"):
+        replace(config, seeds=(1, 1))
+
+
+def test_differences_with_each_seed() -> None:
+    def row(*figures: float) -> list[Measured]:
+        return [Measured({}, [], "AP", lambda weights, f=f: f, 1, list) for f in figures]
+
+    assert differences(row(1.0), row(3.0)) == []
+    assert differences(row(1.0, 2.0), row(3.0, 5.0)) == [-2.0, -3.0]
+    assert differences(row(1.0), row(3.0, 5.0)) == [-2.0, -4.0]
+    assert mean(row(1.0, 2.0))(np.ones(1)) == 1.5
+
+
+def test_seeds_that_disagree_reproduce_nothing() -> None:
+    line = Line("a", 50, -2, -3, -1, 70, -1, seeds=(-4.0, 0.0))
+    assert line.reproduced == "yes"
+    assert line.cells()[COLUMNS.index("each seed")] == "-4.0, +0.0"
+    assert replace(line, seeds=(-5.0, 1.0)).reproduced == "**no**: the seeds disagree"
+
+
 @pytest.mark.parametrize(
     ("difference", "low", "high", "paper", "expected"),
     [
@@ -409,30 +453,13 @@ def test_shipped_configurations_name_only_what_is_there_or_made(path, monkeypatc
     rows = settings(config)
     assert {row.pose for row in rows} <= names
     runs = Runs(config, lambda line: None)
-    for run in config.train:
+    for run in runs.by_name.values():
         loaded = runs._settings(run)
-        assert loaded.start is None or run.start is not None
+        assert loaded.start is None or run.start is not None or loaded.start.is_file()
     needed = {row.pose for row in rows} | {row.stn for row in rows}
     needed |= {run.start for run in config.train if run.name in needed}
-    assert needed - {"composed", "crop", "none", None} == names  # nothing is listed in vain
-
-
-def test_runs_of_the_proof_are_named_as_they_are_trained(monkeypatch) -> None:
-    pytest.importorskip("torch")
-    from benchmarks.boxes import sstn_train as recipe
-    from rmpe.ablation.runs import Runs
-    from rmpe.training.pose.fit import TrainConfig
-
-    monkeypatch.chdir(ROOT)
-    config = load_config(AblationConfig, ROOT / "configs" / "ablation_coco_val.toml")
-    runs, trained = Runs(config, lambda line: None), recipe.runs(Path("runs/proof"))
-    shared = [run for run in config.train if run.name in trained]
-    assert len(shared) >= 7
-    for run in shared:
-        file, overrides = trained[run.name]
-        assert runs._settings(run) == load_config(
-            TrainConfig, ROOT / file, [f"run=runs/proof/{run.name}", *overrides]
-        )
+    # Nothing is listed in vain.
+    assert needed - {"composed", "crop", "none", "stn-lite", None} == names
 
 
 def net_settings(folder: Path, skeleton: str = "coco17") -> tuple[str, ...]:

@@ -2,14 +2,18 @@
 
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
+
+import numpy as np
 
 from rmpe.ablation.cost import module_costs
 from rmpe.ablation.measure import Bench
-from rmpe.ablation.plan import AblationConfig, Setting, settings
+from rmpe.ablation.plan import AblationConfig, Setting, repeats, settings
 from rmpe.ablation.report import Line, write_report
 from rmpe.errors import UsageError
-from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.evaluation.benchmarks import Measured
+from rmpe.evaluation.figures.bootstrap import Figure, compare
 
 # Factor from the protocol's figure to percent.
 SCALE = {"coco": 100.0, "crowdpose": 100.0, "mpii": 1.0}
@@ -35,15 +39,17 @@ def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = 
     if not train:
         rows = _finished(rows, bench, log)
     for row in rows:
-        bench.check(row)
+        for one in repeats(row, config):
+            bench.check(one)
     scale = SCALE[config.data.protocol]
     begun = time.monotonic()
-    first = bench.measure(rows[0])
+    firsts = [bench.measure(one) for one in repeats(rows[0], config)]
+    first = firsts[0]
     lines: list[Line] = []
     for number, row in enumerate(rows):
-        measured = bench.measure(row) if number else first
-        compared = compare(measured.headline, first.headline, first.units, config.samples)
-        line = Line.of(row, compared, scale, rows[0])
+        measured = [bench.measure(one) for one in repeats(row, config)] if number else firsts
+        compared = compare(mean(measured), mean(firsts), first.units, config.samples)
+        line = Line.of(row, compared, scale, rows[0], differences(measured, firsts))
         lines.append(line)
         left = (time.monotonic() - begun) / (number + 1) * (len(rows) - number - 1)
         log(
@@ -51,16 +57,35 @@ def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = 
             f" ({line.difference:+.1f}, {line.low:+.1f} .. {line.high:+.1f});"
             f" about {left / 60:.0f} min left"
         )
-    costs = module_costs(bench, rows[0], config.cost) if config.cost else {}
+    costs = module_costs(bench, repeats(rows[0], config)[0], config.cost) if config.cost else {}
     return write_report(config, lines, first.headline_name, first.units, costs)
+
+
+def mean(measured: list[Measured]) -> Figure:
+    """The mean of a row's figures over its seeds, as a function of the images drawn."""
+    return lambda weights: float(np.mean([one.headline(weights) for one in measured]))
+
+
+def differences(measured: list[Measured], firsts: list[Measured]) -> list[float]:
+    """A row's difference to the first row with each seed; empty where neither has several.
+
+    A row without seeds is compared with every seed of the other.
+    """
+    count = max(len(measured), len(firsts))
+    if count == 1:
+        return []
+    every = np.ones(firsts[0].units)
+    pairs = zip(range(count), cycle(measured), cycle(firsts), strict=False)
+    return [own.headline(every) - first.headline(every) for _, own, first in pairs]
 
 
 def _finished(rows: list[Setting], bench: Bench, log: Callable[[str], None]) -> list[Setting]:
     """The rows that need no training."""
     kept = []
     for row in rows:
-        if missing := bench.runs.unfinished(row):
-            log(f"left out: {row.title}: run {missing} is not finished")
+        missing = [bench.runs.unfinished(one) for one in repeats(row, bench.config)]
+        if any(missing):
+            log(f"left out: {row.title}: run {' '.join(filter(None, missing))} is not finished")
         else:
             kept.append(row)
     if not kept or kept[0] is not rows[0]:

@@ -151,6 +151,8 @@ class AblationConfig:
         limit: Largest number of proposals per photo.
         runs: Folder of the training runs.
         train: Training runs; only those that rows need are trained.
+        seeds: Each run is trained once a seed, into ``NAME-seedN``, and a row is the mean of them;
+            empty: once, with the seed of its own configuration.
         vary: Further rows, each with one number varied.
         published: What the published figures were measured on.
         samples: Number of bootstrap samples.
@@ -170,6 +172,7 @@ class AblationConfig:
     limit: int = 1000
     runs: Path = Path("runs")
     train: tuple[Train, ...] = ()
+    seeds: tuple[int, ...] = ()
     vary: tuple[Vary, ...] = ()
     published: str = "the paper, MPII validation"
     samples: int = 1000
@@ -183,6 +186,8 @@ class AblationConfig:
             raise ValueError("the first of [[rows]] must name its pose model")
         if self.samples < 10:
             raise ValueError(f"samples = {self.samples} must be at least 10")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds = {list(self.seeds)} names one twice")
         made: set[str] = set()
         for run in self.train:
             if run.start is not None and run.start not in made:
@@ -249,6 +254,41 @@ def settings(config: AblationConfig) -> list[Setting]:
         named = zip(rows, varied.values, strict=True)
         made += [replace(row, varied=varied.title, value=value) for row, value in named]
     return made
+
+
+def all_runs(config: AblationConfig) -> list[Train]:
+    """The training runs, each once a seed."""
+    if not config.seeds:
+        return list(config.train)
+    return [
+        replace(
+            run,
+            name=_of_seed(run.name, seed),
+            start=None if run.start is None else _of_seed(run.start, seed),
+            set=(*run.set, f"seed={seed}"),
+        )
+        for run in config.train
+        for seed in config.seeds
+    ]
+
+
+def repeats(setting: Setting, config: AblationConfig) -> list[Setting]:
+    """A row with the runs of each seed; only itself if it names no run, or there are no seeds."""
+    runs = {run.name for run in config.train}
+    if not config.seeds or not runs & {setting.pose, setting.stn}:
+        return [setting]
+
+    def named(name: str, seed: int) -> str:
+        return _of_seed(name, seed) if name in runs else name
+
+    return [
+        replace(setting, pose=named(setting.pose, seed), stn=named(setting.stn, seed))
+        for seed in config.seeds
+    ]
+
+
+def _of_seed(run: str, seed: int) -> str:
+    return f"{run}-seed{seed}"
 
 
 def _setting(row: Row, first: Row) -> Setting:

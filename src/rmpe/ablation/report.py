@@ -15,6 +15,7 @@ COLUMNS = [
     "AP",
     "difference",
     "95 % interval",
+    "each seed",
     "published",
     "published difference",
     "reproduced",
@@ -35,6 +36,7 @@ class Line:
         paper_difference: The published difference to the first row.
         varied: Name of the varied number, if any.
         value: Its value.
+        seeds: The difference with each seed, where rows have several.
     """
 
     title: str
@@ -46,9 +48,17 @@ class Line:
     paper_difference: float | None = None
     varied: str = ""
     value: float = 0.0
+    seeds: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, setting: Setting, compared: Comparison, scale: float, first: Setting) -> "Line":
+    def of(
+        cls,
+        setting: Setting,
+        compared: Comparison,
+        scale: float,
+        first: Setting,
+        seeds: list[float],
+    ) -> "Line":
         """A line from a comparison with the first row; ``scale`` converts figures to percent."""
         published = (
             None
@@ -65,15 +75,21 @@ class Line:
             paper_difference=published,
             varied=setting.varied,
             value=setting.value,
+            seeds=tuple(scale * one for one in seeds),
         )
 
     @property
     def reproduced(self) -> str:
-        """Whether the published sign is reproduced: only if the interval excludes 0."""
+        """Whether the published sign is reproduced.
+
+        Only if the interval excludes 0 and the seeds agree.
+        """
         if not self.paper_difference:
             return ""
         if self.low <= 0 <= self.high:
             return "**no**: the interval contains 0"
+        if any(one * self.difference < 0 for one in self.seeds):
+            return "**no**: the seeds disagree"
         return "yes" if self.difference * self.paper_difference > 0 else "**no**: opposite sign"
 
     def cells(self) -> list[str | float | None]:
@@ -84,6 +100,7 @@ class Line:
             round(self.figure, 1),
             round(self.difference, 1),
             interval,
+            ", ".join(f"{one:+.1f}" for one in self.seeds if any(self.seeds)),
             self.paper,
             self.paper_difference,
             self.reproduced,
@@ -114,6 +131,11 @@ def notes(config: AblationConfig, lines: list[Line], units: int) -> str:
         f" box NMS {config.box_nms:g}. Intervals are paired by image."
         " The difference is the row minus the first row."
     )
+    if config.seeds:
+        text += (
+            f" Figures of trained nets are means of {len(config.seeds)} seeds;"
+            " the intervals cover photos, not seeds."
+        )
     if len(ranks["published"]) > 1:
         text += (
             f" Published: {config.published}. From the largest loss to the smallest, published:"
@@ -132,11 +154,17 @@ def write_report(
     Returns:
         The files written.
     """
+    # A column that no row fills says nothing.
+    filled = [
+        column
+        for column in range(len(COLUMNS))
+        if any(line.cells()[column] not in (None, "") for line in lines)
+    ]
     content: dict[str, Any] = {
         "figure": figure,
         "notes": notes(config, lines, units),
-        "columns": COLUMNS,
-        "rows": [line.cells() for line in lines],
+        "columns": [COLUMNS[column] for column in filled],
+        "rows": [[line.cells()[column] for column in filled] for line in lines],
         "lines": [asdict(line) for line in lines],
         "order": order(lines),
         "milliseconds": costs,

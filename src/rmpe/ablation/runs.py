@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rmpe.ablation.plan import AblationConfig, Setting, Train
+from rmpe.ablation.plan import AblationConfig, Setting, Train, all_runs
 from rmpe.checkpoints import read_header
 from rmpe.config import load_config, to_mapping
 from rmpe.errors import DataError, ModelError, UsageError
@@ -51,7 +51,7 @@ class Runs:
     def __init__(self, config: AblationConfig, log: Log) -> None:
         self.config = config
         self.log = log
-        self.by_name = {run.name: run for run in config.train}
+        self.by_name = {run.name: run for run in all_runs(config)}
 
     def nets(self, setting: Setting) -> Nets:
         """The nets of a row; they are trained if necessary.
