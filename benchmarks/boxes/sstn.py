@@ -1,38 +1,34 @@
 """Does the STN mend loose boxes? AP and mean OKS on true boxes perturbed to IoU 1.0 .. 0.5.
 
 The STN that ships stands before the pose model that ships and before TinyPose, composed: theta is
-composed with the crop's map and pixels are sampled once. With ``--runs runs/proof`` the rows are
-instead the runs of ``benchmarks.boxes.sstn_train`` that are finished, each against its control and
-judged the way it was trained: in the crop (STN, SPPE and SDTN in one graph, the paper's way) or
-composed.
+composed with the crop's map and pixels are sampled once. With ``--ablation CONFIG`` the rows are
+instead the nets of that ablation's rows, each as its row runs it (in the crop, the paper's way, or
+composed), against the row without an STN whose training boxes were the same; figures are means of
+its seeds.
 """
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.boxes.sstn_train import runs as proof_runs
 from benchmarks.options import benchmark
 from benchmarks.people import folder, interval
 from benchmarks.record import show
 from benchmarks.single_person import Make, Score, estimate_all, estimator, score
-from rmpe.ablation.runs import CHECKPOINT, finished, header
+from rmpe.ablation.plan import AblationConfig, repeats, settings
+from rmpe.ablation.runs import Runs
+from rmpe.config import load_config
 from rmpe.evaluation.figures.bootstrap import Figure, compare
 from rmpe.evaluation.figures.disturb import IOUS, disturbed_boxes
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.models import resolve_model
 
-TEACHERS = {
-    "sstn": "SSTN",
-    "parallel": "SSTN + parallel SPPE",
-    "theta": "SSTN + theta",
-    "all": "SSTN + parallel + theta",
-}
 PAIRED = (
     "Differences in points, with 95 % bootstrap intervals paired over photos. Loss at .6 and at .5:"
     " what the "
@@ -46,10 +42,10 @@ PAIRED += "50 %), with its interval."
 
 @dataclass(frozen=True)
 class Method:
-    """One row: how to make its estimator, and the row it is compared with."""
+    """One row: how to make its estimator with each seed, and the row it is compared with."""
 
     name: str
-    make: Make
+    makes: tuple[Make, ...]
     against: str | None = None
 
 
@@ -59,92 +55,70 @@ def shipped(pose: str | None, stn: str | None, published: Path) -> list[Method]:
     own = resolve_model(pose, "pose")
     rows = []
     for name, file in {"TinyPose": published / "tinypose_256x192.onnx", own.stem: own}.items():
-        rows.append(Method(name, lambda file=file: estimator(file)))
-        made: Make = lambda file=file: estimator(file, transformer)  # noqa: E731
-        rows.append(Method(f"{name} behind the STN", made, name))
+        rows.append(Method(name, (partial(estimator, file),)))
+        rows.append(
+            Method(f"{name} behind the STN", (partial(estimator, file, transformer),), name)
+        )
     return rows
 
 
-def trained(runs: Path) -> list[Method]:
-    """The runs of the proof that are finished."""
-    rows = []
-    alone = exported(runs / "stn")
-    for stage1 in sorted(runs.glob("stage1-*")):
-        policy = stage1.name.removeprefix("stage1-")
-        control = f"{policy}: control"
-        for name, run in (
-            (f"{policy}: stage 1", stage1),
-            (control, runs / f"stage2-{policy}-control"),
-        ):
-            if not (base := exported(run)):
-                continue
-            rows.append(Method(name, lambda f=base: estimator(f / "sppe.onnx")))
-            if alone:
-                made: Make = lambda f=base: estimator(f / "sppe.onnx", alone / "stn.onnx")  # noqa: E731
-                rows.append(Method(f"{name} behind the STN alone", made, name))
-        for teacher, words in TEACHERS.items():
-            name = f"{policy}: {words}"
-            if files := exported(runs / f"stage2-{policy}-{teacher}"):
-                made = lambda f=files: estimator(f / "sstn_sppe.onnx")  # noqa: E731
-                rows.append(Method(f"{name}, in the crop", made, control))
-            if files := exported(runs / f"stage2-{policy}-{teacher}-composed"):
-                made = lambda f=files: estimator(f / "sppe.onnx", f / "stn.onnx")  # noqa: E731
-                rows.append(Method(f"{name}, composed", made, control))
-    return rows
+def of_ablation(config: AblationConfig) -> list[Method]:
+    """The nets of an ablation's rows: first those without an STN, then each against its own."""
+    runs = Runs(config, print)
+    nets = {}
+    for row in settings(config):
+        made = tuple(runs.nets(one) for one in repeats(row, config))
+        nets.setdefault(made, row)
+    controls = {row.pose: row for row in nets.values() if row.stn == "none"}
+    methods = []
+    for made, row in sorted(nets.items(), key=lambda item: item[1].stn != "none"):
+        # sstn-POLICY.. is compared with sppe-POLICY, fine-tuned on the same boxes.
+        control = controls["-".join(["sppe", row.pose.split("-")[1]])]
+        makes = tuple(partial(estimator, one.pose, one.stn) for one in made)
+        against = None if row is control else control.title
+        methods.append(Method(row.title, makes, against))
+    return methods
 
 
-def exported(run: Path) -> Path | None:
-    """The folder with a finished run's ONNX files, made if needed; None if it is not finished."""
-    checkpoint = run / CHECKPOINT
-    out = run / "onnx"
-    if not finished(checkpoint):
-        return None
-    if not any(out.glob("*.onnx")):
-        from rmpe.export import export_checkpoint  # torch is only needed for the proof
+def mean(scores: list[Score]) -> Score:
+    """The mean over seeds of AP and of mean OKS."""
 
-        training = header(checkpoint)["training"]
-        way = training["sstn"]["sampling"] if training["stage"] == 2 else "composed"
-        export_checkpoint(checkpoint, out, way)
-    return out
+    def of(figure: str) -> Figure:
+        return lambda weights: float(np.mean([getattr(one, figure)(weights) for one in scores]))
 
-
-def budget(runs: Path) -> str:
-    """How long the finished runs trained, from their checkpoints."""
-    kinds: dict[str, list[str]] = {}
-    for name in proof_runs(runs):
-        if finished(runs / name / CHECKPOINT):
-            saved = header(runs / name / CHECKPOINT)
-            height, width = saved["size"]
-            people = saved["training"]["batch"]
-            kind = f"{saved['steps']} steps of {people} people at {height}x{width}"
-            kinds.setdefault(kind, []).append(name)
-    trained = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items())
-    return f"Trained on one core, a single seed each. {trained}."
+    return Score(of("ap"), of("oks"))
 
 
 @benchmark("data", "pose", "stn", "save")
 @click.option(
-    "--runs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Measure the finished runs of the proof instead.",
+    "--ablation",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Measure the nets of this ablation's rows instead.",
 )
-@click.option("--only", default="", help="Rows whose name contains this.")
-def main(data, pose, stn, runs, only, save):
+def main(data, pose, stn, ablation, save):
     val = folder(data)
     people = read_people(val / "annotations.json")
     boxes = {iou: disturbed_boxes(people, iou) for iou in IOUS}
     digest = hashlib.sha256(b"".join(json.dumps(one).encode() for one in boxes.values()))
     table: dict[str, dict[float, Score]] = {}
     costs = {}
-    rows = trained(runs) if runs else shipped(pose, stn, data / "models")
-    rows = [row for row in rows if only in row.name]
+    if ablation:
+        config = load_config(AblationConfig, ablation)
+        rows = of_ablation(config)
+    else:
+        rows = shipped(pose, stn, data / "models")
     for method in rows:
-        model = method.make()
-        found = {
-            iou: estimate_all(model, people, val / "images", some) for iou, some in boxes.items()
-        }
-        table[method.name] = {iou: score(people, results) for iou, (results, _) in found.items()}
-        costs[method.name] = float(np.median([cost for _, cost in found.values()]))
+        models = [make() for make in method.makes]
+        table[method.name] = {}
+        spent = []
+        for iou, some in boxes.items():
+            scores = []
+            for model in models:
+                results, cost = estimate_all(model, people, val / "images", some)
+                scores.append(score(people, results))
+                spent.append(cost)
+            table[method.name][iou] = mean(scores)
+        costs[method.name] = float(np.median(spent))
         print(f"{method.name}: done", flush=True)
     count = len(boxes[1.0])
     report(
@@ -152,8 +126,8 @@ def main(data, pose, stn, runs, only, save):
         table,
         costs,
         len(people.images),
-        prefix="sstn-proof" if runs else "sstn-shipped",
-        notes=budget(runs) + " " if runs else "",
+        prefix="sstn-table3" if ablation else "sstn-shipped",
+        notes=f"Means of {len(config.seeds)} seeds. " if ablation else "",
         save=save,
         data=f"coco-val, {count} people, boxes perturbed (sha256 {digest.hexdigest()[:12]})",
     )
@@ -172,7 +146,7 @@ def report(
 ) -> None:
     """Show, and record, AP, mean OKS, and both against the row that each is compared with."""
     every = np.ones(images)
-    subject = "SSTN" if prefix == "sstn-proof" else "The STN that ships"
+    subject = "The nets of Table 3" if prefix == "sstn-table3" else "The STN that ships"
     for figure, words in (("ap", "AP"), ("oks", "mean OKS")):
         show(
             f"{prefix}-{figure}",

@@ -39,10 +39,12 @@ FIRST_STAGES = {
     "lite_cpu_distill": "lite_cpu_fine.toml",
     "lite_cpu_fine": "lite_cpu.toml",
     "lite_cpu_sstn": "lite_cpu.toml",
-    "lite_cpu_stn": "lite_cpu.toml",
+    "lite_cpu_stn": "proof_stage1.toml",
     "lite_cpu_views": "lite_cpu_distill.toml",
     "lite_cpu_longer": "lite_cpu_views.toml",
     "proof_stage2": "proof_stage1.toml",
+    "table3_sppe": "lite_cpu_longer.toml",
+    "table3_sstn": "lite_cpu_longer.toml",
 }
 
 
