@@ -171,18 +171,25 @@ class Runs:
         run = self.by_name.get(checkpoint.parent.name)
         if run is None or self._checkpoint(run) != checkpoint or not run.config.is_file():
             return
-        was = header(checkpoint).get("training", {})
-        now = to_mapping(self._settings(run))
+        was = _of_the_result(header(checkpoint).get("training", {}))
+        now = _of_the_result(to_mapping(self._settings(run)))
         # Keys may have been added since, and JSON has no tuples.
         changed = [
             key
             for key in was
-            if key not in PLACES and key in now and was[key] != json.loads(json.dumps(now[key]))
+            if key in now and was[key] != json.loads(json.dumps(now[key]))
         ]
         if changed:
             self.log(
                 f"warning: {checkpoint}: used as it is, but trained with other {', '.join(changed)}"
             )
+
+
+def _of_the_result(training: dict[str, Any]) -> dict[str, Any]:
+    """A training configuration without what does not affect its result."""
+    kept = {key: value for key, value in training.items() if key not in PLACES}
+    data = {key: value for key, value in kept.get("data", {}).items() if key != "cache"}
+    return kept | {"data": data}
 
 
 def _named(setting: Setting) -> list[tuple[str, str]]:
