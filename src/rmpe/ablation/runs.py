@@ -175,9 +175,7 @@ class Runs:
         now = _of_the_result(to_mapping(self._settings(run)))
         # Keys may have been added since, and JSON has no tuples.
         changed = [
-            key
-            for key in was
-            if key in now and was[key] != json.loads(json.dumps(now[key]))
+            key for key in was if key in now and was[key] != json.loads(json.dumps(now[key]))
         ]
         if changed:
             self.log(
