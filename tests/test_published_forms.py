@@ -28,6 +28,7 @@ from rmpe.media.images import save_image
 from rmpe.models import added_models, use_model
 from rmpe.options import PipelineOptions
 from rmpe.runtime import Session, sha256_of
+from rmpe.serve.answers import models_of
 from rmpe.skeletons import load_skeleton
 from rmpe.write import FORMATS
 
@@ -277,6 +278,12 @@ def test_the_detector_counts_where_there_is_one(tmp_path, monkeypatch):
     assert "detector card" not in prints["rtmo-s", "another"]
     assert prints["rtmo-s", "detector-person"] == prints["rtmo-s", "another"]
     assert prints["pose-lite", "detector-person"] != prints["pose-lite", "another"]
+
+
+def test_the_service_names_a_one_stage_model(tmp_path):
+    installed("rtmo-s", tmp_path)
+    names = {model["kind"]: model["name"] for model in models_of(rmpe.load(pose="rtmo-s"))}
+    assert names == {"detector": "WholeImage", "pose": ENTRIES["rtmo-s"].card.name}
 
 
 def run(*arguments):

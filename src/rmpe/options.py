@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,26 +105,27 @@ class PipelineOptions:
         associate = associator(self.associate)
         if card.kind == "one-stage":
             self._check_one_stage(session.path, detector)
-            return OneStageEstimator(
-                OneStageModel(session, card),
-                suppress,
-                min_score=self.min_score,
-                limit=self.limit,
-                workers=workers,
-                color=self.color,
+            stages: partial[Estimator] = partial(
+                OneStageEstimator,
+                WholeImage(),
+                OneStageModel(session, card),  # type: ignore[arg-type] # see `OneStageEstimator`
             )
-        return Estimator(
-            detector or self.load_detector(each),
-            PoseModel(
-                session,
-                card,
-                flip_test=self.flip_test,
-                batch=self.batch,
-                several=self.associate != "none",
-            ),
-            self._load_stn(card, each),
-            suppress,
-            associate=associate,
+        else:
+            stages = partial(
+                Estimator,
+                detector or self.load_detector(each),
+                PoseModel(
+                    session,
+                    card,
+                    flip_test=self.flip_test,
+                    batch=self.batch,
+                    several=self.associate != "none",
+                ),
+                self._load_stn(card, each),
+                associate=associate,
+            )
+        return stages(
+            suppress=suppress,
             min_score=self.min_score,
             limit=self.limit,
             workers=workers,
