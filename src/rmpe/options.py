@@ -1,6 +1,7 @@
 """One door for models: every entrance names them the same way, loads them and knows them again."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -105,7 +106,7 @@ class PipelineOptions:
         associate = associator(self.associate)
         if card.kind == "one-stage":
             self._check_one_stage(session.path, detector)
-            stages: partial[Estimator] = partial(
+            stages: Callable[..., Estimator] = partial(
                 OneStageEstimator,
                 WholeImage(),
                 OneStageModel(session, card),  # type: ignore[arg-type] # see `OneStageEstimator`

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import logging
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -29,11 +30,17 @@ LOG = logging.getLogger("mkdocs.hooks.demo_files")
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWN = ROOT / "website" / "demo"
 SHARED = ROOT / "src" / "rmpe" / "serve" / "static"
-SHARED_NAMES = ("overlay.js", "style.css", "icon.svg")
+SHARED_NAMES = ("page.js", "overlay.js", "style.css", "icon.svg")
+# A part of the page of `rmpe serve`, and the line of this page that stands for it.
+SHARED_PART = re.compile(
+    r"^<!-- shared: (\w+) -->\n(.*?)^<!-- /shared -->\n", re.DOTALL | re.MULTILINE
+)
+PLACE = re.compile(r"^<!-- shared: (\w+) -->\n", re.MULTILINE)
 MODELS = ROOT / "src" / "rmpe" / "data" / "models"
 STAGES = {"detector": ("detector-person.onnx", "boxes"), "pose": ("pose-lite.onnx", "dark")}
 TRANSFORMER = ("stn", "theta")
 EXAMPLE = ROOT / "examples" / "pedestrians.jpg"
+PAGE = "index.html"
 WORKER = "offline.js"
 # What the page reads of a card.
 FIELDS = (
@@ -105,9 +112,23 @@ def large_files() -> tuple[dict[str, Any], dict[str, bytes]]:
     return about, files
 
 
+def whole_page() -> str:
+    """This page's HTML, with the parts that are those of `rmpe serve`.
+
+    Raises:
+        PluginError: If that page has no part of a name.
+    """
+    parts = dict(SHARED_PART.findall((SHARED / PAGE).read_text("utf-8")))
+    own = (OWN / PAGE).read_text("utf-8")
+    if missing := set(PLACE.findall(own)) - parts.keys():
+        raise PluginError(f"{SHARED / PAGE}: no part is called {', '.join(sorted(missing))}")
+    return PLACE.sub(lambda place: parts[place[1]], own)
+
+
 def small_files(about: dict[str, Any]) -> dict[str, bytes]:
     """The page itself: everything that the service worker keeps, and the service worker."""
     files = {path.name: path.read_bytes() for path in sorted(OWN.iterdir())}
+    files[PAGE] = whole_page().encode()
     files |= {name: (SHARED / name).read_bytes() for name in SHARED_NAMES}
     files["example.jpg"] = EXAMPLE.read_bytes()
     files["models.json"] = json.dumps(about).encode()

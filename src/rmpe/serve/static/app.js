@@ -1,29 +1,29 @@
-// The page of `rmpe serve`. Everything that is drawn over a picture is in overlay.js.
+// The page of `rmpe serve`: it asks the server for people. The page itself is page.js, what is drawn over a picture overlay.js.
 
-import { CameraIds, Overlay, personColor, personNumber } from './overlay.js';
+import { personColor } from './overlay.js';
+import { $, Page, Told, attempt, movie, save, saveJson, say, times } from './page.js';
 
-const $ = (id) => document.getElementById(id);
-const CAMERA_SIDE = 640; // longest side of a camera's frame on its way, in pixels
 const POLL = 700; // milliseconds between two looks at a video's progress
 const TRIES = 4; // of a photo, when the server is busy
 const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
 
 let about = null; // what /v1/models says
-let shown = null; // {kind: 'photo' | 'camera' | 'video', ...}: what the page shows
-let zoom = 1;
-let entries = []; // photos of this visit: {file, url, answer}
-const picture = $('picture');
-const movie = $('movie');
-const overlay = new Overlay($('overlay'), (joint) => {
-  $('joint').textContent = joint ? overlay.describe(joint.person, joint.index, joint) : hint();
+const page = new Page({
+  skeleton: () => about?.skeleton,
+  ready: async () => {}, // the page asks for its models before anything else
+  openPhoto,
+  openVideo,
+  addPhotos,
+  look,
+  offers,
+  left,
+  noCamera: 'Browsers open a camera only on localhost or over https: start the server with --certfile and --keyfile.',
+  room: (kind) => (kind === 'video' ? 0.64 : 0.76), // a video has its timeline
 });
-
-const hint = () => (overlay.visible.length ? 'Point at a joint, or press Tab and the arrow keys.' : '');
+const { overlay } = page;
 
 // ---- talking to the server
-
-class Refused extends Error {}
 
 /** A request; asks for a token when the server wants one, and says in one line why there is no answer. */
 async function call(path, options = {}, quiet = false) {
@@ -34,12 +34,12 @@ async function call(path, options = {}, quiet = false) {
     response = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
-    throw new Refused('The server does not answer. Does it still run?');
+    throw new Told('The server does not answer. Does it still run?');
   }
   if (response.status === 401 && !quiet && (await askToken())) return call(path, options);
   if (response.ok) return response;
   const text = await response.json().then((body) => body.error, () => response.statusText);
-  const refused = new Refused(sentence(text));
+  const refused = new Told(sentence(text));
   refused.status = response.status;
   refused.after = +response.headers.get('Retry-After') || 1;
   throw refused;
@@ -60,23 +60,6 @@ function askToken() {
   });
 }
 
-function say(text) {
-  $('alert').hidden = !text;
-  $('alert').firstElementChild.textContent = text;
-}
-
-/** Run something that a person asked for; what goes wrong is said, not lost. */
-async function attempt(action) {
-  say('');
-  try {
-    await action();
-  } catch (error) {
-    if (error.name === 'AbortError') return;
-    say(error instanceof Refused ? error.message : `${error.message || error}`);
-    if (!(error instanceof Refused)) throw error;
-  }
-}
-
 /** The people of a photo; waits its turn when the server is busy. */
 async function estimate(blob, query = '') {
   for (let tries = 1; ; tries += 1) {
@@ -92,247 +75,69 @@ async function estimate(blob, query = '') {
 // ---- photos
 
 async function openPhoto(entry) {
-  leave();
-  shown = { kind: 'photo', entry };
-  markStrip();
+  const session = { kind: 'photo', entry, waiting: !entry.answer };
+  page.show(session);
   let image = null;
   try {
     image = await createImageBitmap(entry.file);
   } catch {
     image = null; // the server reads kinds that browsers do not
   }
-  if (image && shown.entry === entry) paint(image, image.width, image.height);
+  if (image && page.shown === session) page.paint(image, image.width, image.height);
   if (!entry.answer) {
-    busy('Looking for people…');
+    $('count').textContent = 'Looking for people…';
+    document.body.style.cursor = 'progress';
     try {
       entry.answer = await (await estimate(entry.file)).json();
     } finally {
-      busy('');
+      session.waiting = false;
+      document.body.style.cursor = '';
     }
   }
-  if (shown?.entry !== entry) return;
+  if (page.shown !== session) return;
   const { width, height } = entry.answer.image;
   if (!image) {
     say('Your browser cannot show this kind of picture; here are its joints.');
-    paint(null, width, height);
+    page.paint(null, width, height);
   }
-  people(entry.answer.people, width, height);
+  page.people(entry.answer.people, width, height);
   times(entry.answer.ms);
 }
 
-function paint(image, width, height) {
-  picture.width = width;
-  picture.height = height;
-  if (image) picture.getContext('2d').drawImage(image, 0, 0);
-  reveal(width, height);
-}
-
-/** Show the stage with a picture of a size, and nobody on it yet. */
-function reveal(width, height) {
-  for (const id of ['frame', 'readout']) $(id).hidden = false;
-  $('drop').hidden = true;
-  picture.hidden = shown.kind === 'video';
-  movie.hidden = shown.kind !== 'video';
-  shown.size = [width, height];
-  fit();
-  people([], width, height);
-}
-
-function fit() {
-  if (!shown?.size) return;
-  const [width, height] = shown.size;
-  const frame = $('frame');
-  const most = Math.max(200, (shown.kind === 'video' ? 0.64 : 0.76) * innerHeight);
-  const scale = Math.min((frame.clientWidth - 2) / width, most / height, 3) * zoom;
-  $('stage').style.width = `${Math.floor(width * scale)}px`;
-  $('stage').style.height = `${Math.floor(height * scale)}px`;
-}
-
-function addFiles(files) {
-  const all = [...files];
-  const video = all.find((file) => file.type.startsWith('video/'));
-  if (video) {
-    attempt(() => openVideo(video));
-    return;
-  }
+async function addPhotos(files) {
   const { photo_bytes: most } = about.limits;
-  const large = all.filter((file) => file.size > most);
-  const added = all.filter((file) => file.size <= most).map((file) => ({ file, url: URL.createObjectURL(file) }));
-  entries.push(...added);
-  strip();
-  attempt(async () => {
-    if (added.length) await openPhoto(added[0]);
-    if (large.length) throw new Refused(`${large[0].name} is larger than ${megabytes(most)}, the most this server takes.`);
-  });
-}
-
-function strip() {
-  $('strip').hidden = entries.length < 2;
-  $('strip').replaceChildren(...entries.map((entry, index) => {
-    const item = document.createElement('li');
-    const button = document.createElement('button');
-    const image = new Image();
-    image.src = entry.url;
-    image.alt = `Picture ${index + 1}`;
-    button.append(image);
-    button.onclick = () => attempt(() => openPhoto(entry));
-    item.append(button);
-    entry.button = button;
-    return item;
-  }));
-  markStrip();
-}
-
-function markStrip() {
-  for (const entry of entries) entry.button?.setAttribute('aria-current', entry === shown?.entry);
-}
-
-// ---- people beside the picture
-
-function people(list, width, height) {
-  overlay.show(list, width, height, about.skeleton);
-  listPeople();
-}
-
-function listPeople() {
-  const visible = overlay.visible;
-  if (shown?.kind !== 'photo') visible.sort(([i, a], [j, b]) => personNumber(a, i) - personNumber(b, j)); // rows stay where they are
-  const hidden = overlay.people.length - visible.length;
-  const more = hidden ? `, ${hidden} below the score` : '';
-  $('count').textContent = shown?.waiting || (shown?.kind === 'video' && !shown.frames) ? 'Looking for people…'
-    : `${visible.length || 'No'} ${visible.length === 1 ? 'person' : 'people'}${more}`;
-  const rows = visible.map(([index, person]) => {
-    const item = document.createElement('li');
-    const button = document.createElement('button');
-    button.setAttribute('aria-pressed', overlay.picked === index);
-    button.innerHTML = '<svg viewBox="0 0 2 2" aria-hidden="true"><circle cx="1" cy="1" r="1"/></svg><b></b><span></span>';
-    button.querySelector('circle').setAttribute('fill', personColor(personNumber(person, index) - 1));
-    button.querySelector('b').textContent = `Person ${personNumber(person, index)}`;
-    button.querySelector('span').textContent = person.score.toFixed(2);
-    button.onclick = () => {
-      overlay.pick(overlay.picked === index ? null : index);
-      for (const other of $('people').querySelectorAll('button')) other.setAttribute('aria-pressed', other === button && overlay.picked === index);
-    };
-    item.append(button);
-    return item;
-  });
-  $('people').replaceChildren(...rows);
-  $('stnrow').hidden = !about.models.some((model) => model.kind === 'stn');
-  if (!overlay.selected) $('joint').textContent = hint();
-  saves();
-}
-
-function times(ms) {
-  const total = Object.values(ms).reduce((sum, value) => sum + value, 0);
-  $('times').textContent = `${total.toFixed(0)} ms: ${Object.entries(ms).map(([stage, value]) => `${stage} ${value.toFixed(0)}`).join(', ')}`;
-}
-
-function busy(text) {
-  if (shown) shown.waiting = Boolean(text);
-  if (text) $('count').textContent = text;
-  document.body.style.cursor = text ? 'progress' : '';
+  await page.addPhotos(files.filter((file) => file.size <= most));
+  const large = files.find((file) => file.size > most);
+  if (large) throw new Told(`${large.name} is larger than ${megabytes(most)}, the most this server takes.`);
 }
 
 // ---- saving
 
-function save(blob, name) {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
+const FILES = { MP4: '_drawn.mp4', JSON: '.json', CSV: '.csv', TRC: '_trc.zip', MOT: '_mot.txt', PoseTrack: '_posetrack.json' };
 
-function saves() {
-  const offers = {};
-  const stem = (shown?.file ?? shown?.entry?.file)?.name?.replace(/\.[^.]*$/, '') || 'poses';
-  const answer = shown?.entry?.answer ?? shown?.answer;
-  if (shown?.kind === 'video' && shown.frames) {
-    for (const [label, format, ending] of [['MP4', 'mp4', '_drawn.mp4'], ['JSON', 'json', '.json'], ['CSV', 'csv', '.csv'], ['TRC', 'trc', '_trc.zip'], ['MOT', 'mot', '_mot.txt'], ['PoseTrack', 'posetrack', '_posetrack.json']]) {
-      offers[label] = async () => save(await result(format), stem + ending);
-    }
-  } else if (answer) {
-    offers.JSON = async () => {
-      const kept = { ...answer, people: overlay.visible.map(([, person]) => person) };
-      save(new Blob([JSON.stringify(kept, null, 1)], { type: 'application/json' }), `${stem}.json`);
-    };
-    // The server writes the table, so that it is the same for everybody, to the last digit.
-    const blob = shown.entry?.file ?? shown.blob;
-    offers.CSV = async () => save(await (await estimate(blob, `?format=csv&min_score=${overlay.options.minScore}`)).blob(), `${stem}.csv`);
+function offers() {
+  const { shown, stem } = page;
+  if (shown?.frames) {
+    return Object.fromEntries(Object.entries(FILES).map(([label, ending]) => [
+      label, async () => save(await result(label.toLowerCase()), stem + ending),
+    ]));
   }
-  if (shown?.size) offers.PNG = () => new Promise((done) => {
-    const [width, height] = shown.size;
-    const drawn = Object.assign(document.createElement('canvas'), { width, height });
-    const context = drawn.getContext('2d');
-    context.drawImage(shown.kind === 'video' ? movie : picture, 0, 0, width, height);
-    overlay.drawOn(context);
-    drawn.toBlob((png) => done(save(png, `${stem}_drawn.png`)));
-  });
-  const key = Object.keys(offers).join();
-  if ($('saves').dataset.key === key && shown?.kind === 'camera') return;
-  $('saves').dataset.key = key;
-  const buttons = Object.entries(offers).map(([label, action]) => {
-    const button = document.createElement('button');
-    button.textContent = label;
-    button.onclick = () => attempt(action);
-    return button;
-  });
-  $('saves').replaceChildren(...(buttons.length ? buttons : [document.createTextNode('Nothing yet.')]));
+  if (!shown?.entry?.answer && !shown?.answer) return {};
+  return {
+    JSON: () => saveJson({ ...shown.entry?.answer ?? shown.answer, people: overlay.visible.map(([, person]) => person) }, `${stem}.json`),
+    // The server writes the table, so that it is the same for everybody, to the last digit.
+    CSV: async () => {
+      const answer = await estimate(shown.entry?.file ?? shown.blob, `?format=csv&min_score=${overlay.options.minScore}`);
+      save(await answer.blob(), `${stem}.csv`);
+    },
+  };
 }
 
 // ---- camera
 
-function camera(on) {
-  $('camera').setAttribute('aria-pressed', on);
-  $('camera').textContent = on ? 'Stop camera' : 'Camera';
-}
-
-async function openCamera() {
-  if (shown?.kind === 'camera') {
-    leave();
-    return;
-  }
-  if (!navigator.mediaDevices) throw new Refused('Browsers open a camera only on localhost or over https: start the server with --certfile and --keyfile.');
-  leave();
-  let stream;
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } }, audio: false });
-  } catch (error) {
-    throw new Refused(`The camera cannot be opened: ${error.message}.`);
-  }
-  const session = { kind: 'camera', stream, stop: () => stream.getTracks().forEach((track) => track.stop()) };
-  shown = session;
-  markStrip();
-  camera(true);
-  const source = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
-  await source.play();
-  const ids = new CameraIds(about.skeleton.sigmas);
-  const scale = Math.min(1, CAMERA_SIDE / Math.max(source.videoWidth, source.videoHeight));
-  const [width, height] = [Math.round(source.videoWidth * scale), Math.round(source.videoHeight * scale)];
-  const still = Object.assign(document.createElement('canvas'), { width, height });
-  let last = performance.now();
-  let pace = 0;
-  try {
-    while (shown === session) {
-      // One frame at a time: the next is sent when the last has been answered.
-      still.getContext('2d').drawImage(source, 0, 0, width, height);
-      const blob = await new Promise((done) => still.toBlob(done, 'image/jpeg', 0.8));
-      const answer = await (await estimate(blob)).json();
-      if (shown !== session) break;
-      answer.people = ids.update(answer.people);
-      Object.assign(session, { answer, blob });
-      if (!session.size) paint(still, width, height);
-      else picture.getContext('2d').drawImage(still, 0, 0);
-      people(answer.people, width, height);
-      pace += (1000 / (performance.now() - last) - pace) * (pace ? 0.15 : 1);
-      last = performance.now();
-      times(answer.ms);
-      $('times').textContent += ` · ${pace.toFixed(1)} pictures/s`;
-    }
-  } catch (error) {
-    if (shown === session) leave();
-    throw error;
-  }
+async function look(still) {
+  const blob = await new Promise((done) => still.toBlob(done, 'image/jpeg', 0.8));
+  return { answer: await (await estimate(blob)).json(), blob };
 }
 
 // ---- videos
@@ -344,9 +149,9 @@ function upload(file, query) {
     request.onload = () => {
       const body = JSON.parse(request.responseText || '{}');
       if (request.status === 202) resolve(body);
-      else reject(new Refused(sentence(body.error || `answer ${request.status}`)));
+      else reject(new Told(sentence(body.error || `answer ${request.status}`)));
     };
-    request.onerror = () => reject(new Refused('The upload broke off.'));
+    request.onerror = () => reject(new Told('The upload broke off.'));
     request.onabort = () => reject(new DOMException('', 'AbortError'));
   });
   request.open('POST', `/v1/videos${query}`);
@@ -357,10 +162,9 @@ function upload(file, query) {
 }
 
 async function openVideo(file) {
-  if (file.size > about.limits.video_bytes) throw new Refused(`This video is larger than ${megabytes(about.limits.video_bytes)}, the most this server takes.`);
-  leave();
-  const session = { kind: 'video', file, url: URL.createObjectURL(file) };
-  shown = session;
+  if (file.size > about.limits.video_bytes) throw new Told(`This video is larger than ${megabytes(about.limits.video_bytes)}, the most this server takes.`);
+  const session = { kind: 'video', file, url: URL.createObjectURL(file), waiting: true };
+  page.show(session);
   $('work').hidden = false;
   preview(session).catch(() => {}); // a kind that the browser cannot play: the drawn one comes later
   const sent = upload(file, `?detect_every=${$('every').value}&smooth=${$('smooth').checked}`);
@@ -368,7 +172,7 @@ async function openVideo(file) {
   try {
     session.id = (await sent.done).id;
   } catch (error) {
-    if (shown === session) leave();
+    if (page.shown === session) page.leave();
     throw error;
   }
   location.hash = `video=${session.id}`;
@@ -378,7 +182,7 @@ async function openVideo(file) {
 /** The video itself, while nobody is found in it yet. */
 async function preview(session) {
   await load(session.url);
-  if (shown === session && !session.frames) reveal(movie.videoWidth, movie.videoHeight);
+  if (page.shown === session && !session.frames) page.reveal(movie.videoWidth, movie.videoHeight);
 }
 
 function load(url) {
@@ -391,11 +195,11 @@ function load(url) {
 
 /** A video that was sent before, by the address of the page. */
 async function resume(id) {
-  leave();
-  shown = { kind: 'video', id };
+  const session = { kind: 'video', id, waiting: true };
+  page.show(session);
   $('work').hidden = false;
   location.hash = `video=${id}`;
-  await follow(shown);
+  await follow(session);
 }
 
 async function follow(session) {
@@ -406,13 +210,13 @@ async function follow(session) {
         if (error.status) throw error;
         return null; // the server is away for a moment: the work goes on when it is back
       });
-      if (shown !== session) return;
+      if (page.shown !== session) return;
       if (!state) {
         progress(null, 'The server does not answer; trying again');
         await wait(3 * POLL);
         continue;
       }
-      if (state.state === 'failed') throw new Refused(`This video did not work out: ${state.error}.`);
+      if (state.state === 'failed') throw new Told(`This video did not work out: ${state.error}.`);
       if (state.state === 'done') break;
       const part = state.total ? `frame ${state.frames} of ${state.total}` : `frame ${state.frames}`;
       const pace = state.frames_per_second;
@@ -423,19 +227,20 @@ async function follow(session) {
     }
     progress(100, 'Loading');
     const { frames } = JSON.parse(await (await result('json')).text());
-    if (shown !== session) return;
+    if (page.shown !== session) return;
     session.stop = null; // done: it stays on the server until it expires
     session.frames = frames;
+    session.waiting = false;
     await play(session);
   } catch (error) {
     session.stop = null;
-    if (shown === session) leave();
+    if (page.shown === session) page.leave();
     throw error;
   }
   $('work').hidden = true;
 }
 
-const result = async (format) => (await call(`/v1/videos/${shown.id}/result?format=${format}`)).blob();
+const result = async (format) => (await call(`/v1/videos/${page.shown.id}/result?format=${format}`)).blob();
 
 function progress(percent, text) {
   if (percent === null) $('bar').removeAttribute('value');
@@ -449,24 +254,24 @@ async function play(session) {
   try {
     await load(session.url);
   } catch {
-    if (session.drawn) throw new Refused('Your browser cannot play this video; its results can be saved.');
+    if (session.drawn) throw new Told('Your browser cannot play this video; its results can be saved.');
     session.url = null; // a kind the browser cannot play
     return play(session);
   }
   const [first] = session.frames;
-  reveal(first.width, first.height);
+  page.reveal(first.width, first.height);
   $('player').hidden = false;
   $('overlay').style.visibility = session.drawn ? 'hidden' : '';
   session.tracks = tracksOf(session.frames);
   $('timeline').setAttribute('aria-valuemax', session.frames.length - 1);
   showFrame(0);
   const tick = (_, { mediaTime }) => {
-    if (shown !== session) return;
+    if (page.shown !== session) return;
     showFrame(frameAt(session.frames, mediaTime));
     movie.requestVideoFrameCallback(tick);
   };
   if (movie.requestVideoFrameCallback) movie.requestVideoFrameCallback(tick);
-  else movie.ontimeupdate = () => shown === session && showFrame(frameAt(session.frames, movie.currentTime));
+  else movie.ontimeupdate = () => page.shown === session && showFrame(frameAt(session.frames, movie.currentTime));
 }
 
 /** The frame that is shown at a time. */
@@ -483,13 +288,13 @@ function frameAt(frames, seconds) {
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}`;
 
 function showFrame(index) {
-  const frame = shown.frames[index];
-  shown.at = index;
+  const frame = page.shown.frames[index];
+  page.shown.at = index;
   const picked = overlay.people[overlay.picked]?.track_id;
   overlay.picked = null;
   const again = frame.people.findIndex((person) => person.track_id !== undefined && person.track_id === picked);
   if (again >= 0) overlay.picked = again;
-  people(frame.people, frame.width, frame.height);
+  page.people(frame.people, frame.width, frame.height);
   $('clock').textContent = `${clock(frame.seconds)} · frame ${frame.index}`;
   $('timeline').setAttribute('aria-valuenow', index);
   $('timeline').setAttribute('aria-valuetext', `frame ${frame.index}, ${overlay.visible.length} people`);
@@ -497,10 +302,10 @@ function showFrame(index) {
 }
 
 function seek(index) {
-  const at = Math.min(Math.max(index, 0), shown.frames.length - 1);
+  const at = Math.min(Math.max(index, 0), page.shown.frames.length - 1);
   movie.pause();
-  const next = shown.frames[at + 1]?.seconds ?? shown.frames[at].seconds + 0.02;
-  movie.currentTime = (shown.frames[at].seconds + next) / 2;
+  const next = page.shown.frames[at + 1]?.seconds ?? page.shown.frames[at].seconds + 0.02;
+  movie.currentTime = (page.shown.frames[at].seconds + next) / 2;
   showFrame(at);
 }
 
@@ -521,7 +326,7 @@ function tracksOf(frames) {
 function drawTimeline() {
   const canvas = $('timeline');
   const sharp = devicePixelRatio || 1;
-  const { tracks, frames } = shown;
+  const { tracks, frames } = page.shown;
   const rows = Math.max(1, tracks.length);
   const height = Math.min(180, Math.max(44, 9 * rows + 8));
   canvas.style.height = `${height}px`;
@@ -537,67 +342,27 @@ function drawTimeline() {
     for (const [from, to] of stays) context.fillRect(x(from), 4 + row * step, Math.max(1.5, x(to + 1) - x(from)), Math.max(1, step * 0.72));
   });
   context.fillStyle = getComputedStyle(canvas).color;
-  context.fillRect(x(shown.at + 0.5) - 1, 0, 2, height);
+  context.fillRect(x(page.shown.at + 0.5) - 1, 0, 2, height);
 }
 
 // ---- what the page shows
 
-/** Away from what is shown; what runs for it is stopped. */
-function leave() {
-  const before = shown;
-  shown = null;
-  before?.stop?.();
-  movie.pause();
-  movie.removeAttribute('src');
-  if (before?.kind === 'video') {
-    if (before.url) URL.revokeObjectURL(before.url);
-    history.replaceState(null, '', location.pathname);
-  }
-  if (about) overlay.show([], 1, 1, about.skeleton);
-  zoom = 1;
-  overlay.picked = null;
-  overlay.held = null;
+function left(before) {
+  if (before?.kind === 'video') history.replaceState(null, '', location.pathname);
   $('overlay').style.visibility = '';
-  for (const id of ['frame', 'readout', 'player', 'work']) $(id).hidden = true;
-  $('drop').hidden = false;
-  camera(false);
-  $('count').textContent = 'Nobody yet';
-  $('people').replaceChildren();
-  $('times').textContent = '';
-  markStrip();
-  saves();
 }
 
-function options() {
-  $('least').textContent = (+$('score').value).toFixed(2);
-  overlay.set({ minScore: +$('score').value, colours: $('colours').value, boxes: $('boxes').checked, ids: $('ids').checked, stn: $('stn').checked });
-  if (shown) listPeople();
-}
-
-for (const id of ['score', 'colours', 'boxes', 'ids', 'stn']) $(id).oninput = options;
-$('choose').onclick = $('drop').onclick = () => $('file').click();
-$('file').onchange = () => {
-  addFiles($('file').files);
-  $('file').value = '';
-};
-$('camera').onclick = () => attempt(openCamera);
-$('cancel').onclick = () => leave();
-$('alert').lastElementChild.onclick = () => say('');
+movie.loop = true;
 $('zoom').onclick = ({ target: { dataset } }) => {
   if (!dataset.zoom) return;
-  zoom = dataset.zoom === '0' ? 1 : Math.min(8, Math.max(1, zoom * (dataset.zoom === '1' ? 1.5 : 1 / 1.5)));
-  fit();
+  page.zoom = dataset.zoom === '0' ? 1 : Math.min(8, Math.max(1, page.zoom * (dataset.zoom === '1' ? 1.5 : 1 / 1.5)));
+  page.fit();
 };
-$('play').onclick = () => (movie.paused ? movie.play() : movie.pause());
-movie.onplay = movie.onpause = () => {
-  $('play').textContent = movie.paused ? '▶' : '❚❚';
-  $('play').setAttribute('aria-label', movie.paused ? 'Play' : 'Pause');
-};
-$('back').onclick = () => seek(shown.at - 1);
-$('next').onclick = () => seek(shown.at + 1);
+$('back').onclick = () => seek(page.shown.at - 1);
+$('next').onclick = () => seek(page.shown.at + 1);
 const seekTo = (event) => {
   const box = $('timeline').getBoundingClientRect();
-  seek(Math.floor(((event.clientX - box.left - 6) / (box.width - 12)) * shown.frames.length));
+  seek(Math.floor(((event.clientX - box.left - 6) / (box.width - 12)) * page.shown.frames.length));
 };
 $('timeline').onpointerdown = (event) => {
   $('timeline').setPointerCapture(event.pointerId);
@@ -608,32 +373,9 @@ $('timeline').onkeydown = (event) => {
   const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -25, PageDown: 25, Home: -1e9, End: 1e9 };
   if (!(event.key in steps)) return;
   event.preventDefault();
-  seek(shown.at + steps[event.key]);
+  seek(page.shown.at + steps[event.key]);
 };
-addEventListener('resize', () => {
-  fit();
-  if (shown?.frames) drawTimeline();
-});
-addEventListener('paste', (event) => event.clipboardData.files.length && addFiles(event.clipboardData.files));
-addEventListener('dragover', (event) => {
-  event.preventDefault();
-  document.body.classList.add('over');
-});
-addEventListener('dragleave', (event) => !event.relatedTarget && document.body.classList.remove('over'));
-addEventListener('drop', (event) => {
-  event.preventDefault();
-  document.body.classList.remove('over');
-  if (event.dataTransfer.files.length) addFiles(event.dataTransfer.files);
-});
-addEventListener('keydown', (event) => {
-  if (event.key === 'Escape' && !$('ask').open) {
-    say('');
-    overlay.held = null;
-    overlay.clear();
-    if (overlay.picked !== null) overlay.pick(null);
-    if (shown) listPeople();
-  }
-});
+addEventListener('resize', () => page.shown?.tracks && drawTimeline());
 
 await attempt(async () => {
   about = await (await call('/v1/models')).json();
@@ -645,8 +387,9 @@ await attempt(async () => {
     `curl --data-binary @photo.jpg "${origin}/v1/poses?format=csv"`,
     `curl -X POST -T clip.mp4 ${origin}/v1/videos`,
   ].join('\n');
-  options();
-  saves();
+  $('stnrow').hidden = !about.models.some((model) => model.kind === 'stn');
+  page.options();
+  page.saves();
   const before = location.hash.match(/^#video=([\w-]{22})$/);
   if (before) await resume(before[1]);
 });
