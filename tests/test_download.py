@@ -33,16 +33,11 @@ from benchmarks.robustness.hostile_publisher import (
 from rmpe.catalogue import read_catalogue, shipped_catalogue
 from rmpe.download import Limits, download, host_of
 from rmpe.errors import DataError, ModelError
-from rmpe.install import (
-    add_model,
-    export_models,
-    get_model,
-    import_models,
-    known_models,
-    remove_model,
-    verify_entry,
-    verify_models,
-)
+from rmpe.install.add import add_model
+from rmpe.install.carry import export_models, import_models
+from rmpe.install.get import get_model, verify_entry
+from rmpe.install.place import remove_model
+from rmpe.install.records import known_models, verify_models
 from rmpe.models import installed_models, shipped_models
 
 

@@ -23,7 +23,8 @@ from rmpe.cli import rmpe as command
 from rmpe.cli.track import VIDEO_FORMATS
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import ModelError, UsageError
-from rmpe.install import add_model, get_model
+from rmpe.install.add import add_model
+from rmpe.install.get import get_model
 from rmpe.media.images import save_image
 from rmpe.models import added_models, use_model
 from rmpe.options import PipelineOptions

@@ -34,7 +34,7 @@ from benchmarks.record import ROOT, record
 from rmpe.catalogue import Catalogue, read_catalogue
 from rmpe.download import Limits
 from rmpe.errors import ModelError
-from rmpe.install import get_model
+from rmpe.install.get import get_model
 
 WEIGHTS = 1_500_000  # bytes that make the model large enough to be cut in its middle
 QUICK = Limits(silence=0.3, window=0.5, slowest=4096, total=20, tries=3, most_tries=6, pause=0.005)
@@ -401,7 +401,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from benchmarks.robustness import hostile_publisher as h
-from rmpe.install import get_model
+from rmpe.install.get import get_model
 catalogue = h.made_catalogue(sys.argv[1], zip_file=True)
 print(get_model(catalogue.models[0], catalogue=catalogue).state)
 """

@@ -12,7 +12,8 @@ from tiny_models import spot_pose_model, spots, yolox_model
 
 from rmpe.cli import rmpe as command
 from rmpe.errors import ModelError
-from rmpe.install import add_model, remove_model
+from rmpe.install.add import add_model
+from rmpe.install.place import remove_model
 from rmpe.media.images import save_image
 from rmpe.models import (
     default_model,

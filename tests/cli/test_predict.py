@@ -15,7 +15,8 @@ from tiny_models import JOINTS, PEOPLE, spots, yolox_model
 from rmpe.cli import rmpe as command
 from rmpe.cli.output import only_run_in
 from rmpe.errors import RmpeError
-from rmpe.install import add_model, remove_model
+from rmpe.install.add import add_model
+from rmpe.install.place import remove_model
 from rmpe.media.images import read_image, save_image
 from rmpe.models import use_model
 

@@ -23,7 +23,8 @@ from rmpe.cli.terminal import warnings_to
 from rmpe.download import Progress as Report
 from rmpe.download import host_of
 from rmpe.errors import UsageError
-from rmpe.install import Outcome, get_model
+from rmpe.install.get import get_model
+from rmpe.install.records import Outcome
 
 # Environment variable that names a folder of one's own to fetch from.
 MIRROR_VARIABLE = "RMPE_MIRROR"

@@ -17,16 +17,11 @@ from rmpe.catalogue import Entry, shipped_catalogue
 from rmpe.cli.commands import HelpfulGroup
 from rmpe.cli.fetch import MIRROR_VARIABLE, consent, fetch, progress_of
 from rmpe.errors import UsageError
-from rmpe.install import (
-    Outcome,
-    add_model,
-    export_models,
-    import_models,
-    known_models,
-    remove_model,
-    verify_entry,
-    verify_models,
-)
+from rmpe.install.add import add_model
+from rmpe.install.carry import export_models, import_models
+from rmpe.install.get import verify_entry
+from rmpe.install.place import remove_model
+from rmpe.install.records import Outcome, known_models, verify_models
 from rmpe.models import KINDS, added_models, default_model, installed_models, use_model
 from rmpe.runtime import Session
 
