@@ -30,7 +30,7 @@ from rmpe.training.detector.losses import (
 from rmpe.training.detector.photos import PackedPhotos, PhotoDataConfig, open_photos
 from rmpe.training.detector.teacher import YoloxTeacher
 from rmpe.training.detector.validate import BoxValidation
-from rmpe.training.loop import Log, Parts, RunConfig, Validate
+from rmpe.training.run import Log, Parts, RunConfig, Validate
 from rmpe.training.worker import Worker
 
 COCO = load_skeleton("coco17")
@@ -95,7 +95,7 @@ class DetectorBatch:
 
 
 class DetectorTask:
-    """Packed photos, a detector and its loss; a `rmpe.training.loop.Task`.
+    """Packed photos, a detector and its loss; a `rmpe.training.run.Task`.
 
     Raises:
         RmpeError: If data, weights or teacher are not usable.

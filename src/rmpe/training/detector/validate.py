@@ -12,7 +12,7 @@ from rmpe.detect.letterbox import letterbox
 from rmpe.evaluation.files.submissions import Record, read_people_on
 from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
-from rmpe.training.loop import ValidateConfig
+from rmpe.training.run import ValidateConfig
 
 BATCH = 16
 LEAST = 0.01

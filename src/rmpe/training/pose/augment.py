@@ -6,13 +6,12 @@ the proposal is an upright box in the turned picture, as it would be around a le
 mirroring comes last.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from rmpe import affine
 from rmpe.boxes import Boxes
@@ -21,6 +20,7 @@ from rmpe.propose.offsets import disturb
 from rmpe.propose.pgpg import Pgpg
 from rmpe.propose.policies import BoxPolicy, load_policy
 from rmpe.propose.regions import grow_proposals
+from rmpe.training.pose.batch import Batch
 from rmpe.training.pose.distill import PseudoLabels, TeacherHeatmaps, TeacherView
 from rmpe.training.pose.others import Neighbours, Others
 from rmpe.training.pose.source import Pasted, Source
@@ -99,52 +99,6 @@ class AugmentConfig:
             raise ValueError(f"rotation = {self.rotation} must lie in [0, 180] degrees")
         if not 0 <= self.scale < 1:
             raise ValueError(f"scale = {self.scale} must lie in [0, 1)")
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """People as the nets see them; B people, K joints, crops of (H, W).
-
-    Attributes:
-        images: ``(B, 3, H, W)`` float32, normalised crops of the proposals.
-        keypoints: ``(B, K, 2)`` float32, crop pixels.
-        visible: ``(B, K)`` float32 weight, 0 = not to be learnt from.
-        theta: ``(B, 2, 3)`` float32, true map centred_to_disturbed, normalised coordinates.
-        centred_keypoints: ``(B, K, 2)`` float32, pixels of the undisturbed crop.
-        centred_visible: ``(B, K)`` float32.
-        source: What the crops were sampled from, or None if not asked for; ``source(theta, (H,
-            W))`` are the crops of the undisturbed boxes.
-        teacher: A teacher's heatmaps, or None without one.
-        others: The other people in the crops, or None if they do not count.
-    """
-
-    images: Tensor
-    keypoints: Tensor
-    visible: Tensor
-    theta: Tensor
-    centred_keypoints: Tensor
-    centred_visible: Tensor
-    source: Source | None = None
-    teacher: TeacherView | None = None
-    others: Others | None = None
-
-    def shrunk(self, size: tuple[int, int]) -> "Batch":
-        """The same crops with fewer pixels, without a source."""
-        shape = self.images.shape[2:]
-        if shape == size:
-            return replace(self, source=None)
-        images = F.interpolate(
-            self.images, size, mode="bilinear", align_corners=False, antialias=True
-        )
-        scale = self.keypoints.new_tensor([size[1] / shape[1], size[0] / shape[0]])
-        return replace(
-            self,
-            images=images.contiguous(memory_format=torch.channels_last),
-            keypoints=(self.keypoints + 0.5) * scale - 0.5,
-            centred_keypoints=(self.centred_keypoints + 0.5) * scale - 0.5,
-            source=None,
-            others=None if self.others is None else self.others.shrunk(scale),
-        )
 
 
 class Augmenter:

@@ -16,8 +16,9 @@ from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import build_net, load_checkpoint, probe
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.poses import Poses
-from rmpe.training.loop import Log, Parts, RunConfig, Trainer, Validate
-from rmpe.training.pose.augment import AugmentConfig, Augmenter, Batch
+from rmpe.training.loop import Trainer
+from rmpe.training.pose.augment import AugmentConfig, Augmenter
+from rmpe.training.pose.batch import Batch
 from rmpe.training.pose.distill import Asking, pseudo_labels, teacher_heatmaps
 from rmpe.training.pose.objectives import (
     SstnConfig,
@@ -27,6 +28,7 @@ from rmpe.training.pose.objectives import (
 )
 from rmpe.training.pose.onlooker import Onlooker
 from rmpe.training.pose.validate import Validation
+from rmpe.training.run import Log, Parts, RunConfig, Validate
 from rmpe.training.worker import Worker
 
 __all__ = ["PoseTask", "TrainConfig", "Trainer"]
@@ -113,7 +115,7 @@ class TrainConfig(RunConfig):
 
 
 class PoseTask:
-    """People packed as crops, the nets of the stage and their loss; a `rmpe.training.loop.Task`.
+    """People packed as crops, the nets of the stage and their loss; a `rmpe.training.run.Task`.
 
     Raises:
         RmpeError: If data or checkpoint are not usable.

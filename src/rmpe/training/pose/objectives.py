@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from rmpe.nets.parallel_sppe import ParallelSppe
 from rmpe.nets.sstn import theta_loss
-from rmpe.training.loop import Parts
 from rmpe.training.optim import weight_sum
-from rmpe.training.pose.augment import Batch
+from rmpe.training.pose.batch import Batch
 from rmpe.training.pose.losses import gaussian_targets, heatmap_loss, joint_candidate_targets
+from rmpe.training.run import Parts
 
 
 @dataclass(frozen=True)

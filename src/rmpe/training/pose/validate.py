@@ -18,7 +18,7 @@ from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.poses import Poses
 from rmpe.propose.regions import grow_proposals
 from rmpe.skeletons import Skeleton
-from rmpe.training.loop import ValidateConfig
+from rmpe.training.run import ValidateConfig
 
 BATCH = 32
 
