@@ -1,11 +1,6 @@
 """The service: routes, and nothing that a route does not need. `build` makes an ASGI app."""
 
 import asyncio
-import hashlib
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from fastapi import FastAPI, Path, Query, Request
@@ -16,27 +11,21 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from rmpe import __version__
-from rmpe.errors import ImageError, OutputError, RmpeError
+from rmpe.errors import OutputError, RmpeError
 from rmpe.media.headers import SIGNATURE_LENGTH
 from rmpe.options import PipelineOptions
 from rmpe.pipeline import Estimator
 from rmpe.serve import answers
-from rmpe.serve.admission import Admission, Refused
 from rmpe.serve.body import BodyLimit, ClientGone, Limit, read_upload
-from rmpe.serve.engine import Engine, Found, is_photo
+from rmpe.serve.engine import is_photo
 from rmpe.serve.errors import HttpError, Refusals, answer
 from rmpe.serve.guard import Guard, SafeHeaders
-from rmpe.serve.metrics import Metrics
+from rmpe.serve.job import RESULTS, Job, Wish
 from rmpe.serve.options import ServeOptions
+from rmpe.serve.page import add_page
 from rmpe.serve.request_log import RequestLog
-from rmpe.serve.video_jobs import RESULTS, Job, VideoJobs, Wish
+from rmpe.serve.service import Service
 
-MEDIA_TYPES = {
-    "html": "text/html; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
-}
 # Bodies of photos in memory at once, in times the largest one.
 HELD = 16
 # What any other route reads of a body.
@@ -85,7 +74,7 @@ def build(options: ServeOptions, pipeline: PipelineOptions, estimator: Estimator
     Raises:
         RmpeError: If the folder of the videos cannot be used.
     """
-    service = _Service(options, pipeline, estimator)
+    service = Service(options, pipeline, estimator)
     web = FastAPI(
         title="rmpe",
         version=__version__,
@@ -96,7 +85,7 @@ def build(options: ServeOptions, pipeline: PipelineOptions, estimator: Estimator
     )
     web.state.service = service
     _add_errors(web, service)
-    _add_page(web)
+    add_page(web)
     _add_health(web, service)
     _add_photos(web, service)
     _add_videos(web, service)
@@ -111,74 +100,7 @@ def build(options: ServeOptions, pipeline: PipelineOptions, estimator: Estimator
     return RequestLog(limited, service.metrics)
 
 
-class _Service:
-    """What the routes share."""
-
-    def __init__(
-        self, options: ServeOptions, pipeline: PipelineOptions, estimator: Estimator
-    ) -> None:
-        self.options = options
-        self.pipeline = pipeline
-        self.estimator = estimator
-        self.metrics = Metrics()
-        self.models = answers.models_of(estimator)
-        self.engine = Engine(estimator, options.max_pixels)
-        self.videos = VideoJobs(options, pipeline, estimator.skeleton)
-        self.admission: Admission[bytes, Found]
-
-    @asynccontextmanager
-    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        options = self.options
-        self.admission = Admission(
-            self.engine,
-            workers=options.workers,
-            places=options.places,
-            per_client=options.most_of_a_client,
-            timeout=options.timeout,
-            batch=options.batch_images,
-            batch_wait=options.batch_wait,
-            on_begin=self.metrics.begun,
-        )
-        self.metrics.depth.set_function(lambda: self.admission.depth)
-        yield
-        self.admission.close()
-        await asyncio.to_thread(self.videos.close)
-
-    def count_refusal(self, reason: str) -> None:
-        if reason:
-            self.metrics.rejected.labels(reason).inc()
-
-    def check(self, client: str) -> None:
-        """Refuse what would be refused anyway, before its body is read."""
-        try:
-            self.admission.check(client)
-        except Refused as error:
-            raise _refusal(error) from error
-
-    async def find(self, photo: bytes, request: Request) -> Found:
-        """The people of a photo, when a worker is free; nothing for a caller who has left."""
-        arrived = request.scope["rmpe.arrived"]
-        try:
-            found = self.admission.submit(photo, request.scope["rmpe.client"], arrived)
-        except Refused as error:
-            raise _refusal(error) from error
-        gone = asyncio.ensure_future(_gone(request))
-        either: list[asyncio.Future[Any]] = [found, gone]
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not found.done():
-                raise ClientGone
-            return found.result()
-        except Refused as error:
-            raise _refusal(error) from error
-        except ImageError as error:
-            raise HttpError(422, _clean(error)) from error
-        finally:
-            gone.cancel()
-            found.cancel()
-
-
-def _add_errors(web: FastAPI, service: _Service) -> None:
+def _add_errors(web: FastAPI, service: Service) -> None:
     @web.exception_handler(HttpError)
     async def refused(_: Request, error: Exception) -> Response:
         known = cast(HttpError, error)
@@ -210,31 +132,7 @@ def _add_errors(web: FastAPI, service: _Service) -> None:
         return answer(HttpError(500, "internal error; the server's log says more"))
 
 
-def _add_page(web: FastAPI) -> None:
-    """The page and its files, read once: no request ever touches a path."""
-    folder = resources.files("rmpe.serve") / "static"
-    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    tags = {name: f'"{hashlib.sha256(data).hexdigest()[:20]}"' for name, data in files.items()}
-
-    def static(name: str, request: Request) -> Response:
-        if name not in files:
-            raise HttpError(404, "not found")
-        headers = {"ETag": tags[name], "Cache-Control": "no-cache"}
-        if request.headers.get("if-none-match") == tags[name]:
-            return Response(status_code=304, headers=headers)
-        kind = MEDIA_TYPES[name.rpartition(".")[2]]
-        return Response(files[name], media_type=kind, headers=headers)
-
-    @web.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-    async def page(request: Request) -> Response:
-        return static("index.html", request)
-
-    @web.get("/static/{name}", include_in_schema=False)
-    async def file(name: str, request: Request) -> Response:
-        return static(name, request)
-
-
-def _add_health(web: FastAPI, service: _Service) -> None:
+def _add_health(web: FastAPI, service: Service) -> None:
     @web.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
         """The process lives."""
@@ -293,7 +191,7 @@ def _upload(kinds: list[str]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _add_photos(web: FastAPI, service: _Service) -> None:
+def _add_photos(web: FastAPI, service: Service) -> None:
     kinds = ["image/jpeg", "image/png", "image/webp", "application/octet-stream"]
     known: Responses = {200: {"content": {kind: {} for kind in ("application/json", "text/csv")}}}
     codes = (401, 403, 408, 413, 415, 422, 429, 503)
@@ -331,7 +229,7 @@ def _add_photos(web: FastAPI, service: _Service) -> None:
         return Response(body, media_type=kind)
 
 
-def _add_videos(web: FastAPI, service: _Service) -> None:
+def _add_videos(web: FastAPI, service: Service) -> None:
     kinds = ["video/mp4", "application/octet-stream"]
     codes = (401, 403, 408, 413, 415, 422, 503, 507)
 
@@ -439,20 +337,3 @@ def _add_videos(web: FastAPI, service: _Service) -> None:
 def _head(job: Job) -> bytes:
     with job.source.open("rb") as file:
         return file.read(SIGNATURE_LENGTH)
-
-
-async def _gone(request: Request) -> None:
-    """Return when the caller has closed the connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _refusal(error: Refused) -> HttpError:
-    status = 429 if error.reason == "client" else 503
-    return HttpError(status, str(error), error.reason, {"Retry-After": str(error.retry_after)})
-
-
-def _clean(error: Exception) -> str:
-    """One line for the caller, without what the operator would do."""
-    text = re.sub(r"^image in memory \(\d+ bytes\): ", "", str(error).splitlines()[0])
-    return f"photo: {text[:300]}"
