@@ -20,7 +20,6 @@ from rmpe.boxes import Boxes
 from rmpe.cards import find_card
 from rmpe.catalogue import read_catalogue, shipped_catalogue
 from rmpe.cli import rmpe as command
-from rmpe.cli.track import VIDEO_FORMATS
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import ModelError, UsageError
 from rmpe.install.add import add_model
@@ -31,7 +30,7 @@ from rmpe.options import PipelineOptions
 from rmpe.runtime import Session, sha256_of
 from rmpe.serve.answers import models_of
 from rmpe.skeletons import load_skeleton
-from rmpe.write import FORMATS
+from rmpe.write import FORMATS, VIDEO_FORMATS
 
 ENTRIES = {entry.name: entry for entry in shipped_catalogue().models}
 POSES = [name for name, entry in ENTRIES.items() if entry.card.kind == "pose"]

@@ -340,7 +340,7 @@ def test_min_score_zero_keeps_unlikely_poses(tmp_path):
 
 def test_resume_refuses_another_version(tmp_path, clip, models, monkeypatch):
     assert run(clip, "--out", tmp_path / "out", *models, "--limit", "3").exit_code == 0
-    monkeypatch.setattr("rmpe.cli.track.__version__", "0.0.0")
+    monkeypatch.setattr("rmpe.cli.track_video.__version__", "0.0.0")
     result = run(clip, "--out", tmp_path / "out", *models, "--resume")
     assert "cannot resume, rmpe was" in str(result.exception)
 

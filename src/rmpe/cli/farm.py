@@ -8,25 +8,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from rmpe.cli.commands import HelpfulGroup, SectionCommand
+from rmpe.cli.farm_progress import Progressed, shown, time_left
 from rmpe.cli.output import only_run_in, terminated_as_interrupted
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
-from rmpe.cli.track import VIDEO_FORMATS
-from rmpe.cli.tracking_flags import tracking_flags
+from rmpe.cli.tracking_flags import tracking_flags, video_formats
 from rmpe.errors import UsageError
 from rmpe.farm import engines
-from rmpe.farm.manifest import SHARD, Following, Item, Run, plan, read_run, read_shard
-from rmpe.farm.merge import photo_records, video_records
+from rmpe.farm.manifest import SHARD, Following, Run, plan, read_run
+from rmpe.farm.merge import write_results
 from rmpe.farm.parts import (
     IMAGES,
     Part,
@@ -38,15 +35,11 @@ from rmpe.farm.parts import (
 )
 from rmpe.farm.storage import LocalStorage, Storage, open_storage
 from rmpe.farm.work import Outcome
-from rmpe.media.sources import shortened
 from rmpe.options import PipelineOptions
-from rmpe.write import FORMATS, write_formats
 from rmpe.write.foreign import require_joints
 
 # Failures that are printed; the rest is counted.
 SHOWN = 100
-# Seconds between two lines of progress where there is no terminal.
-LINE_EVERY = 30.0
 # Seconds of the past that the rate of `rmpe farm status` is taken from.
 RECENT = 600.0
 # Marks that are read side by side.
@@ -196,7 +189,7 @@ def _do(
     earlier = sum(map(run.size, shards)) - sum(map(run.size, todo))
     progress = Progressed(sum(map(run.size, todo)))
     try:
-        with terminated_as_interrupted(), _shown(progress, earlier, quiet=quiet) as show:
+        with terminated_as_interrupted(), shown(progress, earlier, quiet=quiet) as show:
             outcomes = work(todo)
             with closing(outcomes):  # type: ignore[type-var] # engines are generators
                 for outcome in outcomes:
@@ -274,11 +267,11 @@ def status_command(folder: str, failed: bool, as_json: bool) -> None:
             f" {summary['photos_failed']:,} photos failed, {len(broken):,} shards failed"
         )
         if left:
-            minutes = RECENT / 60
+            lately = f"in the last {RECENT / 60:.0f} minutes"
             click.echo(
-                f"{rate:.1f} photos/s in the last {minutes:.0f} minutes, {_left(left, rate)} left"
+                f"{rate:.1f} photos/s {lately}, {time_left(left, rate)} left"
                 if counted
-                else f"no rate yet: fewer than two shards in the last {RECENT / 60:.0f} minutes"
+                else f"no rate yet: fewer than two shards {lately}"
             )
     if failed:
         _list(_failures(storage, marks), broken, storage, most=sys.maxsize)
@@ -287,15 +280,7 @@ def status_command(folder: str, failed: bool, as_json: bool) -> None:
 @farm.command("merge")
 @DIR
 @click.option("--out", required=True, metavar="OUT", help="Folder or address for the result files.")
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(list(VIDEO_FORMATS)),
-    default=["coco"],
-    show_default=True,
-    help="Result format; repeat for several.",
-)
+@video_formats
 @click.option("--partial", is_flag=True, help="Also when some shards are not done.")
 def merge_command(folder: str, out: str, formats: tuple[str, ...], partial: bool) -> None:
     """Make the files of rmpe predict from the photos, and in OUT/NAME those of each video."""
@@ -309,44 +294,12 @@ def merge_command(folder: str, out: str, formats: tuple[str, ...], partial: bool
             f" done: rmpe farm run {storage.address}, or merge what is there with --partial"
         )
     with _local(out) as results:
-        files, unwritten = _merge(storage, run, done, formats, results)
+        files, unwritten = write_results(storage, run, done, formats, results)
         for reason in unwritten:
             click.echo(f"failed: {reason}", err=True)
         for file in files:
             click.echo(f"results: {_named(file, results, out)}")
     sys.exit(1 if unwritten else 0)
-
-
-def _merge(
-    storage: Storage, run: Run, done: Sequence[int], formats: Sequence[str], out: Path
-) -> tuple[list[str], list[str]]:
-    """Write the results of photos and of each video; the files, and a line for each that failed."""
-    photos = [shard for shard in done if shard < run.first_unnamed]
-    videos = [shard for shard in done if shard >= run.first_video]
-    files: list[str] = []
-    unwritten: list[str] = []
-    if run.photos:
-        if wrong := [name for name in formats if name not in FORMATS]:
-            raise UsageError(f"--format {wrong[0]}: for videos only, this run has photos")
-        written, failed = write_formats(
-            FORMATS, formats, lambda: photo_records(storage, run, photos), run.skeleton, out
-        )
-        files += written
-        unwritten += failed
-    items = [read_shard(storage.address, shard)[0] for shard in videos]
-    for shard, own in zip(videos, _folders(items), strict=True):
-        if read_mark(storage, shard).failed:
-            continue
-        records = partial(video_records, storage, run, shard)
-        written, failed = write_formats(VIDEO_FORMATS, formats, records, run.skeleton, out / own)
-        files += written
-        unwritten += failed
-    return files, unwritten
-
-
-def _folders(videos: Sequence[Item]) -> list[str]:
-    """A folder for each video, called after it as its frames are."""
-    return shortened([video.name for video in videos])
 
 
 @contextmanager
@@ -367,80 +320,6 @@ def _local(out: str) -> Iterator[Path]:
 def _named(file: str, results: Path, out: str) -> str:
     """What the user calls a result."""
     return f"{out.rstrip('/')}/{Path(file).relative_to(results).as_posix()}"
-
-
-@dataclass
-class Progressed:
-    """How far a run is.
-
-    Attributes:
-        total: Photos to do.
-        photos: Photos done.
-        people: People found.
-        failed: Photos that failed.
-        given_up: Shards that were given up, each with the reason.
-        started: When it began, on `time.monotonic`.
-    """
-
-    total: int
-    photos: int = 0
-    people: int = 0
-    failed: int = 0
-
-    def __post_init__(self) -> None:
-        self.given_up: dict[int, str] = {}
-        self.started = time.monotonic()
-
-    def add(self, outcome: Outcome, photos: int) -> None:
-        """Count one more shard, which has so many photos."""
-        if outcome.error:
-            self.given_up[outcome.shard] = outcome.error
-            self.total -= photos
-            return
-        self.photos += outcome.photos
-        self.people += outcome.people
-        self.failed += outcome.failed
-
-    def line(self) -> str:
-        """Rate, people, failures and the time left."""
-        rate = self.photos / max(time.monotonic() - self.started, 1e-9)
-        shards = f", {len(self.given_up):,} shards failed" if self.given_up else ""
-        failed = f", {self.failed:,} failed" if self.failed else ""
-        left = _left(self.total - self.photos, rate)
-        return f"{rate:.1f} photos/s, {self.people:,} people{failed}{shards}, {left} left"
-
-
-def _left(photos: int, rate: float) -> str:
-    return str(timedelta(seconds=round(photos / rate))) if rate else "?"
-
-
-@contextmanager
-def _shown(progress: Progressed, earlier: int, *, quiet: bool) -> Iterator[Any]:
-    """How to show progress: a bar on a terminal, else a line now and then."""
-    show = Console(stderr=True)
-    if show.is_terminal and not quiet:
-        with Progress(
-            TextColumn("photos"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=show,
-        ) as bar:
-            task = bar.add_task("", total=progress.total + earlier, completed=earlier, note="")
-            yield lambda: bar.update(
-                task, completed=progress.photos + earlier, note=progress.line()
-            )
-        return
-    last = progress.started
-
-    def line() -> None:
-        nonlocal last
-        if not quiet and time.monotonic() - last >= LINE_EVERY:
-            last = time.monotonic()
-            of = f"{progress.photos + earlier:,} of {progress.total + earlier:,} photos"
-            click.echo(f"{of}, {progress.line()}", err=True)
-
-    yield line
 
 
 def _marks(storage: Storage, shards: Sequence[int]) -> list[Part]:

@@ -7,6 +7,7 @@ import click
 
 from rmpe.tracking.interval import Every
 from rmpe.video import TRACKERS
+from rmpe.write import VIDEO_FORMATS
 
 NONE = "none"
 
@@ -44,6 +45,15 @@ FLAGS = (
     click.option(
         "--smooth", type=click.Choice(["one-euro", NONE]), default=NONE, show_default=True
     ),
+)
+video_formats = click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(list(VIDEO_FORMATS)),
+    default=["coco"],
+    show_default=True,
+    help="Result format; repeat for several.",
 )
 
 

@@ -56,8 +56,9 @@ def train(config: Path, overrides: tuple[str, ...], resume: bool, show: bool) ->
     docs/detectors.md.
     """
     from rmpe.training.detector.fit import DetectorConfig
-    from rmpe.training.loop import STATE, RunConfig, Trainer
+    from rmpe.training.loop import STATE, Trainer
     from rmpe.training.pose.fit import TrainConfig
+    from rmpe.training.run import RunConfig
 
     config = find_shipped(config)
     kind: type[RunConfig] = DetectorConfig if "photos" in read_toml(config) else TrainConfig

@@ -1,13 +1,17 @@
 """From parts to the files that ``rmpe predict`` and ``rmpe track`` write."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 
-from rmpe.farm.manifest import Run
+from rmpe.errors import UsageError
+from rmpe.farm.manifest import Item, Run, read_shard
 from rmpe.farm.parts import Row, read_ids, read_mark, read_part
 from rmpe.farm.storage import Storage
+from rmpe.media.sources import shortened
+from rmpe.write import FORMATS, VIDEO_FORMATS, write_formats
 from rmpe.write.journal import JournalRecord
 
 # Shards whose rows are held at a time: ids may follow another order than shards do.
@@ -62,3 +66,50 @@ def _record(row: Row, fps: float | None) -> JournalRecord:
         row.seconds or 0.0,
         fps=fps,
     )
+
+
+def write_results(
+    storage: Storage, run: Run, done: Sequence[int], formats: Sequence[str], out: Path
+) -> tuple[list[str], list[str]]:
+    """Write the results of photos, and below them those of each video.
+
+    Args:
+        storage: Where the run is.
+        run: The run.
+        done: The shards that are merged, in their order.
+        formats: Names of `rmpe.write.VIDEO_FORMATS`; with photos of `rmpe.write.FORMATS`.
+        out: The folder.
+
+    Returns:
+        The files, and a line for each that failed.
+
+    Raises:
+        UsageError: If a format holds videos only, and the run has photos.
+        DataError: If a part is damaged.
+    """
+    photos = [shard for shard in done if shard < run.first_unnamed]
+    videos = [shard for shard in done if shard >= run.first_video]
+    files: list[str] = []
+    unwritten: list[str] = []
+    if run.photos:
+        if wrong := [name for name in formats if name not in FORMATS]:
+            raise UsageError(f"--format {wrong[0]}: for videos only, this run has photos")
+        written, failed = write_formats(
+            FORMATS, formats, lambda: photo_records(storage, run, photos), run.skeleton, out
+        )
+        files += written
+        unwritten += failed
+    items = [read_shard(storage.address, shard)[0] for shard in videos]
+    for shard, own in zip(videos, _folders(items), strict=True):
+        if read_mark(storage, shard).failed:
+            continue
+        records = partial(video_records, storage, run, shard)
+        written, failed = write_formats(VIDEO_FORMATS, formats, records, run.skeleton, out / own)
+        files += written
+        unwritten += failed
+    return files, unwritten
+
+
+def _folders(videos: Sequence[Item]) -> list[str]:
+    """A folder for each video, called after it as its frames are."""
+    return shortened([video.name for video in videos])

@@ -6,7 +6,17 @@ from typing import TypeAlias
 
 from rmpe.errors import OutputError
 from rmpe.skeletons import Skeleton
-from rmpe.write import alphapose, coco, coco_dataset, coco_wholebody, openpose, table
+from rmpe.write import (
+    alphapose,
+    coco,
+    coco_dataset,
+    coco_wholebody,
+    mot,
+    openpose,
+    posetrack,
+    table,
+    trc,
+)
 from rmpe.write.journal import JournalRecord
 
 Writer: TypeAlias = Callable[[Iterable[JournalRecord], Skeleton, Path], Path]
@@ -20,6 +30,7 @@ FORMATS: dict[str, Writer] = {
     "openpose": openpose.write,
     "csv": table.write,
 }
+VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
 
 
 def write_formats(
