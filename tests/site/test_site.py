@@ -16,6 +16,7 @@ pytest.importorskip("material")
 pytest.importorskip("mkdocstrings")
 
 sys.path.append(str(ROOT / "website" / "hooks"))
+from demo_files import OWN, SHARED, whole_page
 from navigation import expanded, listed, unlisted
 
 FOREIGN = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^)\"']+)")
@@ -36,6 +37,25 @@ class Loader(yaml.SafeLoader):
 
 Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 CONFIG = yaml.load((ROOT / "mkdocs.yml").read_text("utf-8"), Loader)
+
+
+@pytest.mark.parametrize(
+    ("page", "script"),
+    [
+        (lambda: (SHARED / "index.html").read_text("utf-8"), SHARED / "app.js"),
+        (whole_page, OWN / "demo.js"),
+    ],
+    ids=["rmpe serve", "in the browser"],
+)
+def test_both_pages_have_each_element_of_their_scripts_once(page, script):
+    """Page and service share a script and parts of their HTML."""
+    html = page()
+    used = set()
+    for part in (script, SHARED / "page.js"):
+        used |= set(re.findall(r"\$\('(\w+)'\)", part.read_text("utf-8")))
+    there = re.findall(r'\bid="(\w+)"', html)
+    assert len(there) == len(set(there))
+    assert used <= set(there)
 
 
 def test_every_page_has_a_place():
