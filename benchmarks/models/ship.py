@@ -3,8 +3,9 @@
 ``detector-person=runs/person_detector_fine/model.safetensors`` writes the ONNX file
 ``src/rmpe/data/models/detector-person.onnx``, with ``configs/cards/detector-person.toml`` as its
 card; ``models/detector-person.safetensors``, the checkpoint in half precision to fine-tune from;
-and the log of the run beside it. The figures come from ``docs/results``: measure the new models
-(``benchmarks.models.default``, ``.detectors``), then call this again without arguments.
+and the log of the run beside it. Of several checkpoints, with commas between, the mean of the
+weights ships, with the log of the first. The figures come from ``docs/results``: measure the new
+models (``benchmarks.models.default``, ``.detectors``), then call this again without arguments.
 """
 
 import shutil
@@ -15,10 +16,12 @@ from pathlib import Path
 import click
 import numpy as np
 import onnx
+import torch
 
 from benchmarks.options import benchmark
 from benchmarks.people import folder
 from benchmarks.record import RESULTS, ROOT, read
+from rmpe.ablation.runs import CHECKPOINT
 from rmpe.affine import apply, invert
 from rmpe.cards import METADATA_KEY, ModelCard, find_card
 from rmpe.datasets.coco import read_coco
@@ -60,6 +63,26 @@ def export(name: str, checkpoint: Path, data: Path) -> None:
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
     if (log := checkpoint.with_name("log.jsonl")).is_file():
         shutil.copyfile(log, CHECKPOINTS / f"{name}.log.jsonl")
+
+
+def mean_of(checkpoints: list[Path], folder: Path) -> Path:
+    """The mean of the weights of runs that parted from one checkpoint, with the log of the first.
+
+    Source: Wortsman et al., Model soups, ICML 2022.
+    """
+    net, config = load_checkpoint(checkpoints[0])
+    states = [load_checkpoint(file)[0].state_dict() for file in checkpoints]
+    net.load_state_dict(
+        {
+            name: torch.stack([state[name].double() for state in states]).mean(0).to(first.dtype)
+            for name, first in states[0].items()
+        }
+    )
+    out = folder / CHECKPOINT
+    save_checkpoint(out, net, config)
+    if (log := checkpoints[0].with_name("log.jsonl")).is_file():
+        shutil.copyfile(log, folder / log.name)
+    return out
 
 
 def rows(name: str) -> list[dict]:
@@ -141,8 +164,11 @@ def write_card(file: Path, card: ModelCard) -> None:
 @click.argument("made", nargs=-1, metavar="[NAME=CHECKPOINT]...")
 def main(data, made):
     for argument in made:
-        name, _, checkpoint = argument.partition("=")
-        export(name, Path(checkpoint), data)
+        name, _, checkpoints = argument.partition("=")
+        files = [Path(file) for file in checkpoints.split(",")]
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = mean_of(files, Path(folder)) if len(files) > 1 else files[0]
+            export(name, checkpoint, data)
     for file in sorted(SHIPPED.glob("*.onnx")):
         add_figures(file)
         print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1e6:.1f} MB")

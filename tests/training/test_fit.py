@@ -42,6 +42,7 @@ FIRST_STAGES = {
     "lite_cpu_stn": "proof_stage1.toml",
     "lite_cpu_views": "lite_cpu_distill.toml",
     "lite_cpu_longer": "lite_cpu_views.toml",
+    "lite_cpu_sibling": "lite_cpu_longer.toml",
     "proof_stage2": "proof_stage1.toml",
     "table3_sppe": "lite_cpu_longer.toml",
     "table3_sstn": "lite_cpu_longer.toml",
