@@ -204,6 +204,19 @@ def test_the_person_category_is_found_by_name_or_joints(photos, number, name):
     assert len(RecordedBoxes(path)(BLANK, "1.jpg")) == 1
 
 
+def test_a_person_label_that_nobody_has_gives_way_to_the_skeleton(photos):
+    joints = list(COCO.joints)
+    data = everybody(category_id=2) | {
+        "categories": [
+            {"id": 1, "name": "person"},
+            {"id": 2, "name": "skeleton", "keypoints": joints},
+        ]
+    }
+    people = check_people(data)
+    assert (people.category_id, people.joints, len(people.annotations)) == (2, 17, 3)
+    assert len(read_coco(written(photos, data), photos, COCO)) == 3
+
+
 def test_other_categories_are_left_out_and_counted(photos):
     data = everybody()
     data["categories"].append({"id": 5, "name": "cat", "keypoints": [f"j{k}" for k in range(17)]})
