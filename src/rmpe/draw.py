@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rmpe.errors import UsageError
 from rmpe.faces import blur_faces
-from rmpe.media.arrays import ChannelOrder
+from rmpe.media.arrays import ChannelOrder, type_name
 from rmpe.media.images import as_image
 from rmpe.poses import Poses
 from rmpe.skeletons import MIDDLE, Color, Skeleton
@@ -102,7 +102,12 @@ def draw_poses(
 
     Raises:
         ImageError: If ``image`` is not an image.
+        UsageError: If ``poses`` are none.
     """
+    given: Any = poses  # whoever calls may err
+    if not isinstance(given, Poses):
+        several = "; draw those of each image on it" if isinstance(given, list | tuple) else ""
+        raise UsageError(f"poses are what an estimator finds, this is {type_name(given)}{several}")
     canvas = as_image(image, color).copy()
     if style.black:
         canvas[:] = 0

@@ -290,3 +290,66 @@ def test_a_pickle_whose_model_is_gone_says_so(models, tmp_path):
 
 def test_public_names_are_listed():
     assert set(rmpe.__all__) <= set(dir(rmpe))
+
+
+# What no function takes: a call, and what its one line says.
+STRANGE = {
+    "save to None": (lambda: save_image(None, PICTURE), "None: not the path of a file"),
+    "save to a number": (lambda: save_image(5, PICTURE), "5: not the path of a file"),
+    "save to a zero": (lambda: save_image("a\0.png", PICTURE), "not the path of a file"),
+    "read None": (lambda: rmpe.read_image(None), "this is None"),
+    "read a number": (lambda: rmpe.read_image(3), "this is int"),
+    "read an array": (lambda: rmpe.read_image(PICTURE), "a picture already"),
+    "draw nobody": (lambda: rmpe.draw_poses(PICTURE, None), "this is None"),
+    "draw a list": (lambda: rmpe.draw_poses(PICTURE, []), "list; draw those of each image"),
+    "load a number": (lambda: rmpe.load(5), "detector = 5 is not a name"),
+    "load a list": (lambda: rmpe.load(pose=["a"]), r"pose = \['a'\] is not a name"),
+    "threads as text": (lambda: rmpe.load(threads="2"), "threads = '2' is not a whole number"),
+    "half a batch": (lambda: rmpe.load(batch=0.5), "batch = 0.5 is not a whole number"),
+    "workers as text": (lambda: rmpe.load(workers="2"), "workers = '2' is not a whole number"),
+    "score as text": (lambda: rmpe.load(min_score="a"), "min_score = 'a' is not a number"),
+    "no score": (lambda: rmpe.load(min_score=None), "min_score = None is not a number"),
+    "card of bytes": (lambda: rmpe.load(card=b"a"), "card = b'a' is not a path"),
+    "nms as a number": (lambda: rmpe.load(nms=3), "nms = 3 is not a name"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_strange_arguments_are_one_line(kind):
+    call, message = STRANGE[kind]
+    with pytest.raises(RmpeError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda torch: torch.zeros(4, 4, 3).to_sparse(),
+        lambda torch: torch.empty(4, 4, 3, device="meta"),
+    ],
+)
+def test_tensors_without_plain_values(make):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ImageError, match=r"a tensor torch.float32 \(4, 4, 3\) that NumPy cannot"):
+        as_image(make(torch))
+
+
+# Pictures whose range nobody knows would come out black.
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (PICTURE.astype(np.uint16) * 16, "fewer than 16 bits"),
+        (PICTURE.astype(np.uint16) * 4, "fewer than 16 bits"),
+        (PICTURE / 127.5, "0..1 or 0..255"),
+        (PICTURE / 25.5, "0..1 or 0..255"),
+    ],
+)
+def test_ranges_that_nobody_knows_are_refused(given, message):
+    with pytest.raises(ImageError, match=message):
+        as_image(given)
+
+
+def test_a_dark_picture_of_whole_floats_is_one():
+    dark = (PICTURE // 20).astype(np.float32)
+    assert np.array_equal(as_image(dark), PICTURE // 20)
