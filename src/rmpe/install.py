@@ -6,6 +6,7 @@ what each file hashed to and why it was trusted.
 """
 
 import datetime
+import errno
 import json
 import logging
 import re
@@ -146,9 +147,17 @@ def add_model(
         return _place(
             name,
             model,
-            find_card(Session(model, "cpu"), card),
+            _card_of(model, card, source),
             Known(found, source, trust, _today()),
         )
+
+
+def _card_of(model: Path, card: Path | None, source: str) -> ModelCard:
+    """The card of a model that is made ready; errors name the source, for the file goes away."""
+    try:
+        return find_card(Session(model, "cpu"), card)
+    except ModelError as error:
+        raise ModelError(str(error).replace(str(model), source)) from error
 
 
 def get_model(
@@ -486,7 +495,9 @@ def _copy(source: Path, file: Path) -> None:
         shutil.copyfile(source, file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"{source}: cannot read the model: {reason}") from error
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        fault = f"cannot be copied into {file.parent}" if full else "cannot read the model"
+        raise ModelError(f"{source}: {fault}: {reason}") from error
 
 
 def _is_zip(file: Path) -> bool:
