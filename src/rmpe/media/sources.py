@@ -9,7 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path, PurePath
 from typing import NoReturn
 
@@ -187,7 +187,7 @@ def named(depths: Mapping[Path, int]) -> list[ImageItem]:
     paths = sorted(depths)
     file_names = _distinct_names(paths, [depths[path] for path in paths])
     stems = [PurePath(name).with_suffix("").as_posix() for name in file_names]
-    taken = Counter(name.casefold() for name in [*stems, *file_names])
+    taken = Counter(map(str.casefold, chain(stems, file_names)))
     names = [
         stem if taken[stem.casefold()] == 1 else name
         for stem, name in zip(stems, file_names, strict=True)
@@ -360,19 +360,24 @@ def _unreadable(error: OSError) -> None:
 
 def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
     """Names made of the last parts of each path: as many as given, more where two would be one."""
-    parts = [_absolute(path).parts[1:] for path in paths]
+    names = [_last(path, depth) for path, depth in zip(paths, depths, strict=True)]
     depths = list(depths)
     while True:
-        names = ["/".join(part[-depth:]) for part, depth in zip(parts, depths, strict=True)]
         # Compared without case, because the results may be written to a file system that ignores
         # it. More folders keep files apart only where their folders differ.
         same = Counter(name.casefold() for name in names)
         doubles = [index for index, name in enumerate(names) if same[name.casefold()] > 1]
         folders: dict[str, set[str]] = defaultdict(set)
         for index in doubles:
-            folders[names[index].casefold()].add("/".join(parts[index][:-1]).casefold())
+            folders[names[index].casefold()].add(str(_absolute(paths[index]).parent).casefold())
         clashes = [index for index in doubles if len(folders[names[index].casefold()]) > 1]
-        if not any(depths[index] < len(parts[index]) for index in clashes):
+        if not any(depths[index] < len(_absolute(paths[index]).parts) - 1 for index in clashes):
             return names
         for index in clashes:
             depths[index] += 1
+            names[index] = _last(paths[index], depths[index])
+
+
+def _last(path: Path, depth: int) -> str:
+    """The last parts of a path, ``/`` between them; a million paths are not held in parts."""
+    return "/".join(_absolute(path).parts[1:][-depth:])
