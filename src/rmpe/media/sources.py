@@ -34,7 +34,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageItem:
     """An image to read.
 
@@ -187,7 +187,7 @@ def named(depths: Mapping[Path, int]) -> list[ImageItem]:
     paths = sorted(depths)
     file_names = _distinct_names(paths, [depths[path] for path in paths])
     stems = [PurePath(name).with_suffix("").as_posix() for name in file_names]
-    taken = Counter(map(str.casefold, chain(stems, file_names)))
+    taken = Counter(map(_folded, chain(stems, file_names)))
     names = [
         stem if taken[stem.casefold()] == 1 else name
         for stem, name in zip(stems, file_names, strict=True)
@@ -198,7 +198,7 @@ def named(depths: Mapping[Path, int]) -> list[ImageItem]:
 
 def _numbered(names: list[str]) -> list[str]:
     """The same names, those that differ from an earlier one by case only with a number."""
-    taken = Counter(name.casefold() for name in names)
+    taken = Counter(map(_folded, names))
     if len(taken) == len(names):
         return names
     seen: Counter[str] = Counter()
@@ -365,7 +365,7 @@ def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
     while True:
         # Compared without case, because the results may be written to a file system that ignores
         # it. More folders keep files apart only where their folders differ.
-        same = Counter(name.casefold() for name in names)
+        same = Counter(map(_folded, names))
         doubles = [index for index, name in enumerate(names) if same[name.casefold()] > 1]
         folders: dict[str, set[str]] = defaultdict(set)
         for index in doubles:
@@ -376,6 +376,12 @@ def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
         for index in clashes:
             depths[index] += 1
             names[index] = _last(paths[index], depths[index])
+
+
+def _folded(name: str) -> str:
+    """A name without case; the object itself where it has none, to hold a million of them once."""
+    folded = name.casefold()
+    return name if folded == name else folded
 
 
 def _last(path: Path, depth: int) -> str:
