@@ -292,6 +292,22 @@ def test_public_names_are_listed():
     assert set(rmpe.__all__) <= set(dir(rmpe))
 
 
+NOBODY = rmpe.Poses.empty(rmpe.load_skeleton("coco17"))
+
+
+class Blind:
+    """Stands for an estimator that is never asked."""
+
+    color = "rgb"
+
+    def estimate(self, image, boxes):
+        raise AssertionError
+
+
+def track(source, **options):
+    return lambda: list(rmpe.track(Blind(), source, **options))
+
+
 # What no function takes: a call, and what its one line says.
 STRANGE = {
     "save to None": (lambda: save_image(None, PICTURE), "None: not the path of a file"),
@@ -310,6 +326,33 @@ STRANGE = {
     "score as text": (lambda: rmpe.load(min_score="a"), "min_score = 'a' is not a number"),
     "no score": (lambda: rmpe.load(min_score=None), "min_score = None is not a number"),
     "card of bytes": (lambda: rmpe.load(card=b"a"), "card = b'a' is not a path"),
+    "draw with a word": (
+        lambda: rmpe.draw_poses(PICTURE, NOBODY, style="bold"),
+        "style is a DrawStyle, this is str",
+    ),
+    "draw from text on": (
+        lambda: rmpe.draw_poses(PICTURE, NOBODY, min_score="a"),
+        "min_score = 'a' is not a number",
+    ),
+    "quality of 1000": (
+        lambda: save_image("a.jpg", PICTURE, quality=1000),
+        "quality = 1000 is not a whole number",
+    ),
+    "no skeleton": (lambda: rmpe.load_skeleton(None), "a name or a .toml file, not nothing"),
+    "no file of poses": (lambda: rmpe.from_coco(None), "read from a file, not from nothing"),
+    "stream of one": (lambda: list(rmpe.stream(None, "a.jpg")), r"pass a list of them, \['a.jpg'"),
+    "track nothing": (track(None), "this is NoneType|this is None"),
+    "track a number": (track(5), "this is int"),
+    "track bytes": (track(b"abc"), "this is bytes: write it to a file"),
+    "track a file": (track(io.BytesIO(b"abc")), "write it to a file"),
+    "track one picture": (track(PICTURE), r"\(12, 16, 3\): one picture; pass a list of frames"),
+    "track the wrong way round": (
+        lambda: list(rmpe.track("clip.mp4", "clip.mp4")),
+        r"what rmpe.load returns, this is str; rmpe.track\(estimator, source\)",
+    ),
+    "detect now and then": (track([PICTURE], detect_every="a"), "detect_every = 'a' is neither"),
+    "detect never": (track([PICTURE], detect_every=0), "detect_every = 0 is neither"),
+    "detect by halves": (track([PICTURE], detect_every=2.5), "detect_every = 2.5 is neither"),
     "nms as a number": (lambda: rmpe.load(nms=3), "nms = 3 is not a name"),
 }
 

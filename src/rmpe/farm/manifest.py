@@ -317,9 +317,8 @@ def _find(
             f"no photos and no videos found in {', '.join(sources)}"
             f" (looked for {' '.join(sorted(suffixes))})"
         )
-    videos = {path: depth for path, depth in depths.items() if is_video(path)}
-    photos = {path: depth for path, depth in depths.items() if path not in videos}
-    return named(photos), named(videos), addresses
+    videos = {path: depths.pop(path) for path in [path for path in depths if is_video(path)]}
+    return named(depths), named(videos), addresses
 
 
 def _folder(items: Sequence[ImageItem], addresses: Mapping[Path, str]) -> str:

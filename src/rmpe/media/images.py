@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -147,10 +148,14 @@ def save_image(path: str | Path, image: Any, quality: int = 92) -> None:
 
     Raises:
         ImageError: If ``image`` is not an image.
-        OutputError: If ``path`` is none, the suffix is unknown or the file cannot be written.
+        OutputError: If ``path`` is none, the suffix or the quality is unknown, or the file cannot
+            be written.
     """
     if not isinstance(path, str | os.PathLike) or "\0" in str(path):
         raise OutputError(f"{path!r}: not the path of a file; name one, such as drawn.jpg")
+    asked: Any = quality  # whoever calls may err
+    if not isinstance(asked, Integral) or not 1 <= asked <= 100:
+        raise OutputError(f"{path}: quality = {quality!r} is not a whole number from 1 to 100")
     path = Path(path)
     pixels = image_from_array(image)
     options = (

@@ -9,7 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import count
 from pathlib import Path, PurePath
 from typing import NoReturn
 
@@ -187,11 +187,13 @@ def named(depths: Mapping[Path, int]) -> list[ImageItem]:
     paths = sorted(depths)
     file_names = _distinct_names(paths, [depths[path] for path in paths])
     stems = [PurePath(name).with_suffix("").as_posix() for name in file_names]
-    taken = Counter(map(_folded, chain(stems, file_names)))
+    taken = {stem for stem, times in Counter(map(_folded, stems)).items() if times > 1}
+    taken |= set(map(_folded, file_names))
     names = [
-        stem if taken[stem.casefold()] == 1 else name
+        stem if stem.casefold() not in taken else name
         for stem, name in zip(stems, file_names, strict=True)
     ]
+    del taken, stems  # of a million files they are hundreds of megabytes
     names = _numbered(names)
     return [ImageItem(*item) for item in zip(paths, file_names, shortened(names), strict=True)]
 
