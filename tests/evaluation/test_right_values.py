@@ -209,6 +209,15 @@ def test_boxes_that_nothing_fits_say_why(tmp_path, truth_box, found_box, message
     assert message in done.stderr + str(done.exception)
 
 
+def test_figures_of_minus_one_are_explained(tmp_path):
+    data, _ = gloves()
+    found = [{"image_id": 1, "category_id": 1, "bbox": [20, 30, 90, 200], "score": 0.9}]
+    truth, answer = put(tmp_path, truth=data, found=found)
+    done = run("boxes", "--annotations", truth, "--results", answer)
+    assert done.exit_code == 0
+    assert "-1 = not defined, nobody of that kind is annotated: AP_small, AP_large" in done.stdout
+
+
 def test_people_without_extent_are_counted(tmp_path):
     data, found = gloves()
     empty = data["annotations"][0] | {"id": 7, "area": 0, "bbox": [20, 30, 0, 0]}
