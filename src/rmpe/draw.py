@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rmpe.errors import UsageError
 from rmpe.faces import blur_faces
-from rmpe.media.arrays import ChannelOrder
+from rmpe.media.arrays import ChannelOrder, type_name
 from rmpe.media.images import as_image
 from rmpe.poses import Poses
 from rmpe.skeletons import MIDDLE, Color, Skeleton
@@ -102,7 +103,17 @@ def draw_poses(
 
     Raises:
         ImageError: If ``image`` is not an image.
+        UsageError: If ``poses`` are none, or a style or score is no such thing.
     """
+    given: Any = poses  # whoever calls may err
+    if not isinstance(given, Poses):
+        several = "; draw those of each image on it" if isinstance(given, list | tuple) else ""
+        raise UsageError(f"poses are what an estimator finds, this is {type_name(given)}{several}")
+    asked: dict[str, Any] = {"style": style, "min_score": min_score}
+    if not isinstance(asked["style"], DrawStyle):
+        raise UsageError(f"style is a DrawStyle, this is {type_name(style)}")
+    if not isinstance(asked["min_score"], Real):
+        raise UsageError(f"min_score = {min_score!r} is not a number")
     canvas = as_image(image, color).copy()
     if style.black:
         canvas[:] = 0

@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from rmpe.associate import associator
@@ -72,6 +74,7 @@ class PipelineOptions:
     color: ChannelOrder = "rgb"
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.boxes and self.detector:
             raise UsageError("boxes and detector exclude each other: leave one of them out")
         if not 0 <= self.min_score <= 1:
@@ -79,6 +82,24 @@ class PipelineOptions:
         for name, least in (("threads", 0), ("batch", 1), ("limit", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} = {getattr(self, name)} must be at least {least}")
+
+    def _check_types(self) -> None:
+        """That every option is what its annotation says, for callers whom nobody checks.
+
+        Raises:
+            UsageError: If one is not.
+        """
+        for names, kinds, wanted in (
+            (("detector", "pose", "stn"), (str, Path, NoneType), "a name or a path"),
+            (("boxes", "annotations", "card"), (str, Path, NoneType), "a path"),
+            (("nms", "associate", "device", "color"), (str,), "a name"),
+            (("threads", "batch", "limit"), (Integral,), "a whole number"),
+            (("min_score",), (Real,), "a number"),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if not _is_one(value, kinds):
+                    raise UsageError(f"{name} = {value!r} is not {wanted}")
 
     @property
     def cores(self) -> int:
@@ -205,13 +226,17 @@ class PipelineOptions:
         return settings | {name: sha256_of(path) for name, path in files.items() if path}
 
 
+def _is_one(value: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
 def load(
     detector: str | Path | Detector | None = None,
     pose: str | Path | None = None,
     *,
     stn: str | Path | None = None,
     card: str | Path | None = None,
-    nms: str = "parametric",
+    nms: str | Path = "parametric",
     associate: str = "none",
     device: Device = "auto",
     threads: int = 0,
@@ -246,12 +271,17 @@ def load(
         RmpeError: If a model cannot be used or an option is wrong.
     """
     named = detector is None or isinstance(detector, str | Path)
+    given: dict[str, Any] = {"detector": detector, "workers": workers}  # whoever calls may err
+    if not named and not callable(given["detector"]):
+        raise UsageError(f"detector = {detector!r} is not a name, a path or a detector")
+    if not isinstance(given["workers"], Integral):
+        raise UsageError(f"workers = {workers!r} is not a whole number")
     options = PipelineOptions(
         detector=detector if named else None,  # type: ignore[arg-type] # `named` says it is one
         pose=pose,
         stn=stn,
-        card=Path(card) if card else None,
-        nms=nms,
+        card=(Path(card) if card else None) if isinstance(card, str) else card,
+        nms=str(nms) if isinstance(nms, Path) else nms,
         associate=associate,
         device=device,
         threads=threads,

@@ -307,15 +307,16 @@ class Poses:
             )
         count = len(data["scores"])
         joints = len(skeleton)
-        return cls(
-            np.array(data["keypoints"], np.float32).reshape(count, joints, 2),
-            np.array(data["keypoint_scores"], np.float32).reshape(count, joints),
-            data["scores"],
-            np.array(data["boxes"], np.float32).reshape(count, 4),
-            skeleton,
-            data["track_ids"],
-            np.array(data["stn_boxes"], np.float32).reshape(count, 4),
-        )
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            return cls(
+                np.array(data["keypoints"], np.float32).reshape(count, joints, 2),
+                np.array(data["keypoint_scores"], np.float32).reshape(count, joints),
+                data["scores"],
+                np.array(data["boxes"], np.float32).reshape(count, 4),
+                skeleton,
+                data["track_ids"],
+                np.array(data["stn_boxes"], np.float32).reshape(count, 4),
+            )
 
 
 def _xywh(boxes: NDArray[np.float32]) -> list[list[float]]:

@@ -4,6 +4,7 @@ The skeletons that ship are TOML files in ``rmpe/data/skeletons``; a user's own 
 and is loaded by path.
 """
 
+import os
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -161,6 +162,8 @@ def load_skeleton(name_or_path: str) -> Skeleton:
     Raises:
         DataError: If there is no such skeleton or file, or the file is not a skeleton.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise DataError(f"a skeleton is a name or a .toml file, not {fields.shown(name_or_path)}")
     if name_or_path in skeleton_names():
         text = (_shipped() / f"{name_or_path}.toml").read_text("utf-8")
         return Skeleton.from_dict(parse_toml(text, name_or_path), name_or_path)

@@ -12,7 +12,7 @@ import cv2
 
 from rmpe.boxes import Boxes
 from rmpe.draw import draw_poses
-from rmpe.errors import RmpeError
+from rmpe.errors import RmpeError, UsageError
 from rmpe.media.images import read_image
 from rmpe.pipeline import Estimator, Image
 from rmpe.poses import Poses
@@ -49,7 +49,7 @@ class Result:
 
 def stream(
     estimator: Estimator,
-    paths: Iterable[Path],
+    paths: Iterable[str | Path],
     read: Callable[[Path], Image] = read_image,
     each: Callable[[Result], None] | None = None,
 ) -> Iterator[Result]:
@@ -60,11 +60,17 @@ def stream(
 
     Args:
         estimator: The pipeline.
-        paths: Image files.
+        paths: Image files, as paths or text.
         read: How to read one; its `RmpeError` becomes that image's failure.
         each: Called with every result in the thread that made it, e.g. to draw; its `RmpeError`
             becomes that image's failure.
+
+    Raises:
+        UsageError: If ``paths`` is a single one.
     """
+    if isinstance(paths, str | Path):
+        raise UsageError(f"paths is one path: pass a list of them, [{str(paths)!r}]")
+    paths = (Path(path) if isinstance(path, str) else path for path in paths)
     pending: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(estimator.workers, "rmpe") as pool:
         try:

@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from rmpe.errors import UsageError
+from rmpe.media.arrays import type_name
 from rmpe.media.background import Background
 from rmpe.media.video import Video, VideoFrame
 from rmpe.one_stage import OneStageEstimator
@@ -83,6 +85,15 @@ def track(
     Raises:
         RmpeError: If the video cannot be read or an option is wrong.
     """
+    given: dict[str, Any] = {"estimator": estimator, "every": detect_every}  # whoever calls may err
+    if not hasattr(given["estimator"], "estimate"):
+        raise UsageError(
+            f"the estimator is what rmpe.load returns, this is {type_name(estimator)};"
+            " rmpe.track(estimator, source)"
+        )
+    whole = isinstance(given["every"], Integral) and not isinstance(given["every"], bool)
+    if given["every"] != "auto" and not (whole and given["every"] >= 1):
+        raise UsageError(f"detect_every = {detect_every!r} is neither a number from 1 on nor auto")
     with Video(source, color=estimator.color) as video:
         yield from follow(
             estimator,

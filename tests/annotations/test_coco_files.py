@@ -185,6 +185,42 @@ def test_some_declared_without_joints_are_left_out_as_the_tools_do():
     )
 
 
+def test_the_same_person_under_another_id_is_kept_and_said(photos):
+    data = everybody()
+    data["annotations"].append(data["annotations"][0] | {"id": 77})
+    people = check_people(data)
+    assert len(people.annotations) == 4
+    (said,) = people.warnings
+    assert "1 x a person of the same box and joints under another id, kept" in said
+    assert "first: annotation 77" in said
+    assert said.partition(": ")[2] in read_coco(written(photos, data), photos, COCO).report()
+
+
+@pytest.mark.parametrize(
+    ("box", "crowd", "message"),
+    [
+        ([10, 10, 0, 5], 0, "nothing but boxes without extent"),
+        ([10, 10, 5, 5], 1, "nothing but crowds"),
+        ([10, 10, -5, 5], 0, "'bbox' has a negative side"),
+    ],
+)
+def test_boxes_that_hold_nobody_are_refused(photos, box, crowd, message):
+    data = everybody()
+    for one in data["annotations"]:
+        one.update(bbox=box, iscrowd=crowd)
+    with pytest.raises(DataError, match=message):
+        RecordedBoxes(written(photos, data))
+
+
+def test_some_boxes_without_extent_are_counted(photos):
+    data = everybody()
+    data["annotations"][0]["bbox"] = [10, 10, 0, 5]
+    boxes = RecordedBoxes(written(photos, data))
+    assert len(boxes(BLANK, "1.jpg")) == 0
+    assert len(boxes(BLANK, "2.jpg")) == 1
+    assert "1 x 'bbox' without extent, left out" in boxes.warnings[0]
+
+
 # Categories
 
 
@@ -202,6 +238,19 @@ def test_the_person_category_is_found_by_name_or_joints(photos, number, name):
     path = written(photos, data)
     assert len(read_coco(path, photos, COCO)) == 3
     assert len(RecordedBoxes(path)(BLANK, "1.jpg")) == 1
+
+
+def test_a_person_label_that_nobody_has_gives_way_to_the_skeleton(photos):
+    joints = list(COCO.joints)
+    data = everybody(category_id=2) | {
+        "categories": [
+            {"id": 1, "name": "person"},
+            {"id": 2, "name": "skeleton", "keypoints": joints},
+        ]
+    }
+    people = check_people(data)
+    assert (people.category_id, people.joints, len(people.annotations)) == (2, 17, 3)
+    assert len(read_coco(written(photos, data), photos, COCO)) == 3
 
 
 def test_other_categories_are_left_out_and_counted(photos):

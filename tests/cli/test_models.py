@@ -183,3 +183,11 @@ def test_commands(pose):
     assert "colour spots" in run()
     assert 'decoder = "dark"' in run("show", "spots")
     assert "removed" in run("remove", "spots")
+
+
+def test_an_error_names_the_source_not_where_it_was_made_ready(tmp_path):
+    source = bare(tmp_path)
+    with pytest.raises(ModelError) as caught:
+        add_model("x", source)
+    assert str(caught.value).startswith(f"{source}: no model card found")
+    assert "downloads" not in str(caught.value)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tiny_models import JOINTS, PEOPLE, spots, yolox_model
 
 from rmpe.cli import rmpe as command
-from rmpe.cli.output import only_run_in
+from rmpe.cli.output import only_run_in, remove_stale
 from rmpe.errors import RmpeError
 from rmpe.install.add import add_model
 from rmpe.install.place import remove_model
@@ -266,6 +266,18 @@ def test_a_second_run_leaves_no_stale_results(tmp_path, models, photos):
     assert drawn == {"a.jpg", "mine.jpg"}
     assert not (out / "poses.csv").exists()
     assert not (out / "alphapose-results.json").exists()
+
+
+def test_files_of_every_format_are_removed_before_a_run_and_nothing_else(tmp_path):
+    remove_stale(tmp_path)
+    ours = ["coco_wholebody.json", "mot.txt", "posetrack.json", "trc/person_0007.trc"]
+    others = ["trc/person_of_mine.trc", "trc/notes.txt", "mine.json"]
+    (tmp_path / "trc").mkdir()
+    for name in ours + others:
+        (tmp_path / name).write_text("x")
+    remove_stale(tmp_path)
+    left = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*")}
+    assert left == set(others)
 
 
 def test_a_second_run_at_once_is_refused(tmp_path, models, photos):

@@ -145,3 +145,86 @@ def test_pck_arrays(tmp_path, name, place, value, message):
     np.savez(tmp_path / "x.npz", **changed)
     with pytest.raises(DataError, match=message):
         PROTOCOLS["pck"](tmp_path / "x.npz", None)
+
+
+def shifted(rows, key, change):
+    return [row | {key: change(row[key])} for row in rows]
+
+
+@pytest.mark.parametrize(("image", "category"), [(0, 0), (-5, 1), (1, -3), (2**63 - 9, 2**40)])
+def test_ids_of_any_sign_and_size_are_measured(tmp_path, image, category):
+    data, found = gloves()
+    data["images"] = shifted(data["images"], "id", lambda _: image)
+    data["annotations"] = shifted(data["annotations"], "image_id", lambda _: image)
+    data["annotations"] = shifted(data["annotations"], "category_id", lambda _: category)
+    data["categories"] = shifted(data["categories"], "id", lambda _: category)
+    found = shifted(found, "image_id", lambda _: image)
+    skeleton = tmp_path / "glove.toml"
+    skeleton.write_text(GLOVE)
+    truth, answer = put(tmp_path, truth=data, found=found)
+    files = ("coco", "--annotations", truth, "--results", answer, "--json")
+    figures = json.loads(run(*files, "--skeleton", skeleton).stdout)
+    assert figures["AP"] == pytest.approx(1)
+    assert figures["error_kinds"]["people"]["found"] == 1
+    boxed = [{"image_id": image, "category_id": 1, "bbox": [20, 30, 90, 200], "score": 0.9}]
+    truth, answer = put(tmp_path, truth=data, found=boxed)
+    figures = PROTOCOLS["boxes"](truth, answer).figures
+    assert figures["AP"] == pytest.approx(1)
+    assert figures["recall50"] == pytest.approx(1)
+
+
+# What is done to the keypoints of the results so that nobody is found.
+NOWHERE = {
+    "nothing": lambda numbers: [0] * len(numbers),
+    "shares of the image": lambda numbers: [number / 400 for number in numbers],
+    "another image's": lambda numbers: [number + 5000 for number in numbers],
+}
+
+
+@pytest.mark.parametrize("kind", NOWHERE)
+def test_an_ap_of_0_says_why(tmp_path, kind):
+    data, found = gloves()
+    skeleton = tmp_path / "glove.toml"
+    skeleton.write_text(GLOVE)
+    truth, answer = put(tmp_path, truth=data, found=shifted(found, "keypoints", NOWHERE[kind]))
+    done = run("coco", "--annotations", truth, "--results", answer, "--skeleton", skeleton)
+    assert done.exit_code == 0
+    assert "AP is 0, because no detection fits" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("truth_box", "found_box", "message"),
+    [
+        ([20, 30, 0, 200], [20, 30, 90, 200], "1 x 'bbox' without extent"),
+        ([20, 30, 90, 200], [200, 30, 90, 200], "AP is 0, because no detection fits"),
+        ([20, 30, 90, 200], [20, 30, -90, 200], "detection 0: 'bbox' has a negative side"),
+    ],
+)
+def test_boxes_that_nothing_fits_say_why(tmp_path, truth_box, found_box, message):
+    data, _ = gloves()
+    data["annotations"] = shifted(data["annotations"], "bbox", lambda _: truth_box)
+    found = [{"image_id": 1, "category_id": 1, "bbox": found_box, "score": 0.9}]
+    truth, answer = put(tmp_path, truth=data, found=found)
+    done = run("boxes", "--annotations", truth, "--results", answer)
+    assert message in done.stderr + str(done.exception)
+
+
+def test_figures_of_minus_one_are_explained(tmp_path):
+    data, _ = gloves()
+    found = [{"image_id": 1, "category_id": 1, "bbox": [20, 30, 90, 200], "score": 0.9}]
+    truth, answer = put(tmp_path, truth=data, found=found)
+    done = run("boxes", "--annotations", truth, "--results", answer)
+    assert done.exit_code == 0
+    assert "-1 = not defined, nobody of that kind is annotated: AP_small, AP_large" in done.stdout
+
+
+def test_people_without_extent_are_counted(tmp_path):
+    data, found = gloves()
+    empty = data["annotations"][0] | {"id": 7, "area": 0, "bbox": [20, 30, 0, 0]}
+    data["annotations"].append(empty)
+    skeleton = tmp_path / "glove.toml"
+    skeleton.write_text(GLOVE)
+    truth, answer = put(tmp_path, truth=data, found=found)
+    done = run("coco", "--annotations", truth, "--results", answer, "--skeleton", skeleton)
+    assert "1 x 'area' and 'bbox' without extent" in done.stderr
+    assert "first: annotation 7" in done.stderr

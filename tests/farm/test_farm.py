@@ -13,14 +13,24 @@ import numpy as np
 import pytest
 from tiny_models import JOINTS, spots
 
-from rmpe.errors import RmpeError, StorageError, WorkerError
+from rmpe.errors import DataError, RmpeError, StorageError, WorkerError
 from rmpe.farm import storage as storage_module
 from rmpe.farm.engines import on_processes
 from rmpe.farm.manifest import read_run, read_shard
-from rmpe.farm.parts import finished, give_up, given_up, name_of, read_errors, read_part
+from rmpe.farm.parts import (
+    Row,
+    finished,
+    give_up,
+    given_up,
+    name_of,
+    read_errors,
+    read_part,
+    write_part,
+)
 from rmpe.farm.storage import open_storage, patiently
 from rmpe.media.images import save_image
 from rmpe.media.video_writer import VideoWriter
+from rmpe.poses import Poses
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("fsspec")
@@ -52,6 +62,55 @@ def test_merged_files_are_those_of_predict(tmp_path, rmpe, models, photos, plann
         the_same(tmp_path / "merged", predicted(rmpe, photos, models, tmp_path / "predicted"))
     else:
         assert finished(open_storage(str(planned)).entries()) == {}
+
+
+def test_paths_are_those_of_predict(tmp_path, rmpe, models, photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    assert rmpe("plan", photos.name, "--out", tmp_path / "run", *models).exit_code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert rmpe("run", tmp_path / "run").exit_code == 0
+    assert rmpe("merge", tmp_path / "run", "--out", tmp_path / "merged", *FORMATS).exit_code == 0
+    monkeypatch.chdir(photos.parent)
+    the_same(tmp_path / "merged", predicted(rmpe, photos.name, models, tmp_path / "predicted"))
+
+
+def test_no_flipped_bit_is_read_as_something_else(planned):
+    storage = open_storage(str(planned))
+    plan = read_run(storage)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, item in enumerate(read_shard(storage.address, 0)):
+        count = number % 3
+        poses = Poses(
+            rng.uniform(0, 60, (count, 3, 2)),
+            rng.uniform(0, 1, (count, 3)),
+            rng.uniform(0, 1, count),
+            rng.uniform(0, 60, (count, 4)),
+            plan.skeleton,
+        )
+        rows.append(Row(item.image_id, item.file, item.name, item.path, (64, 64), poses))
+    write_part(storage, plan, 0, rows)
+
+    def found():
+        return [
+            (row.image_id, row.path, row.poses.to_dict()) for row in read_part(storage, plan, 0)
+        ]
+
+    whole = found()
+    for kind in ("images", "people"):
+        part = planned / name_of(kind, 0)
+        data = part.read_bytes()
+        refused = 0
+        for place in range(4, len(data), 61):
+            part.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+            try:
+                assert found() == whole, place
+            except DataError as error:
+                assert "\n" not in str(error)
+                refused += 1
+        part.write_bytes(data)
+        assert refused > 10
 
 
 def test_ids_in_another_order_than_shards(tmp_path, rmpe, models):

@@ -315,6 +315,37 @@ def _journal_lines() -> list[Any]:
     return lines
 
 
+def _tracks(folder: Path, data: bytes) -> None:
+    from rmpe.kinematics.cleaning import Cleaning
+    from rmpe.kinematics.measure import MeasureOptions, measure
+    from rmpe.kinematics.tracks import read_tracks
+
+    path = folder / "tracks.jsonl"
+    path.write_bytes(data)
+    for track in read_tracks(path):
+        measure(track, MeasureOptions(cleaning=Cleaning(filter="median", fill=0), height=1.75))
+
+
+def _track_lines() -> list[Any]:
+    """What `rmpe track` writes of two people in eight frames."""
+    from rmpe.poses import Poses
+
+    rng = np.random.default_rng(0)
+    lines: list[Any] = [{"rmpe_journal": 1, "settings": {"skeleton": COCO.name}}]
+    for number in range(8):
+        boxes = np.array([[1, 2, 30, 40]] * 2, np.float32)
+        points = rng.uniform(0, 99, (2, 17, 2))
+        scores = rng.uniform(0.5, 1, (2, 17))
+        poses = Poses(points, scores, [0.9, 0.8], boxes, COCO, [1, 2])
+        name = f"walk_{number:06d}"
+        lines.append({
+            "image_id": number, "file_name": f"{name}.jpg", "name": name, "path": "walk.mp4",
+            "size": [120, 160], "seconds": number / 25, "stamp": "", "fps": 25.0,
+            "poses": poses.to_dict(),
+        })  # fmt: skip
+    return lines
+
+
 def _to_lines(data: Any) -> bytes:
     rows = data if isinstance(data, list) else [data]
     return b"".join(to_json(row) + b"\n" for row in rows)
@@ -384,6 +415,7 @@ def json_kinds() -> list[Kind]:
         _json_kind("learn-nms-ann", people, partial(_nms, found, False)),
         _json_kind("learn-nms-cand", found, partial(_nms, people, True)),
         _json_kind("journal", _journal_lines(), _journal, "", _to_lines),
+        _json_kind("tracks", _track_lines(), _tracks, "", _to_lines),
     ]
     return kinds
 

@@ -242,6 +242,79 @@ def test_user_errors_are_one_line(tmp_path, make, arguments, error, said):
     assert said in str(done.exception) and "\n" not in str(done.exception)
 
 
+def changed(folder, place, value, line=3):
+    """The results of a walker with one value changed: keys from a line of the file inwards."""
+    path = write_results(folder, [WALKER.track()]) / "tracks.jsonl"
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    inner = lines[line - 1]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("image_id",), 10**30, "line 3: image_id"),
+        (("image_id",), 1.5, "line 3: image_id"),
+        (("image_id",), "5", "line 3: image_id"),
+        (("image_id",), 0, "frame 0 is there twice"),
+        (("seconds",), float("nan"), "line 3: seconds"),
+        (("seconds",), "1", "line 3: seconds"),
+        (("seconds",), 0.0, "is not later than frame 0"),
+        (("seconds",), 1e9, "is not later than frame 1"),
+        (("size",), [], "size must be"),
+        (("size",), ["a", 3], "line 3: size"),
+        (("fps",), "30", "line 3: fps"),
+        (("poses",), [], "frame 1: poses is a list"),
+        (("poses", "track_ids"), ["a"], "frame 1: not the people"),
+        (("poses", "track_ids"), [10**30], "frame 1: not the people"),
+        (("poses", "keypoints", 0, 0), [1e30, 0], "lies beyond"),
+        (("poses", "keypoints", 0, 0), [1e300, 0], "frame 1: not the people"),
+        (("poses", "keypoints", 0), [], "frame 1: not the people"),
+        (("poses", "scores"), {}, "frame 1: not the people"),
+        (("poses", "skeleton"), 3, "frame 1: not the people"),
+    ],
+)
+def test_damaged_tracks_are_one_line(tmp_path, place, value, said):
+    with pytest.raises(DataError, match=said) as caught:
+        read_tracks(changed(tmp_path, place, value))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("settings",), [], "settings is a list"),
+        (("settings", "skeleton"), 5, "skeleton is 5, not text"),
+        (("settings", "skeleton"), "nobody", "unknown skeleton"),
+    ],
+)
+def test_damaged_settings_are_one_line(tmp_path, place, value, said):
+    with pytest.raises(DataError, match=said):
+        read_tracks(changed(tmp_path, place, value, line=1))
+
+
+def test_frames_too_far_apart_are_not_held(tmp_path):
+    last = len(WALKER.track()) + 1
+    with pytest.raises(DataError, match="person 1 is seen in frames 0 and 1000000000000, more"):
+        read_tracks(changed(tmp_path, ("image_id",), 10**12, line=last))
+
+
+@pytest.mark.parametrize("fps", [-1, 1e9])
+def test_rates_of_no_video_are_refused(tmp_path, fps):
+    with pytest.raises(DataError, match="not a rate of a video"):
+        read_tracks(changed(tmp_path, ("fps",), fps, line=2))
+
+
+@pytest.mark.parametrize("point", [float("nan"), float("inf"), 1e9])
+def test_a_known_length_needs_real_points(tmp_path, point):
+    done = run(write_results(tmp_path, [WALKER.track()]), "--known-length", point, 0, 9, 9, 1)
+    assert isinstance(done.exception, UsageError)
+
+
 def test_tracks_are_read_whatever_is_in_between(tmp_path):
     tracks = read_tracks(write_results(tmp_path, [WALKER.track()], gaps=(5, 6, 30)))
     (found,) = tracks

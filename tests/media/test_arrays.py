@@ -290,3 +290,109 @@ def test_a_pickle_whose_model_is_gone_says_so(models, tmp_path):
 
 def test_public_names_are_listed():
     assert set(rmpe.__all__) <= set(dir(rmpe))
+
+
+NOBODY = rmpe.Poses.empty(rmpe.load_skeleton("coco17"))
+
+
+class Blind:
+    """Stands for an estimator that is never asked."""
+
+    color = "rgb"
+
+    def estimate(self, image, boxes):
+        raise AssertionError
+
+
+def track(source, **options):
+    return lambda: list(rmpe.track(Blind(), source, **options))
+
+
+# What no function takes: a call, and what its one line says.
+STRANGE = {
+    "save to None": (lambda: save_image(None, PICTURE), "None: not the path of a file"),
+    "save to a number": (lambda: save_image(5, PICTURE), "5: not the path of a file"),
+    "save to a zero": (lambda: save_image("a\0.png", PICTURE), "not the path of a file"),
+    "read None": (lambda: rmpe.read_image(None), "this is None"),
+    "read a number": (lambda: rmpe.read_image(3), "this is int"),
+    "read an array": (lambda: rmpe.read_image(PICTURE), "a picture already"),
+    "draw nobody": (lambda: rmpe.draw_poses(PICTURE, None), "this is None"),
+    "draw a list": (lambda: rmpe.draw_poses(PICTURE, []), "list; draw those of each image"),
+    "load a number": (lambda: rmpe.load(5), "detector = 5 is not a name"),
+    "load a list": (lambda: rmpe.load(pose=["a"]), r"pose = \['a'\] is not a name"),
+    "threads as text": (lambda: rmpe.load(threads="2"), "threads = '2' is not a whole number"),
+    "half a batch": (lambda: rmpe.load(batch=0.5), "batch = 0.5 is not a whole number"),
+    "workers as text": (lambda: rmpe.load(workers="2"), "workers = '2' is not a whole number"),
+    "score as text": (lambda: rmpe.load(min_score="a"), "min_score = 'a' is not a number"),
+    "no score": (lambda: rmpe.load(min_score=None), "min_score = None is not a number"),
+    "card of bytes": (lambda: rmpe.load(card=b"a"), "card = b'a' is not a path"),
+    "draw with a word": (
+        lambda: rmpe.draw_poses(PICTURE, NOBODY, style="bold"),
+        "style is a DrawStyle, this is str",
+    ),
+    "draw from text on": (
+        lambda: rmpe.draw_poses(PICTURE, NOBODY, min_score="a"),
+        "min_score = 'a' is not a number",
+    ),
+    "quality of 1000": (
+        lambda: save_image("a.jpg", PICTURE, quality=1000),
+        "quality = 1000 is not a whole number",
+    ),
+    "no skeleton": (lambda: rmpe.load_skeleton(None), "a name or a .toml file, not nothing"),
+    "no file of poses": (lambda: rmpe.from_coco(None), "read from a file, not from nothing"),
+    "stream of one": (lambda: list(rmpe.stream(None, "a.jpg")), r"pass a list of them, \['a.jpg'"),
+    "track nothing": (track(None), "this is NoneType|this is None"),
+    "track a number": (track(5), "this is int"),
+    "track bytes": (track(b"abc"), "this is bytes: write it to a file"),
+    "track a file": (track(io.BytesIO(b"abc")), "write it to a file"),
+    "track one picture": (track(PICTURE), r"\(12, 16, 3\): one picture; pass a list of frames"),
+    "track the wrong way round": (
+        lambda: list(rmpe.track("clip.mp4", "clip.mp4")),
+        r"what rmpe.load returns, this is str; rmpe.track\(estimator, source\)",
+    ),
+    "detect now and then": (track([PICTURE], detect_every="a"), "detect_every = 'a' is neither"),
+    "detect never": (track([PICTURE], detect_every=0), "detect_every = 0 is neither"),
+    "detect by halves": (track([PICTURE], detect_every=2.5), "detect_every = 2.5 is neither"),
+    "nms as a number": (lambda: rmpe.load(nms=3), "nms = 3 is not a name"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_strange_arguments_are_one_line(kind):
+    call, message = STRANGE[kind]
+    with pytest.raises(RmpeError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda torch: torch.zeros(4, 4, 3).to_sparse(),
+        lambda torch: torch.empty(4, 4, 3, device="meta"),
+    ],
+)
+def test_tensors_without_plain_values(make):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ImageError, match=r"a tensor torch.float32 \(4, 4, 3\) that NumPy cannot"):
+        as_image(make(torch))
+
+
+# Pictures whose range nobody knows would come out black.
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (PICTURE.astype(np.uint16) * 16, "fewer than 16 bits"),
+        (PICTURE.astype(np.uint16) * 4, "fewer than 16 bits"),
+        (PICTURE / 127.5, "0..1 or 0..255"),
+        (PICTURE / 25.5, "0..1 or 0..255"),
+    ],
+)
+def test_ranges_that_nobody_knows_are_refused(given, message):
+    with pytest.raises(ImageError, match=message):
+        as_image(given)
+
+
+def test_a_dark_picture_of_whole_floats_is_one():
+    dark = (PICTURE // 20).astype(np.float32)
+    assert np.array_equal(as_image(dark), PICTURE // 20)

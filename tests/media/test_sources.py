@@ -11,7 +11,7 @@ import pytest
 
 from rmpe.errors import DataError, RmpeError
 from rmpe.media.remote import fetch, is_remote
-from rmpe.media.sources import find_images, image_ids
+from rmpe.media.sources import find_images, find_media, image_ids
 
 
 @pytest.fixture
@@ -74,6 +74,74 @@ def test_finds(tree, files, sources, expected):
 def test_output_names_differ(tree, files, expected):
     items = find_images([str(tree(*files))])
     assert [item.name for item in items] == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["p/A.jpg", "p/a.jpg"], ["A.jpg", "a.jpg~2"]),
+        (["p/A.jpg", "p/a.jpg", "p/a.jpg~2.jpg"], ["A.jpg", "a.jpg~3", "a.jpg~2"]),
+        (["p/A.png", "p/a.jpg"], ["A.png", "a.jpg"]),
+        (["p/x/A.jpg", "p/x/a.jpg", "p/y/a.jpg"], ["x/A.jpg", "x/a.jpg~2", "y/a"]),
+    ],
+)
+def test_names_that_differ_by_case_only_get_numbers(tree, files, names):
+    tree(*files)
+    found = find_images(files)
+    assert [item.name for item in found] == names
+    assert len({item.file_name for item in found}) == len(files)
+
+
+# What earlier runs left in and around the photos; what is named itself is meant.
+@pytest.mark.parametrize(
+    ("sources", "out", "expected"),
+    [
+        (["p"], None, ["a.jpg", "day/b.jpg"]),
+        (["p"], "p", ["a.jpg", "day/b.jpg"]),
+        (["."], ".", ["p/a.jpg", "p/day/b.jpg"]),
+        (["p"], "p/results", ["a.jpg", "day/b.jpg"]),
+        (["p/day"], "p", ["b.jpg"]),
+        (["p/results"], None, []),
+        (["**/*.jpg"], None, ["a.jpg", "b.jpg"]),
+        (["p/drawn"], None, ["a.jpg"]),
+        (["p/drawn/*.jpg"], None, ["a.jpg"]),
+    ],
+)
+def test_what_earlier_runs_drew_is_no_photo(tree, sources, out, expected):
+    tree(
+        *("p/a.jpg", "p/day/b.jpg", "p/journal.jsonl", "p/drawn/a.jpg", "p/drawn.mp4"),
+        *("p/results/drawn/a.jpg", "p/results/drawn/day/b.jpg", "p/results/journal.jsonl"),
+        *("rmpe-out/p/drawn/a.jpg", "rmpe-out/p/journal.jsonl"),
+    )
+    if not expected:
+        with pytest.raises(DataError, match="no images found"):
+            find_images(sources, without=None)
+        return
+    found, videos = find_media(sources, without=Path(out) if out else None)
+    assert [item.file_name for item in found] == expected
+    assert not videos
+
+
+def test_a_folder_called_drawn_without_a_journal_is_one_of_photos(tree):
+    tree("p/drawn/a.jpg", "p/b.jpg")
+    assert [item.file_name for item in find_images(["p"])] == ["b.jpg", "drawn/a.jpg"]
+
+
+def test_videos_are_found_wherever_they_are(tree):
+    tree("p/a.jpg", "p/day/c.mp4", "p/B.MOV")
+    images, videos = find_media(["p"])
+    assert [item.file_name for item in images] == ["a.jpg"]
+    assert videos == [Path("p/B.MOV"), Path("p/day/c.mp4")]
+    with pytest.raises(DataError, match="no image in p/day, q but 3 videos: rmpe track p/day q"):
+        tree("q/d.mp4", "q/e.mp4")
+        find_media(["p/day", "q"])
+
+
+@pytest.mark.parametrize("source", ["", " "])
+def test_an_empty_source_is_not_the_working_folder(tree, source):
+    tree("a.jpg")
+    with pytest.raises(DataError, match="empty text"):
+        find_images([source])
 
 
 def test_names_never_leave_the_output_folder(tree):

@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from tiny_models import JOINTS, PEOPLE, spot_pose_model, spots, yolox_model
 
 from rmpe import track
 from rmpe.cli import rmpe as command
+from rmpe.cli.track import _folders
 from rmpe.errors import RmpeError, UsageError
 from rmpe.media.images import read_image, save_image
 from rmpe.media.video import Video
@@ -367,3 +370,32 @@ def test_resume_refuses_another_video_of_the_same_name(tmp_path, clip, models):
             writer.write(spots((64, 64), JOINTS, 3) // 2, number / 10)
     result = run(clip, "--out", tmp_path / "out", *models, "--resume")
     assert "cannot resume, contents was" in str(result.exception)
+
+
+def test_every_video_gets_a_folder_whatever_they_are_called():
+    names = ["c.mp4", "d/c.mp4", "c-2.mp4", "C.avi", "http://host/"]
+    folders = [folder.name for folder in _folders(names, Path("out"))]
+    assert folders == ["c", "c-3", "c-2", "C-4", "host"]
+    assert _folders([], Path("out")) == []
+
+
+def test_videos_among_frames_are_named_with_their_command(tmp_path, models, clip):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    save_image(frames / "1.png", np.zeros((64, 64, 3), np.uint8))
+    shutil.copy(clip, frames / "a.mp4")
+    done = run(frames, "--out", tmp_path / "o", *models)
+    assert done.exit_code == 0, done.output
+    assert f"left out 1 videos: rmpe track {frames / 'a.mp4'}" in done.stderr
+
+
+def test_a_video_whose_folder_cannot_be_written_does_not_stop_the_others(tmp_path, models, clip):
+    other = tmp_path / "other.mp4"
+    shutil.copy(clip, other)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / clip.stem).write_text("in the way")
+    done = run(clip, other, "--out", out, *models)
+    assert done.exit_code == 1
+    assert "cannot write there" in done.stderr
+    assert (out / "other" / "coco.json").is_file()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,17 @@ def torchrun(config: Path, run: Path) -> subprocess.Popen[str]:
     )
 
 
+def end(launcher: subprocess.Popen[str]) -> None:
+    """Kill a launcher that still runs, and what it started: it alone would leave orphans."""
+    if launcher.poll() is not None:
+        return
+    family = psutil.Process(launcher.pid)
+    for process in [*family.children(recursive=True), family]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    launcher.wait()
+
+
 def step_of(run: Path) -> int:
     return read_state(run / "state.pt", "cpu")["step"] if (run / "state.pt").exists() else 0
 
@@ -95,7 +107,7 @@ def test_a_killed_process_is_restarted_from_the_last_state(tmp_path, rank):
         killed_at = kill_at(launcher, run, 3, rank)
         said, _ = launcher.communicate(timeout=PATIENCE)
     finally:
-        launcher.kill()
+        end(launcher)
     assert launcher.returncode == 0, said[-3000:]
     assert killed_at < STEPS  # it was not over yet
     assert "going on from step" in said

@@ -72,21 +72,24 @@ def person_category(
     in_use = [category for category in categories if used[category.id]] or list(categories)
     if not categories:
         return _unlisted(used, source)
+    jointed = [category for category in in_use if category.joints]
     for some in (in_use, list(categories)):
         people = [category for category in some if category.name.strip().casefold() == "person"]
         with_joints = [category for category in people if category.joints]
         if len(people) == 1 or len(with_joints) == 1:
-            return (with_joints or people)[0]
+            found = (with_joints or people)[0]
+            # A label of boxes that nobody has, beside the skeleton that people do have.
+            unused = not used[found.id] and not found.joints
+            return jointed[0] if unused and len(jointed) == 1 and used[jointed[0].id] else found
         if people:
             raise DataError(
                 f"{source}: {len(people)} categories are called person: {_list(people)}"
             )
-    with_joints = [category for category in in_use if category.joints]
-    if len(with_joints) == 1:
-        return with_joints[0]
+    if len(jointed) == 1:
+        return jointed[0]
     if len(in_use) == 1:
         return in_use[0]
-    which = "several have joints" if with_joints else "none has joints"
+    which = "several have joints" if jointed else "none has joints"
     raise DataError(
         f"{source}: no category is called person, and {which}: it has {_list(in_use)};"
         " call the one that is meant 'person'"

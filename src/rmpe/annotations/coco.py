@@ -267,6 +267,7 @@ class _PersonReader:
         self.people: list[CocoPerson] = []
         self.unlisted: list[tuple[str, int]] = []
         self._seen: dict[int, dict[str, Any]] = {}
+        self._people: set[int] = set()
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
@@ -318,6 +319,11 @@ class _PersonReader:
             1.0 if score is None else fields.number(score, f"{place}: 'score'"),
             None if declared is None else fields.whole(declared, f"{place}: 'num_keypoints'"),
         )
+        if person.labelled:  # boxes alone may be the same by chance
+            known = (image_id, box.tobytes(), b"" if keypoints is None else keypoints.tobytes())
+            if hash(known) in self._people:
+                self._count("a person of the same box and joints under another id, kept", named)
+            self._people.add(hash(known))
         self.people.append(person)
 
     def _keypoints(self, row: dict[str, Any], place: str) -> NDArray[np.float64] | None:

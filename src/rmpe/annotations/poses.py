@@ -1,11 +1,13 @@
 """COCO files as poses: results, or a data set with its people."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe import fields
 from rmpe.annotations.coco import parse_coco
 from rmpe.annotations.results import check_detections
 from rmpe.errors import DataError
@@ -30,7 +32,9 @@ def from_coco(path: str | Path, skeleton: str | Skeleton = "coco17") -> dict[int
     Raises:
         DataError: If the file cannot be read, or holds no keypoints of this skeleton.
     """
-    joints = load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
+    joints = skeleton if isinstance(skeleton, Skeleton) else load_skeleton(skeleton)
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"poses are read from a file, not from {fields.shown(path)}")
     data = read_json(Path(path))
     if isinstance(data, dict):
         return _of_data_set(data, joints, str(path))

@@ -62,6 +62,8 @@ def _detection(row: Any, place: str, lengths: dict[str, int], scored: bool) -> R
         if key == "keypoints" and value and isinstance(value[0], list):
             value = fields.triples(value, f"{place}: {key!r}").ravel().tolist()
         record[key] = fields.pixels(value, f"{place}: {key!r}", count).tolist()
+    if "bbox" in lengths and min(record["bbox"][2:]) < 0:
+        raise DataError(f"{place}: 'bbox' has a negative side; it is x, y, width, height")
     if "bbox" not in lengths and record.get("bbox") is not None:
         record["bbox"] = fields.pixels(record["bbox"], f"{place}: 'bbox'", 4).tolist()
     elif "bbox" not in lengths:

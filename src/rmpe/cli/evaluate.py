@@ -21,6 +21,8 @@ from rmpe.skeletons import load_skeleton
 
 # Most columns of numbers that fit on a terminal of 80 characters.
 WIDEST = 4
+UNDEFINED = -1.0  # what COCO's tools give where nobody was to be found
+COCO_LIKE = frozenset({"coco", "wholebody", "boxes", "crowdpose"})
 EXISTING = click.Path(exists=True, path_type=Path)
 DESCRIPTIONS = {
     "coco": "COCO keypoints: AP and AR by OKS; by size, by crowding, by joint.",
@@ -160,6 +162,11 @@ def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: Pipel
         drawn = report.pop("plots", [])
         del report["warnings"]
         _print(Console(), protocol, report)
+        undefined = [name for name, value in report.items() if value == UNDEFINED]
+        if undefined and protocol in COCO_LIKE:
+            click.echo(
+                f"-1 = not defined, nobody of that kind is annotated: {', '.join(undefined)}"
+            )
         for path in drawn:
             click.echo(f"plot: {path}")
 

@@ -25,6 +25,9 @@ RESULTS = (
     "images.json",
     "alphapose-results.json",
     "poses.csv",
+    "coco_wholebody.json",
+    "mot.txt",
+    "posetrack.json",
     "drawn.mp4",
     "contact.jpg",
 )
@@ -95,6 +98,10 @@ def remove_stale(out: Path) -> None:
             ):
                 with suppress(OSError):
                     stale.unlink()
+    for stale in (out / "trc").glob("person_*.trc"):
+        if stale.stem.removeprefix("person_").isdecimal():
+            with suppress(OSError):
+                stale.unlink()
     for name in RESULTS:
         with suppress(OSError):
             (out / name).unlink()

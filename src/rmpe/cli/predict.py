@@ -22,11 +22,10 @@ from rmpe.cli.output import default_out, only_run_in, remove_stale, terminated_a
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.terminal import warnings_to
 from rmpe.draw import DrawStyle, draw_poses
-from rmpe.errors import UsageError
 from rmpe.media.arrays import Image
 from rmpe.media.images import decode_image, read_file, save_image
 from rmpe.media.remote import fetch, is_remote
-from rmpe.media.sources import ImageItem, find_images, find_videos, image_ids, is_video
+from rmpe.media.sources import ImageItem, find_media, image_ids
 from rmpe.options import PipelineOptions
 from rmpe.streaming import Result, stream
 from rmpe.write import FORMATS, write_formats
@@ -135,11 +134,7 @@ def _run(
     origins: Mapping[Path, str],
 ) -> dict[str, Any]:
     started = time.perf_counter()
-    videos = find_videos(sources)
-    if videos and len(videos) == len(sources) and all(map(is_video, sources)):
-        raise UsageError(f"{sources[0]}: a video: rmpe track {shlex.join(sources)}")
-    images = [source for source in sources if not is_video(source)]
-    everything = find_images(images, without=out)
+    everything, videos = find_media(sources, without=out)
     # Ids are those of all images, so that --limit does not change them.
     ids = image_ids(everything, options.annotations)
     items = everything[: options.limit]

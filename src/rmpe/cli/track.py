@@ -1,8 +1,8 @@
 """``rmpe track``: everybody through a video."""
 
 import json
+import shlex
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rmpe.cli.output import default_out
 from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.cli.track_video import TrackOptions, track_video
 from rmpe.cli.tracking_flags import tracking_flags, video_formats
-from rmpe.errors import ImageError, UsageError
+from rmpe.errors import DataError, ImageError, OutputError, UsageError
 from rmpe.media.images import SUFFIXES
 from rmpe.media.sources import find_videos
 from rmpe.options import PipelineOptions
@@ -103,7 +103,7 @@ def track(
         click.echo(f"{name}:", err=True)
         try:
             summary = track_video(name, own, estimator, settings, options)
-        except ImageError as error:  # one video that cannot be read does not stop the others
+        except (ImageError, DataError, OutputError) as error:  # one video does not stop the others
             click.echo(f"failed: {error}", err=True)
             whole = False
             continue
@@ -118,21 +118,35 @@ def _videos(sources: tuple[str, ...]) -> list[str]:
     """The videos meant: a folder without images stands for the video files in it."""
     names: list[str] = []
     for source in sources:
+        if not source.strip():
+            raise UsageError("a source is empty text: name a video, a folder of images or a URL")
         inside = find_videos([source]) if Path(source).is_dir() else []
         frames = inside and any(file.suffix.lower() in SUFFIXES for file in Path(source).iterdir())
+        if inside and frames:
+            line = shlex.join(map(str, inside))
+            click.echo(
+                f"{source}: its images are taken for frames; left out {len(inside)} videos:"
+                f" rmpe track {line}",
+                err=True,
+            )
         names += [str(file) for file in inside] if inside and not frames else [source]
     return names
 
 
 def _folders(names: list[str], out: Path) -> list[Path]:
     """A folder below ``out`` for each video, called after it; a number keeps equal names apart."""
-    taken: Counter[str] = Counter()
+    stems = [Path(name.rstrip("/")).stem or "video" for name in names]
+    own = {stem.casefold() for stem in stems}
+    taken: set[str] = set()
     folders = []
-    for name in names:
-        stem = Path(name.rstrip("/")).stem
-        taken[stem.casefold()] += 1
-        number = taken[stem.casefold()]
-        folders.append(out / (stem if number == 1 else f"{stem}-{number}"))
+    for stem in stems:
+        name = stem
+        number = 1
+        while name.casefold() in taken or (number > 1 and name.casefold() in own):
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        folders.append(out / name)
     return folders
 
 

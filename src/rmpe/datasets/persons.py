@@ -214,7 +214,8 @@ class PersonReader:
             and clipped[3] - clipped[1] >= 1
         ):
             self.problem(
-                "box empty or outside the image", f"{where}: {list(box)} in {width}x{height}"
+                "box empty or outside the image",
+                f"{where}: {np.round(box, 2).tolist()} in {width}x{height}",
             )
             return
         labelled = points[:, 2] > 0

@@ -97,11 +97,19 @@ def _annotated(data: Any, source: str) -> tuple[Rows, tuple[CocoImage, ...], tup
     file.require_people()
     require_names(file.images, source)
     rows: Rows = defaultdict(list)
+    flat = []
     for person in file.people:
-        if not person.crowd:
-            x, y, width, height = person.box.tolist()
+        x, y, width, height = person.box.tolist()
+        if min(width, height) < 0:
+            raise DataError(f"{source}: annotation {person.id}: 'bbox' has a negative side")
+        if not min(width, height) > 0:
+            flat.append(str(person.id))
+        elif not person.crowd:
             rows[person.image_id].append([x, y, x + width, y + height, person.score])
-    return rows, file.images, file.warnings
+    if file.people and not rows:
+        kinds = "boxes without extent and crowds" if flat else "crowds"
+        raise DataError(f"{source}: its people are nothing but {kinds}")
+    return rows, file.images, (*file.warnings, *_left_out(flat, "annotation", source))
 
 
 def _detected(
@@ -124,12 +132,23 @@ def _detected(
         )
     people, said = detected_people(detections, person, categories, source)
     rows: Rows = defaultdict(list)
-    for detection in people:
+    flat = []
+    for place, detection in enumerate(people):
         x, y, width, height = detection["bbox"]
+        if not min(width, height) > 0:
+            flat.append(str(place))
+            continue
         score = detection.get("score")
         box = [x, y, x + width, y + height, 1.0 if score is None else score]
         rows[detection["image_id"]].append(box)
-    return rows, images, tuple(said)
+    return rows, images, (*said, *_left_out(flat, "box of a person", source))
+
+
+def _left_out(flat: list[str], what: str, source: str) -> list[str]:
+    """What to say of boxes that hold nothing."""
+    if not flat:
+        return []
+    return [f"{source}: {len(flat)} x 'bbox' without extent, left out, first: {what} {flat[0]}"]
 
 
 def _best_first(rows: NDArray[np.float64], file: Path) -> Boxes:

@@ -30,6 +30,8 @@ from rmpe.skeletons import Skeleton, load_skeleton
 
 # Smallest score of detections in the error analysis; almost all weaker ones would be redundant.
 ERROR_SCORE = 0.2
+# OKS or IoU from which a detection can count as a person found.
+THRESHOLD = float(coco.THRESHOLDS[0])
 CROWD_NOTES = {level: f"{low:g} to {high:g}" for level, (low, high) in LEVELS.items()}
 
 
@@ -76,7 +78,7 @@ def coco_keypoints(
         | {"by_crowding": {"AP": by_crowding, "n_images": counts}}
     )
     return _keypoints_measured(
-        people, detections, warnings, evaluation, figures, skeleton, by_crowding
+        people, detections, results, warnings, evaluation, figures, skeleton, by_crowding
     )
 
 
@@ -105,7 +107,7 @@ def crowdpose_keypoints(annotations: Path, results: Path | None) -> Measured:
     areas = crowdpose.with_box_areas(people)
     by_crowding = {level: figures[f"AP_{level}"] for level in LEVELS}
     return _keypoints_measured(
-        areas, detections, warnings, evaluation, figures, skeleton, by_crowding
+        areas, detections, results, warnings, evaluation, figures, skeleton, by_crowding
     )
 
 
@@ -113,7 +115,14 @@ def coco_boxes(annotations: Path, results: Path | None) -> Measured:
     """COCO person boxes, with recall by size and crowding."""
     people = read_people(annotations)
     detections, warnings = _coco_results(people, annotations, results, "bbox")
+    flat = [one["id"] for one in people.annotations if not min(one["bbox"][2:]) > 0]
+    if flat:
+        warnings.append(
+            f"{annotations}: {len(flat)} x 'bbox' without extent: such a person cannot be found,"
+            f" first: annotation {flat[0]}"
+        )
     evaluation = coco.evaluate_coco(people, detections, "bbox")
+    warnings += _nothing_found(evaluation, results)
     recall = box_recall(people, evaluation)
 
     def draw(folder: Path) -> list[Path]:
@@ -239,6 +248,17 @@ def _coco_results(
     return detections, people.warnings + warnings
 
 
+def _nothing_found(evaluation: coco.CocoEvaluation, results: Path | None) -> list[str]:
+    """Why AP is 0 although there are detections, and what to look at."""
+    figures = evaluation.figures
+    if figures["AP"] != 0 or not figures["n_detections"]:
+        return []
+    return [
+        f"{results}: AP is 0, because no detection fits an annotated person by {THRESHOLD:g} or"
+        " more: are they of the same images, in pixels, and in the layout of COCO?"
+    ]
+
+
 def _sizes(people: People) -> dict[str, int]:
     return {
         "n_images": len(people.images),
@@ -256,12 +276,14 @@ def _by_size(figures: dict[str, Any]) -> dict[str, float]:
 def _keypoints_measured(
     people: People,
     detections: list[Record],
+    results: Path | None,
     warnings: list[str],
     evaluation: coco.CocoEvaluation,
     figures: dict[str, Any],
     skeleton: Skeleton,
     by_crowding: dict[str, float],
 ) -> Measured:
+    warnings += _nothing_found(evaluation, results)
     matches = match_people(people, detections, skeleton.sigmas, ERROR_SCORE)
     errors = error_kinds(matches, skeleton)
     by_box = similarity_by_box_iou(matches)

@@ -65,7 +65,7 @@ class Following:
     smooth: str = NONE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A photo or a video of a manifest.
 
@@ -96,6 +96,7 @@ class Run:
         following: How people are followed through videos.
         skeleton: That of the poses.
         settings: All that decides the results, as in a journal.
+        folder: Where the sources were named from, if no file has an absolute name; else empty.
         rmpe_farm: Version of this file.
     """
 
@@ -107,6 +108,7 @@ class Run:
     following: Following
     skeleton: Skeleton
     settings: dict[str, Any] = field(default_factory=dict)
+    folder: str = ""
     rmpe_farm: int = VERSION
 
     @property
@@ -176,6 +178,7 @@ def plan(
         following=following,
         skeleton=estimator.skeleton,
         settings=settings_of(pipeline, following, estimator),
+        folder=_folder([*photos, *videos], addresses),
     )
 
     def entry(item: ImageItem) -> Item:
@@ -280,7 +283,7 @@ def _manifest_file(address: str, number: int) -> Any:
     parquet = load_extra("pyarrow.parquet", "farm")
     data = open_storage(address).read(name)
     try:
-        return parquet.ParquetFile(io.BytesIO(data))
+        return parquet.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is one
         raise DataError(f"{address}/{name}: damaged: {error}") from error
 
@@ -314,9 +317,15 @@ def _find(
             f"no photos and no videos found in {', '.join(sources)}"
             f" (looked for {' '.join(sorted(suffixes))})"
         )
-    videos = {path: depth for path, depth in depths.items() if is_video(path)}
-    photos = {path: depth for path, depth in depths.items() if path not in videos}
-    return named(photos), named(videos), addresses
+    videos = {path: depths.pop(path) for path in [path for path in depths if is_video(path)]}
+    return named(depths), named(videos), addresses
+
+
+def _folder(items: Sequence[ImageItem], addresses: Mapping[Path, str]) -> str:
+    """The working folder, where all files are named from it and its name is text."""
+    local = (item.path for item in items if item.path not in addresses)
+    here = os.getcwd()  # noqa: PTH109 - text
+    return "" if not _is_text(here) or any(path.is_absolute() for path in local) else here
 
 
 def _address(path: Path, addresses: Mapping[Path, str]) -> str:
@@ -357,7 +366,9 @@ def _write_manifest(storage: Storage, run: Run, *kinds: Iterator[Item]) -> None:
     shards = ((shard, list(islice(rows, run.size(shard)))) for shard in run.shards)
     for number in range(-(-len(run.shards) // SHARDS_A_FILE)):
         buffer = io.BytesIO()
-        with parquet.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        with parquet.ParquetWriter(
+            buffer, schema, compression="zstd", write_page_checksum=True
+        ) as writer:
             for shard, items in islice(shards, SHARDS_A_FILE):
                 columns = [
                     [shard] * len(items),

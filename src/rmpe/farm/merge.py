@@ -1,5 +1,6 @@
 """From parts to the files that ``rmpe predict`` and ``rmpe track`` write."""
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -41,7 +42,7 @@ def photo_records(storage: Storage, run: Run, shards: Sequence[int]) -> Iterator
     owners = np.repeat(np.array(shards, np.int64), [len(some) for some in ids])
     places = np.concatenate([np.arange(len(some)) for some in ids])
     for number in np.argsort(np.concatenate(ids), kind="stable"):
-        yield _record(good_rows(int(owners[number]))[int(places[number])], None)
+        yield _record(good_rows(int(owners[number]))[int(places[number])], run, None)
 
 
 def video_records(storage: Storage, run: Run, shard: int) -> Iterator[JournalRecord]:
@@ -49,10 +50,15 @@ def video_records(storage: Storage, run: Run, shard: int) -> Iterator[JournalRec
     fps = read_mark(storage, shard).fps
     for row in read_part(storage, run, shard):
         if not row.error:
-            yield _record(row, fps)
+            yield _record(row, run, fps)
 
 
-def _record(row: Row, fps: float | None) -> JournalRecord:
+def _as_given(path: str, folder: str) -> str:
+    """A file's path as ``rmpe predict`` has it in the folder where the run was planned."""
+    return os.path.relpath(path, folder) if folder and Path(path).is_absolute() else path
+
+
+def _record(row: Row, run: Run, fps: float | None) -> JournalRecord:
     assert row.image_id is not None
     assert row.size is not None
     assert row.poses is not None
@@ -60,7 +66,7 @@ def _record(row: Row, fps: float | None) -> JournalRecord:
         row.image_id,
         row.file,
         row.name,
-        row.path,
+        _as_given(row.path, run.folder),
         row.size,
         row.poses,
         row.seconds or 0.0,

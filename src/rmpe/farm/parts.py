@@ -28,6 +28,8 @@ PEOPLE = "people"
 FAILED = "failed"
 # No Parquet file is smaller: a part of fewer bytes was never written to its end.
 SMALLEST = 12
+# What pyarrow and NumPy raise for bytes that are no part; ArrowInvalid is a ValueError.
+DAMAGE = (ValueError, TypeError, NotImplementedError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -159,15 +161,23 @@ def read_mark(storage: Storage, shard: int) -> Part:
 
 def read_errors(storage: Storage, shard: int) -> list[str]:
     """Why photos of a shard failed; errors as for `read_mark`."""
-    errors = _Reader(storage, IMAGES, shard).columns(["error"])["error"].to_pylist()
+    reader = _Reader(storage, IMAGES, shard)
+    try:
+        errors = reader.columns(["error"])["error"].to_pylist()
+    except ValueError as error:  # bytes that are no text
+        raise reader.damaged(error) from error
     return [error for error in errors if error]
 
 
 def read_ids(storage: Storage, shard: int) -> NDArray[np.int64]:
     """The ids of the photos of a shard that have results; errors as for `read_mark`."""
-    columns = _Reader(storage, IMAGES, shard).columns(["image_id", "error"])
-    rows = zip(columns["image_id"].to_pylist(), columns["error"].to_pylist(), strict=True)
-    return np.array([number for number, error in rows if not error], np.int64)
+    reader = _Reader(storage, IMAGES, shard)
+    columns = reader.columns(["image_id", "error"])
+    try:
+        rows = zip(columns["image_id"].to_pylist(), columns["error"].to_pylist(), strict=True)
+        return np.array([number for number, error in rows if not error], np.int64)
+    except (ValueError, TypeError) as error:  # a photo without id
+        raise reader.damaged(error) from error
 
 
 def read_part(storage: Storage, run: Run, shard: int) -> Iterator[Row]:
@@ -184,7 +194,15 @@ def read_part(storage: Storage, run: Run, shard: int) -> Iterator[Row]:
             raise DataError(f"{reader.place}: of another run; delete it and run again")
     if people.part != images.part or people.rows != images.part.people:
         raise DataError(f"{people.place}: does not fit {images.place}; delete both and run again")
-    joints = len(run.skeleton)
+    try:
+        rows = list(_rows(images, people, run.skeleton))
+    except (ValueError, TypeError, OverflowError) as error:  # values that no part has
+        raise images.damaged(error) from error
+    yield from rows
+
+
+def _rows(images: "_Reader", people: "_Reader", skeleton: Skeleton) -> Iterator[Row]:
+    joints = len(skeleton)
     found = people.columns(["box", "stn_box", "keypoints", "score", "track_id"])
     boxes = _flat(found["box"], 4)
     regions = _flat(found["stn_box"], 4)
@@ -197,6 +215,11 @@ def read_part(storage: Storage, run: Run, shard: int) -> Iterator[Row]:
     for image_id, file, name, path, width, height, count, error, seconds in zip(
         *(columns[column].to_pylist() for column in names), strict=True
     ):
+        size = None if width is None else (height, width)
+        if not error and (image_id is None or size is None or height is None):
+            raise ValueError("a photo without id or size")
+        if count is None or not 0 <= count <= len(scores) - end or None in (file, name, path):
+            raise ValueError("a photo without name or people")
         some = slice(end, end + count)
         end = some.stop
         poses = None
@@ -206,11 +229,10 @@ def read_part(storage: Storage, run: Run, shard: int) -> Iterator[Row]:
                 points[some, :, 2],
                 scores[some],
                 boxes[some],
-                run.skeleton,
+                skeleton,
                 tracks[some],
                 regions[some],
             )
-        size = None if width is None else (height, width)
         yield Row(image_id, file, name, path, size, poses, error or "", seconds)
 
 
@@ -223,13 +245,13 @@ class _Reader:
         parquet = load_extra("pyarrow.parquet", "farm")
         data = storage.read(name)
         try:
-            self._file = parquet.ParquetFile(io.BytesIO(data))
+            self._file = parquet.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
             self.rows: int = self._file.metadata.num_rows
             about = self._file.schema_arrow.metadata or {}
             self.settings = parse_json(about[b"settings"], self.place)
             self.part = from_mapping(Part, parse_json(about[b"part"], self.place), self.place)
-        except (ValueError, KeyError, OSError, RmpeError) as error:
-            raise self._damaged(error) from error
+        except (*DAMAGE, KeyError, OSError, RmpeError) as error:
+            raise self.damaged(error) from error
         if self.part.shard != shard:
             raise DataError(f"{self.place}: holds shard {self.part.shard}; delete it and run again")
 
@@ -238,10 +260,11 @@ class _Reader:
         try:
             read = self._file.read(columns=names)
             return {name: read[name].combine_chunks() for name in names}
-        except (ValueError, KeyError, OSError) as error:
-            raise self._damaged(error) from error
+        except (*DAMAGE, KeyError, OSError) as error:
+            raise self.damaged(error) from error
 
-    def _damaged(self, error: Exception) -> DataError:
+    def damaged(self, error: Exception) -> DataError:
+        """What to say of a part that cannot be read."""
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return DataError(f"{self.place}: damaged ({reason}); delete it and run again")
 
@@ -329,7 +352,7 @@ def _encoded(schema: Any, columns: list[Any], about: dict[str, str]) -> bytes:
     ]
     made = pyarrow.Table.from_arrays(arrays, schema=schema.with_metadata(about))
     buffer = io.BytesIO()
-    parquet.write_table(made, buffer, compression="zstd")
+    parquet.write_table(made, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 
 

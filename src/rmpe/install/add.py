@@ -69,9 +69,17 @@ def add_model(
         return place(
             name,
             model,
-            find_card(Session(model, "cpu"), card),
+            _card_of(model, card, source),
             Known(found, source, trust, today()),
         )
+
+
+def _card_of(model: Path, card: Path | None, source: str) -> ModelCard:
+    """The card of a model that is made ready; errors name the source, for the file goes away."""
+    try:
+        return find_card(Session(model, "cpu"), card)
+    except ModelError as error:
+        raise ModelError(str(error).replace(str(model), source)) from error
 
 
 def _check_first_use(address: str, found: str) -> None:

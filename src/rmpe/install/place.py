@@ -1,5 +1,6 @@
 """Where a model is made ready, and how it comes to its place and leaves it."""
 
+import errno
 import logging
 import re
 import shutil
@@ -77,7 +78,9 @@ def copy_model(source: Path, file: Path) -> None:
         shutil.copyfile(source, file)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"{source}: cannot read the model: {reason}") from error
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        fault = f"cannot be copied into {file.parent}" if full else "cannot read the model"
+        raise ModelError(f"{source}: {fault}: {reason}") from error
 
 
 def file_name(source: str) -> str:

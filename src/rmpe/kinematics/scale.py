@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.errors import DataError, UsageError
+from rmpe.fields import LARGEST_PIXEL
 from rmpe.kinematics.angles import segment_length
 from rmpe.kinematics.tracks import Track
 
@@ -35,7 +36,7 @@ class KnownLength:
     metres: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.metres < LONGEST or self.pixels < 1:
+        if not 0 < self.metres < LONGEST or not 1 <= self.pixels <= LARGEST_PIXEL:
             raise UsageError(
                 f"--known-length: {self.metres:g} m over {self.pixels:.1f} px; it needs two"
                 " different points X1 Y1 X2 Y2 and a length in metres"

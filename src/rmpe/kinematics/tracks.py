@@ -1,6 +1,5 @@
 """People over time, from the results of ``rmpe track``."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe import fields
 from rmpe.errors import DataError, UsageError
-from rmpe.files import read_bytes
+from rmpe.files import parse_json, read_bytes
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton, load_skeleton
+from rmpe.write.journal import checked_record
 
 FILE = "tracks.jsonl"
+# Frames from a person's first to the last, five hours at 25 a second: all joints are held for each.
+MOST_FRAMES = 500_000
+FASTEST = 1e5  # frames a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +82,18 @@ def read_tracks(results: Path, skeleton: Skeleton | None = None) -> list[Track]:
     """
     path = results / FILE if results.is_dir() else results
     lines = _lines(path)
-    try:
-        named = lines[0]["settings"]["skeleton"]
-        skeleton = skeleton or load_skeleton(named)
-        frames = [line for line in lines[1:] if "poses" in line]
-        found = [Poses.from_dict(line["poses"], skeleton) for line in frames]
-        numbers = np.array([line["image_id"] for line in frames], np.int64)
-        seconds = np.array([line["seconds"] for line in frames], np.float64)
-        size = tuple(frames[0]["size"]) if frames else (0, 0)
-        said = next((line["fps"] for line in frames if line.get("fps")), 0.0)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not the tracks of `rmpe track`: {error}") from error
+    settings = fields.table(lines[0]["settings"], f"{path}: settings")
+    skeleton = skeleton or load_skeleton(
+        fields.text(settings.get("skeleton"), f"{path}: settings: skeleton")
+    )
+    frames = [line for line in lines[1:] if "poses" in line]
+    found = [_poses(line, skeleton, path) for line in frames]
+    numbers = np.array([line["image_id"] for line in frames], np.int64)
+    seconds = np.array([line.get("seconds", 0.0) for line in frames], np.float64)
+    size = tuple(frames[0]["size"]) if frames else (0, 0)
+    said = next((line["fps"] for line in frames if line.get("fps")), 0.0)
     order = np.argsort(numbers, kind="stable")
+    _check_times(numbers[order], seconds[order], said, path)
     fps = said or _rate(numbers[order], seconds[order])
     ids = sorted({int(number) for poses in found for number in poses.track_ids if number >= 0})
     where: dict[int, list[tuple[int, int]]] = {number: [] for number in ids}
@@ -97,6 +101,13 @@ def read_tracks(results: Path, skeleton: Skeleton | None = None) -> list[Track]:
         for row, number in enumerate(found[at].track_ids.tolist()):
             if number >= 0:
                 where[number].append((at, row))
+    for number, seen in where.items():
+        first, last = (int(numbers[at]) for at, _ in (seen[0], seen[-1]))
+        if last - first >= MOST_FRAMES:
+            raise DataError(
+                f"{path}: person {number} is seen in frames {first} and {last}, more than"
+                f" {MOST_FRAMES} apart"
+            )
     every = (numbers[order], seconds[order])
     return [
         _track(number, skeleton, where[number], found, numbers, every, fps, size) for number in ids
@@ -123,6 +134,37 @@ def runs(mask: NDArray[np.bool_]) -> list[slice]:
     return [slice(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
+def _poses(line: dict[str, Any], skeleton: Skeleton, path: Path) -> Poses:
+    place = f"{path}: frame {line['image_id']}"
+    try:
+        poses = Poses.from_dict(fields.table(line["poses"], f"{place}: poses"), skeleton)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{place}: not the people of `rmpe track`: {error}") from error
+    ids = poses.track_ids[poses.track_ids >= 0]
+    if len(np.unique(ids)) < len(ids):
+        raise DataError(f"{place}: a track id is there twice")
+    known = poses.keypoints[np.isfinite(poses.keypoints)]
+    if known.size and np.abs(known).max() > fields.LARGEST_PIXEL:
+        raise DataError(f"{place}: a joint lies beyond {fields.LARGEST_PIXEL:g} pixels")
+    return poses
+
+
+def _check_times(
+    numbers: NDArray[np.int64], seconds: NDArray[np.float64], fps: float, path: Path
+) -> None:
+    """That every frame is there once and is shown after the one before it."""
+    if (wrong := np.flatnonzero(np.diff(numbers) == 0)).size:
+        raise DataError(f"{path}: frame {numbers[wrong[0]]} is there twice")
+    if (wrong := np.flatnonzero(np.diff(seconds) <= 0)).size:
+        at = int(wrong[0])
+        raise DataError(
+            f"{path}: frame {numbers[at + 1]} at {seconds[at + 1]:g} s is not later than frame"
+            f" {numbers[at]} at {seconds[at]:g} s"
+        )
+    if not 0 <= fps <= FASTEST:
+        raise DataError(f"{path}: {fps:g} frames a second, not a rate of a video")
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     try:
         if not path.exists():
@@ -132,12 +174,14 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path}: cannot be read: {error}") from error
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
+        place = f"{path}: line {number}"
         try:
-            lines.append(json.loads(line))
-        except ValueError as error:
-            raise DataError(f"{path}: line {number} is damaged: run `rmpe track` again") from error
-        if not isinstance(lines[-1], dict):
-            raise DataError(f"{path}: line {number} is not a JSON object")
+            record = parse_json(line, place)
+        except DataError as error:
+            raise DataError(f"{place} is damaged: run `rmpe track` again") from error
+        if not isinstance(record, dict):
+            raise DataError(f"{place} is not a JSON object")
+        lines.append(checked_record(record, place) if number > 1 and "poses" in record else record)
     if not lines or "settings" not in lines[0]:
         raise DataError(f"{path}: not the tracks of `rmpe track`: it does not begin with settings")
     return lines

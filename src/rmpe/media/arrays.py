@@ -20,6 +20,10 @@ WANTED = "an image is RGB uint8 (H, W, 3)"
 CHANNELS = frozenset({1, 3, 4})
 # How far interpolation may overshoot the range of floating-point pixels, as a share of it.
 OVERSHOOT = 0.02
+# Brightest value of a picture of 12 bits, as cameras of laboratories give them in 16.
+TWELVE_BITS = 4095
+# A floating-point picture in 0..255 that is darker than this everywhere is taken for another range.
+DARKEST = 16
 
 
 def image_from_array(thing: Any, color: ChannelOrder = "rgb") -> Image:
@@ -33,7 +37,7 @@ def image_from_array(thing: Any, color: ChannelOrder = "rgb") -> Image:
                            channel is dropped, ``(C, H, W)`` is turned round
     bool                   0 and 255
     integers in 0..255     as they are, whatever their type
-    uint16 above 255       the high byte
+    uint16 above 4095      the high byte; between the two nobody knows how many bits are meant
     float in 0..1          times 255
     float in 0..255        rounded
     =====================  =======================================================================
@@ -51,7 +55,7 @@ def image_from_array(thing: Any, color: ChannelOrder = "rgb") -> Image:
         thing = _tensor_values(thing)
     if not hasattr(thing, "__array__") and not hasattr(thing, "__array_interface__"):
         hint = "; was the file read?" if thing is None else ""
-        raise ImageError(f"{WANTED}, this is {_type_name(thing)}{hint}")
+        raise ImageError(f"{WANTED}, this is {type_name(thing)}{hint}")
     pixels = np.asarray(thing)
     rows = _eight_bits(_channels_last(pixels), pixels)
     if rows.shape[2] == 1:
@@ -107,14 +111,22 @@ def _eight_bits(rows: NDArray[Any], given: NDArray[Any]) -> Image:
         if low >= 0 and high <= 255:
             return rows.astype(np.uint8)
         if rows.dtype.kind == "u" and rows.dtype.itemsize == 2:
+            if high <= TWELVE_BITS:
+                raise ImageError(
+                    f"{WANTED}, {what}: fewer than 16 bits; scale it to 0..255 (of 12 bits:"
+                    " (image >> 4).astype('uint8'))"
+                )
             return (rows >> 8).astype(np.uint8)
         raise ImageError(f"{WANTED}, {what}; scale it to 0..255")
     if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
         return _rounded(rows * np.float32(255))
-    # A picture with its mean taken off begins below 0 and ends soon above it: not 0 to 255.
-    lowest = -OVERSHOOT * 255 if high > 16 else 0
-    if lowest <= low and high <= (1 + OVERSHOOT) * 255:
-        return _rounded(rows)
+    # A picture with its mean taken off begins below 0 and ends soon above it, and one in 0..2 ends
+    # there, too: not 0 to 255, unless all values are whole.
+    bright = high > DARKEST
+    if (-OVERSHOOT * 255 if bright else 0) <= low and high <= (1 + OVERSHOOT) * 255:
+        rounded = _rounded(rows)
+        if bright or np.array_equal(rounded, rows):
+            return rounded
     raise ImageError(
         f"{WANTED}, {what}; floating-point pixels lie in 0..1 or 0..255: undo a normalisation"
         " (image * sd + mean) first"
@@ -141,12 +153,17 @@ def _pillow_pixels(picture: Any) -> NDArray[Any]:
 
 
 def _tensor_values(tensor: Any) -> NDArray[Any]:
-    values = tensor.detach().cpu()
-    # NumPy has no bfloat16, and half precision on a CPU is slow.
-    return np.asarray(values.float() if values.is_floating_point() else values)
+    try:
+        values = tensor.detach().cpu()
+        # NumPy has no bfloat16, and half precision on a CPU is slow.
+        return np.asarray(values.float() if values.is_floating_point() else values)
+    except (TypeError, RuntimeError) as error:  # without values, sparse, quantised
+        what = f"this is a tensor {tensor.dtype} {tuple(tensor.shape)}"
+        raise ImageError(f"{WANTED}, {what} that NumPy cannot read: {error}") from error
 
 
-def _type_name(thing: Any) -> str:
+def type_name(thing: Any) -> str:
+    """What an object is, for an error message."""
     kind = type(thing)
     if thing is None:
         return "None"

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from rmpe.errors import ImageError, OutputError, UsageError
 from rmpe.extras import install_command
-from rmpe.media.arrays import ChannelOrder, Image, image_from_array
+from rmpe.media.arrays import ChannelOrder, Image, image_from_array, type_name
 from rmpe.media.headers import SIZES, is_animated, jpeg_is_whole, kind_of, png_is_whole, size_of
 from rmpe.write.atomic import atomic
 
@@ -147,8 +148,14 @@ def save_image(path: str | Path, image: Any, quality: int = 92) -> None:
 
     Raises:
         ImageError: If ``image`` is not an image.
-        OutputError: If the suffix is unknown or the file cannot be written.
+        OutputError: If ``path`` is none, the suffix or the quality is unknown, or the file cannot
+            be written.
     """
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise OutputError(f"{path!r}: not the path of a file; name one, such as drawn.jpg")
+    asked: Any = quality  # whoever calls may err
+    if not isinstance(asked, Integral) or not 1 <= asked <= 100:
+        raise OutputError(f"{path}: quality = {quality!r} is not a whole number from 1 to 100")
     path = Path(path)
     pixels = image_from_array(image)
     options = (
@@ -213,6 +220,13 @@ def _contents(source: Any) -> tuple[str, bytes]:
             raise ImageError(f"{name}: cannot read the file: {error}") from error
         if not isinstance(data, bytes):
             raise ImageError(f"{name}: opened as text; open it with mode 'rb'")
+    elif not isinstance(source, str | os.PathLike):
+        decoded = hasattr(source, "__array__") or hasattr(source, "__array_interface__")
+        hint = "; it is a picture already: pass it on as it is" if decoded else ""
+        raise ImageError(
+            f"a picture is read from a path, bytes or a file object, this is {type_name(source)}"
+            f"{hint}"
+        )
     else:
         path = Path(os.fsdecode(source))
         name = str(path)

@@ -1,14 +1,17 @@
 """Which images to read, what to call their results, and which ids they have."""
 
 import glob
+import logging
 import os
 import re
+import shlex
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePath
+from typing import NoReturn
 
 from rmpe.annotations.coco import parse_images, require_names
 from rmpe.annotations.image_names import NameIndex
@@ -16,16 +19,22 @@ from rmpe.errors import DataError
 from rmpe.files import read_json
 from rmpe.media.images import SUFFIXES
 
+logger = logging.getLogger(__name__)
+
 # Bytes of the name of an output file before what is added to it, such as ``_keypoints.json``: file
 # systems take 255 in all.
 LONGEST_NAME = 220
+# What a run of rmpe leaves: pictures and a video drawn, beside a journal.
+DRAWN = "drawn"
+DRAWN_VIDEO = "drawn.mp4"
+JOURNAL = "journal.jsonl"
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".ts", ".mts", ".mpg", ".mpeg"}
     | {".wmv", ".flv", ".3gp"}
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageItem:
     """An image to read.
 
@@ -55,8 +64,32 @@ def find_videos(sources: Sequence[str]) -> list[Path]:
             files = sorted(source.iterdir()) if source.is_dir() else [source]
         except OSError as error:
             raise DataError(f"{source}: cannot read: {error.strerror or error}") from error
-        videos += [file for file in files if is_video(file)]
+        videos += [file for file in files if is_video(file) and not _is_drawn(file)]
     return videos
+
+
+def find_media(
+    sources: Sequence[str],
+    listing: Iterable[str] | None = None,
+    *,
+    without: Path | None = None,
+) -> tuple[list[ImageItem], list[Path]]:
+    """Find the images that the user means, and the videos among them, which are left out.
+
+    Arguments as for `find_images`.
+
+    Returns:
+        The images as from `find_images`, and the videos in their folders or named themselves.
+
+    Raises:
+        DataError: If a source does not exist, a folder cannot be read, or no image is found.
+    """
+    depths = list_files(sources, listing, without=without, suffixes=SUFFIXES | VIDEO_SUFFIXES)
+    videos = sorted(path for path in depths if is_video(path))
+    images = {path: depth for path, depth in depths.items() if not is_video(path)}
+    if not images:
+        _refuse_nothing(sources, videos)
+    return named(images), videos
 
 
 def find_images(
@@ -68,7 +101,8 @@ def find_images(
     """Find the images that the user means.
 
     Folders are searched with all their subfolders for files with an image suffix; names that start
-    with a dot are left out. A file that is named itself is taken whatever its suffix.
+    with a dot are left out, and so are pictures that an earlier run has drawn. A file that is named
+    itself is taken whatever its suffix.
 
     Args:
         sources: Files, folders, patterns with ``*``, ``?``, ``**``, or ``-`` for the lines of
@@ -84,11 +118,18 @@ def find_images(
     """
     depths = list_files(sources, listing, without=without)
     if not depths:
-        raise DataError(
-            f"no images found in {', '.join(sources) or 'nothing'}"
-            f" (looked for {' '.join(sorted(SUFFIXES))})"
-        )
+        _refuse_nothing(sources, [])
     return named(depths)
+
+
+def _refuse_nothing(sources: Sequence[str], videos: Sequence[Path]) -> NoReturn:
+    where = ", ".join(sources) or "nothing"
+    if videos:
+        many = len(videos) > len(sources)
+        line = shlex.join(sources if many else [str(video) for video in videos])
+        said = f"no image in {where} but {len(videos)} videos" if many else f"{videos[0]}: a video"
+        raise DataError(f"{said}: rmpe track {line}")
+    raise DataError(f"no images found in {where} (looked for {' '.join(sorted(SUFFIXES))})")
 
 
 def list_files(
@@ -114,8 +155,8 @@ def list_files(
     """
     depths: dict[Path, int] = {}
     seen: set[str] = set()  # text: a million paths as objects are half a gigabyte
-    left_out = _absolute(without) if without else None
     for source in _expand(sources, listing):
+        left_out = _left_out(source, without) if without else None
         try:
             for path, depth in _files_of(source, suffixes):
                 absolute = os.path.abspath(path)  # noqa: PTH100 - follows no links
@@ -127,6 +168,16 @@ def list_files(
     return depths
 
 
+def _left_out(source: str, out: Path) -> Path:
+    """What is not looked at in a source: the results' folder, or its pictures if the source is it.
+
+    Results may be written into the folder of the photos themselves.
+    """
+    folder = _absolute(out)
+    place = _absolute(Path(source))
+    return folder / DRAWN if folder == place or folder in place.parents else folder
+
+
 def named(depths: Mapping[Path, int]) -> list[ImageItem]:
     """Files sorted by path, each with a name of its own.
 
@@ -136,12 +187,34 @@ def named(depths: Mapping[Path, int]) -> list[ImageItem]:
     paths = sorted(depths)
     file_names = _distinct_names(paths, [depths[path] for path in paths])
     stems = [PurePath(name).with_suffix("").as_posix() for name in file_names]
-    taken = Counter(name.casefold() for name in [*stems, *file_names])
+    taken = {stem for stem, times in Counter(map(_folded, stems)).items() if times > 1}
+    taken |= set(map(_folded, file_names))
     names = [
-        stem if taken[stem.casefold()] == 1 else name
+        stem if stem.casefold() not in taken else name
         for stem, name in zip(stems, file_names, strict=True)
     ]
+    del taken, stems  # of a million files they are hundreds of megabytes
+    names = _numbered(names)
     return [ImageItem(*item) for item in zip(paths, file_names, shortened(names), strict=True)]
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The same names, those that differ from an earlier one by case only with a number."""
+    taken = Counter(map(_folded, names))
+    if len(taken) == len(names):
+        return names
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        key = name.casefold()
+        seen[key] += 1
+        own = name
+        if seen[key] > 1:
+            numbers = (f"{name}~{number}" for number in count(seen[key]))
+            own = next(other for other in numbers if not taken[other.casefold()])
+            taken[own.casefold()] += 1
+        numbered.append(own)
+    return numbered
 
 
 def shortened(names: Sequence[str]) -> list[str]:
@@ -239,6 +312,8 @@ def _expand(sources: Iterable[str], listing: Iterable[str] | None) -> Iterator[s
 
 def _files_of(source: str, suffixes: frozenset[str]) -> Iterator[tuple[Path, int]]:
     """The files of one source, each with how many parts of its path lie below the source."""
+    if not source.strip():
+        raise DataError("a source is empty text: name a file, a folder or a pattern")
     path = Path(source)
     if path.is_dir():
         yield from _files_below(path, suffixes)
@@ -248,7 +323,11 @@ def _files_of(source: str, suffixes: frozenset[str]) -> Iterator[tuple[Path, int
         for match in map(Path, matches):
             if match.is_dir() and "**" not in source:
                 yield from _files_below(match, suffixes)
-            elif match.is_file() and match.suffix.lower() in suffixes:
+            elif (
+                match.is_file()
+                and match.suffix.lower() in suffixes
+                and not ("**" in source and any(map(_is_drawn, (match, *match.parents))))
+            ):
                 yield match, 1
     else:
         raise DataError(f"{source}: no such file or folder, and no pattern that matches one")
@@ -257,10 +336,20 @@ def _files_of(source: str, suffixes: frozenset[str]) -> Iterator[tuple[Path, int
 def _files_below(folder: Path, suffixes: frozenset[str]) -> Iterator[tuple[Path, int]]:
     for parent, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        if JOURNAL in files and DRAWN in folders:
+            folders.remove(DRAWN)
+            logger.info("%s: drawn by an earlier run, left out", Path(parent, DRAWN))
         for name in files:
+            if name == DRAWN_VIDEO and JOURNAL in files:
+                continue
             if not name.startswith(".") and PurePath(name).suffix.lower() in suffixes:
                 path = Path(parent, name)
                 yield path, len(path.relative_to(folder).parts)
+
+
+def _is_drawn(path: Path) -> bool:
+    """Whether an earlier run has drawn it: such pictures and videos are no sources."""
+    return path.name in (DRAWN, DRAWN_VIDEO) and (path.parent / JOURNAL).exists()
 
 
 def _absolute(path: Path) -> Path:
@@ -273,15 +362,30 @@ def _unreadable(error: OSError) -> None:
 
 def _distinct_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
     """Names made of the last parts of each path: as many as given, more where two would be one."""
-    parts = [_absolute(path).parts[1:] for path in paths]
+    names = [_last(path, depth) for path, depth in zip(paths, depths, strict=True)]
     depths = list(depths)
     while True:
-        names = ["/".join(part[-depth:]) for part, depth in zip(parts, depths, strict=True)]
         # Compared without case, because the results may be written to a file system that ignores
-        # it.
-        same = Counter(name.casefold() for name in names)
-        clashes = [index for index, name in enumerate(names) if same[name.casefold()] > 1]
-        if not any(depths[index] < len(parts[index]) for index in clashes):
+        # it. More folders keep files apart only where their folders differ.
+        same = Counter(map(_folded, names))
+        doubles = [index for index, name in enumerate(names) if same[name.casefold()] > 1]
+        folders: dict[str, set[str]] = defaultdict(set)
+        for index in doubles:
+            folders[names[index].casefold()].add(str(_absolute(paths[index]).parent).casefold())
+        clashes = [index for index in doubles if len(folders[names[index].casefold()]) > 1]
+        if not any(depths[index] < len(_absolute(paths[index]).parts) - 1 for index in clashes):
             return names
         for index in clashes:
             depths[index] += 1
+            names[index] = _last(paths[index], depths[index])
+
+
+def _folded(name: str) -> str:
+    """A name without case; the object itself where it has none, to hold a million of them once."""
+    folded = name.casefold()
+    return name if folded == name else folded
+
+
+def _last(path: Path, depth: int) -> str:
+    """The last parts of a path, ``/`` between them; a million paths are not held in parts."""
+    return "/".join(_absolute(path).parts[1:][-depth:])

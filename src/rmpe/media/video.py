@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.errors import ImageError
-from rmpe.media.arrays import ChannelOrder
+from rmpe.media.arrays import ChannelOrder, type_name
 from rmpe.media.frame_numbers import FrameNumbers
 from rmpe.media.images import SUFFIXES, as_images, read_image
 from rmpe.media.sources import ImageItem, find_images, natural_order
@@ -117,7 +117,7 @@ class Video:
         self.reconnects = 0
         self._camera = camera
         self._stopped = threading.Event()
-        self._pictures = None if isinstance(source, str | Path) else as_images(source, color)
+        self._pictures = None if isinstance(source, str | Path) else _pictures(source, color)
         is_file = not in_memory and not camera and not self._network
         self._images = _image_sequence(self.name) if is_file else []
         self._container: av.container.InputContainer | None = None
@@ -355,6 +355,24 @@ def moving_pictures(container: av.container.InputContainer) -> av.VideoStream:
     raise ImageError(
         "holds no video, only a cover picture" if container.streams.video else "holds no video"
     )
+
+
+def _pictures(source: Any, color: ChannelOrder) -> Iterator[NDArray[np.uint8]]:
+    """Images in memory, one after another.
+
+    Raises:
+        ImageError: If they are none: bytes, one picture, or nothing that can be gone through.
+    """
+    wanted = "a video is a file, a folder, an address, or images one after another"
+    what = f"this is {type_name(source)}"
+    if isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read"):
+        raise ImageError(f"{wanted}, {what}: write it to a file and name that")
+    if getattr(source, "ndim", 4) < 4:
+        shape = tuple(source.shape)
+        raise ImageError(f"{wanted}, {what} {shape}: one picture; pass a list of frames")
+    if not isinstance(source, Iterable):
+        raise ImageError(f"{wanted}, {what}")
+    return as_images(source, color)
 
 
 def _image_sequence(source: str) -> list[ImageItem]:

@@ -215,7 +215,7 @@ class Journal:
         with self.path.open("rb") as file:
             for _, place in sorted(self._places.items()):
                 file.seek(place)
-                yield _checked(parse_json(file.readline(), str(self.path)), str(self.path))
+                yield checked_record(parse_json(file.readline(), str(self.path)), str(self.path))
 
     def _append(self, lines: list[dict[str, Any]]) -> list[int]:
         """Write lines at the end; where each starts."""
@@ -244,7 +244,7 @@ class Journal:
                     if number > 1 and not isinstance(line, dict):
                         raise DataError(f"{place} is {fields.shown(line)}, not a table")
                     if number > 1 and "poses" in line:
-                        self._places[_checked(line, place)["image_id"]] = self._end
+                        self._places[checked_record(line, place)["image_id"]] = self._end
                 except DataError as error:
                     raise DataError(
                         f"{place} is damaged; delete that line, or start anew without --resume"
@@ -279,7 +279,7 @@ def changed_settings(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return f"{fields.cut(key)} was {_said(was.get(key))} and is now {_said(now.get(key))}{more}"
 
 
-def _checked(line: Any, place: str) -> dict[str, Any]:
+def checked_record(line: Any, place: str) -> dict[str, Any]:
     """A record's line, everything but its poses checked.
 
     Raises:

@@ -259,9 +259,13 @@ def _nobody(file: CocoFile, source: str) -> list[str]:
     """Why figures will be -1 (not defined), where that is already sure."""
     people = [person for person in file.people if not person.crowd]
     if not people:
-        return [f"{source}: lists no person: no figure is defined, and AP is -1"]
-    if not any(person.area > 0 for person in people):
-        return [f"{source}: all people have an area of 0, so nobody can be found"]
+        who = "nobody but crowds" if file.people else "no person"
+        return [f"{source}: lists {who}: no figure is defined, and AP is -1"]
+    if empty := [person for person in people if not person.area > 0]:
+        return [
+            f"{source}: {len(empty)} x 'area' and 'bbox' without extent: such a person is hardly"
+            f" ever found, first: annotation {empty[0].id}"
+        ]
     return []
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.annotations.categories import PERSON
 from rmpe.errors import MissingPackageError
 from rmpe.evaluation.files.submissions import People, Record
 from rmpe.evaluation.matching.ranked import Ranked
@@ -78,7 +79,8 @@ class CocoEvaluation:
         }
         ranges = zip(run.params.areaRngLbl, run.params.areaRng, strict=True)
         return {
-            size: [found.get((tuple(limits), image)) for image in images] for size, limits in ranges
+            size: [found.get((tuple(limits), place)) for place in range(len(images))]
+            for size, limits in ranges
         }
 
 
@@ -102,14 +104,16 @@ def evaluate_coco(
         MissingPackageError: If neither library is installed.
     """
     dataset_class, evaluation_class = _library(engine)
+    # hotcoco refuses numbers below 0, which are as good as any: it gets the images' places.
+    places = {image_id: place for place, image_id in enumerate(people.image_ids)}
     with _silence():
-        datasets = _datasets(dataset_class, people, _bare(results, kind))
+        datasets = _datasets(dataset_class, people, _bare(results, kind), places)
 
     def run_on(image_ids: list[int]) -> Any:
         with _silence():
             run = evaluation_class(*datasets, kind)
-            run.params.catIds = [people.category_id]
-            run.params.imgIds = image_ids
+            run.params.catIds = [PERSON]
+            run.params.imgIds = [places[image_id] for image_id in image_ids]
             if sigmas is not None:
                 run.params.kpt_oks_sigmas = np.array(sigmas, np.float64)
             run.evaluate()
@@ -152,17 +156,32 @@ def _bare(results: list[Record], kind: Kind) -> list[Record]:
     ]
 
 
-def _datasets(dataset_class: Any, people: People, results: list[Record]) -> tuple[Any, Any]:
-    """Annotations and detections as objects of the library, from copies that it may modify."""
+def _datasets(
+    dataset_class: Any, people: People, results: list[Record], places: dict[int, int]
+) -> tuple[Any, Any]:
+    """Annotations and detections as objects of the library, from copies that it may modify.
+
+    Args:
+        dataset_class: The library's ``COCO``.
+        people: The annotations.
+        results: The detections, all of people.
+        places: Id of an image -> the number that the library gets in its stead.
+    """
+
+    def numbered(record: Record) -> Record:
+        return record | {"image_id": places[record["image_id"]], "category_id": PERSON}
+
     # Ids start at 1, because pycocotools treats a match with annotation 0 as no match.
     annotations = [
-        annotation | {"id": number} for number, annotation in enumerate(people.annotations, 1)
+        numbered(annotation) | {"id": number}
+        for number, annotation in enumerate(people.annotations, 1)
     ]
     dataset = {
-        "images": [dict(image) for image in people.images],
+        "images": [image | {"id": places[image["id"]]} for image in people.images],
         "annotations": annotations,
-        "categories": [{"id": people.category_id, "name": "person"}],
+        "categories": [{"id": PERSON, "name": "person"}],
     }
+    results = [numbered(result) for result in results]
     truth = dataset_class()
     truth.dataset = dataset
     truth.createIndex()
