@@ -154,7 +154,7 @@ def save_image(path: str | Path, image: Any, quality: int = 92) -> None:
     if not isinstance(path, str | os.PathLike) or "\0" in str(path):
         raise OutputError(f"{path!r}: not the path of a file; name one, such as drawn.jpg")
     asked: Any = quality  # whoever calls may err
-    if not isinstance(asked, Integral) or not 1 <= asked <= 100:
+    if not isinstance(asked, Integral) or not 1 <= int(asked) <= 100:
         raise OutputError(f"{path}: quality = {quality!r} is not a whole number from 1 to 100")
     path = Path(path)
     pixels = image_from_array(image)
