@@ -70,11 +70,11 @@ def stream(
     """
     if isinstance(paths, str | Path):
         raise UsageError(f"paths is one path: pass a list of them, [{str(paths)!r}]")
-    paths = (Path(path) if isinstance(path, str) else path for path in paths)
+    files = (Path(path) for path in paths)
     pending: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(estimator.workers, "rmpe") as pool:
         try:
-            for chunk in chunks(paths):
+            for chunk in chunks(files):
                 pending.append(pool.submit(process_chunk, estimator, chunk, read, each))
                 if len(pending) > estimator.workers:
                     yield from pending.popleft().result()
