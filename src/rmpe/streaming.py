@@ -1,5 +1,6 @@
 """Many images through the pipeline: decoding, detection and estimation overlap on threads."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ import cv2
 from rmpe.boxes import Boxes
 from rmpe.draw import draw_poses
 from rmpe.errors import RmpeError, UsageError
+from rmpe.media.arrays import type_name
 from rmpe.media.images import read_image
 from rmpe.pipeline import Estimator, Image
 from rmpe.poses import Poses
@@ -66,11 +68,11 @@ def stream(
             becomes that image's failure.
 
     Raises:
-        UsageError: If ``paths`` is a single one.
+        UsageError: If ``paths`` is a single one, or something in it is no path.
     """
     if isinstance(paths, str | Path):
         raise UsageError(f"paths is one path: pass a list of them, [{str(paths)!r}]")
-    files = (Path(path) for path in paths)
+    files = map(_as_path, paths)
     pending: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(estimator.workers, "rmpe") as pool:
         try:
@@ -83,6 +85,14 @@ def stream(
         finally:  # a caller that stops early does not wait for images it will never see
             for future in pending:
                 future.cancel()
+
+
+def _as_path(path: str | Path) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(
+            f"paths are files, this is {type_name(path)}: call the estimator for pictures in memory"
+        )
+    return Path(path)
 
 
 def process_chunk(

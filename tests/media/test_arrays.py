@@ -299,6 +299,7 @@ class Blind:
     """Stands for an estimator that is never asked."""
 
     color = "rgb"
+    workers = 1
 
     def estimate(self, image, boxes):
         raise AssertionError
@@ -341,6 +342,10 @@ STRANGE = {
     "no skeleton": (lambda: rmpe.load_skeleton(None), "a name or a .toml file, not nothing"),
     "no file of poses": (lambda: rmpe.from_coco(None), "read from a file, not from nothing"),
     "stream of one": (lambda: list(rmpe.stream(None, "a.jpg")), r"pass a list of them, \['a.jpg'"),
+    "stream of pictures": (
+        lambda: list(rmpe.stream(Blind(), [PICTURE])),
+        "paths are files, this is numpy.ndarray",
+    ),
     "track nothing": (track(None), "this is NoneType|this is None"),
     "track a number": (track(5), "this is int"),
     "track bytes": (track(b"abc"), "this is bytes: write it to a file"),
