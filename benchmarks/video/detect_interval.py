@@ -68,13 +68,13 @@ def measured(name, estimators, paths, truths, every):
     default=get_args(Motion),
     show_default=True,
 )
-@click.option("--people", type=int, multiple=True, default=[2, 6], show_default=True)
+@click.option("--people", type=int, multiple=True, default=[4], show_default=True)
 @click.option(
     "--every", multiple=True, default=["1", "5", "10", "auto"], show_default=True, help="Intervals."
 )
-@click.option("--videos", default=3, show_default=True)
+@click.option("--videos", default=4, show_default=True)
 @click.option("--fps", default=30, show_default=True)
-@click.option("--seconds", default=2.0, show_default=True)
+@click.option("--seconds", default=1.5, show_default=True)
 def main(data, detector, pose, stn, motion, people, every, videos, fps, seconds, save):
     rows = []
     cut_out = cutouts(set_folder(data), 180, 60, 0)
