@@ -72,7 +72,7 @@ def measured(name, estimators, paths, truths, every):
 @click.option(
     "--every", multiple=True, default=["1", "5", "10", "auto"], show_default=True, help="Intervals."
 )
-@click.option("--videos", default=4, show_default=True)
+@click.option("--videos", default=3, show_default=True)
 @click.option("--fps", default=30, show_default=True)
 @click.option("--seconds", default=1.5, show_default=True)
 def main(data, detector, pose, stn, motion, people, every, videos, fps, seconds, save):
