@@ -1,10 +1,13 @@
 """Ways to place boxes between two detections, run and judged alike in every kind of video."""
 
+import hashlib
+import pickle
 import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import click
 import numpy as np
 
 from benchmarks.people import interval
@@ -14,6 +17,7 @@ from rmpe.evaluation.protocols import coco
 from rmpe.media.video import Video
 from rmpe.models import resolve_model
 from rmpe.options import load
+from rmpe.runtime import sha256_of
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
 from rmpe.video import follow, load_tracker
 
@@ -21,6 +25,30 @@ USUAL, FLOW, STN = "last pose times 1.25", "moved by flow", "moved by flow, STN"
 CARRY = {USUAL: lambda poses, *_: last_boxes(poses), FLOW: moved_boxes, STN: moved_boxes}
 # COCO's areas are those of outlines; this share of a box is a person, on average.
 OUTLINE = 0.53
+
+
+CACHE = click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps what was found, so that a run that was stopped goes on.",
+)
+
+
+def kept(cache, compute, *name):
+    """What ``compute`` gives, from the folder ``cache`` if it has been kept there under ``name``.
+
+    Args:
+        cache: None = nothing is kept.
+        compute: Called without arguments.
+        name: All that decides the result.
+    """
+    if cache is None:
+        return compute()
+    path = cache / ("_".join(map(str, name)).replace(" ", "-") + ".pkl")
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(compute()))
+    return pickle.loads(path.read_bytes())
 
 
 class Corrected:
@@ -67,6 +95,14 @@ def load_ways(detector, pose, stn):
     plain = load(detector, pose, stn="none", threads=1)
     behind = load(plain.detector, pose, stn=resolve_model(stn, "stn"), threads=1)
     return plain, behind
+
+
+def models_of(estimators):
+    """A name for the detector, pose model and STN of `load_ways`, by their contents."""
+    plain, behind = estimators
+    models = (plain.detector, plain.pose, behind.stn)
+    hashes = "".join(sha256_of(Path(model.session.path)) for model in models)
+    return hashlib.sha256(hashes.encode()).hexdigest()[:8]
 
 
 def wanted(intervals):

@@ -15,7 +15,18 @@ import click
 from benchmarks.options import benchmark
 from benchmarks.people import folder as set_folder
 from benchmarks.record import show
-from benchmarks.video.carrying import COLUMNS, NOTES, evaluate, load_ways, rows_of, run, wanted
+from benchmarks.video.carrying import (
+    CACHE,
+    COLUMNS,
+    NOTES,
+    evaluate,
+    kept,
+    load_ways,
+    models_of,
+    rows_of,
+    run,
+    wanted,
+)
 from benchmarks.video.cutouts import COCO, cutouts
 from benchmarks.video.sequences import Motion, empty_photos, sequence
 from benchmarks.video.trackers import scored
@@ -62,16 +73,21 @@ def identities(truths, found):
     return total.figures()["IDF1"]
 
 
-def measured(name, estimators, paths, truths, every):
-    """The rows of one kind of video, IDF1 last."""
+def measured(name, estimators, paths, truths, every, cache):
+    """The rows of one kind of video, IDF1 last; ``name`` is all that decides the clips."""
+    models = models_of(estimators)
     truth = [poses for many in truths for poses in many]
     runs = {}
     judged = {}
     for way, often in wanted(every):
-        runs[way, often] = run(estimators, paths, way, often)
+        runs[way, often] = kept(
+            cache,
+            lambda way=way, often=often: run(estimators, paths, way, often),
+            *(*name, models, way, often),
+        )
         judged[way, often] = evaluate(truth, runs[way, often].found)
         ap = 100 * judged[way, often].figures["AP"]
-        print(f"{name}, {way}, every {often}: AP {ap:.1f}", flush=True)
+        print(f"{name[0]}, {way}, every {often}: AP {ap:.1f}", flush=True)
     for row in rows_of(runs, judged, BLOCK):
         yield [*row, identities(truths, runs[row[0], row[1]].found)]
 
@@ -91,21 +107,27 @@ def measured(name, estimators, paths, truths, every):
 @click.option("--videos", default=4, show_default=True)
 @click.option("--fps", default=30, show_default=True)
 @click.option("--seconds", default=1.0, show_default=True)
-def main(data, detector, pose, stn, motion, people, every, videos, fps, seconds, save):
+@CACHE
+def main(data, detector, pose, stn, motion, people, every, videos, fps, seconds, cache, save):
     cut_out = cutouts(set_folder(data), 180, 60, 0)
     backgrounds = empty_photos(set_folder(data, "coco-train"), 30)
     estimators = load_ways(detector, pose, stn)
     for kind in motion:
         rows = []
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as temporary:
             for actors in people:
-                paths = [Path(name) / f"{actors}_{n}.mp4" for n in range(videos)]
-                scene = {"actors": actors, "fps": fps, "seconds": seconds, "motion": kind}
-                truths = [
-                    make_video(path, sequence(cut_out, backgrounds, seed=seed, **scene), fps)
-                    for seed, path in enumerate(paths, 200)
-                ]
-                some = measured(f"{kind}, {actors} people", estimators, paths, truths, every)
+                paths = []
+                truths = []
+                for seed in range(200, 200 + videos):
+                    name = (kind, actors, fps, seconds, seed)
+                    path = (cache or Path(temporary)) / ("_".join(map(str, name)) + ".mp4")
+                    scene = {"actors": actors, "fps": fps, "seconds": seconds, "motion": kind}
+                    frames = sequence(cut_out, backgrounds, seed=seed, **scene)
+                    truth = kept(cache, lambda p=path, f=frames: make_video(p, f, fps), *name)
+                    paths.append(path)
+                    truths.append(truth)
+                name = (kind, actors, fps, seconds, videos)
+                some = measured(name, estimators, paths, truths, every, cache)
                 rows += [[actors, *row] for row in some]
         record, title, about = KINDS[kind]
         show(

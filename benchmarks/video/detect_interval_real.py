@@ -9,7 +9,18 @@ import numpy as np
 
 from benchmarks.options import benchmark
 from benchmarks.record import show
-from benchmarks.video.carrying import COLUMNS, NOTES, evaluate, load_ways, rows_of, run, wanted
+from benchmarks.video.carrying import (
+    CACHE,
+    COLUMNS,
+    NOTES,
+    evaluate,
+    kept,
+    load_ways,
+    models_of,
+    rows_of,
+    run,
+    wanted,
+)
 from rmpe.media.video import Video
 from rmpe.options import load
 
@@ -51,16 +62,23 @@ def reference(models, clip, frames):
     "--every", multiple=True, default=["1", "5", "10", "auto"], show_default=True, help="Intervals."
 )
 @click.option("--frames", default=400, show_default=True, help="Of the clip, from the first on.")
-def main(data, detector, pose, stn, every, frames, save):
+@CACHE
+def main(data, detector, pose, stn, every, frames, cache, save):
     clip = data / "data" / "pedestrians.mp4"
-    people, sure = reference(data / "models", clip, frames)
+    people, sure = kept(
+        cache, lambda: reference(data / "models", clip, frames), "real", "reference", frames
+    )
     estimators = load_ways(detector, pose, stn)
+    models = models_of(estimators)
     runs = {}
     judged = {}
     for way, often in wanted(every):
-        one = run(estimators, [clip], way, often, frames)
-        runs[way, often] = one
-        judged[way, often] = evaluate(people, one.found, sure)
+        runs[way, often] = kept(
+            cache,
+            lambda way=way, often=often: run(estimators, [clip], way, often, frames),
+            *("real", models, frames, way, often),
+        )
+        judged[way, often] = evaluate(people, runs[way, often].found, sure)
         print(f"{way}, every {often}: AP {100 * judged[way, often].figures['AP']:.1f}", flush=True)
     show(
         "detect-interval-real",

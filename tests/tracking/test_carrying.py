@@ -14,6 +14,7 @@ from benchmarks.video.carrying import (
     Corrected,
     difference,
     evaluate,
+    kept,
     wanted,
 )
 from rmpe.boxes import Boxes
@@ -65,6 +66,19 @@ def test_the_beginning_of_a_video(frames, length):
             return iter(range(5))
 
     assert len(list(Beginning(Five(), frames))) == length
+
+
+def test_what_was_found_is_kept(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return len(calls)
+
+    assert [kept(None, compute, "a"), kept(None, compute, "a")] == [1, 2]
+    folder = tmp_path / "new"
+    assert [kept(folder, compute, "a", 5), kept(folder, compute, "a", 5)] == [3, 3]
+    assert kept(folder, compute, "a", 10) == 4
 
 
 def judged(found, sure=None):
