@@ -168,12 +168,12 @@ def video(read: Read) -> Figure:
     """AP against frames a second: what the speed of rarer detections costs."""
     ways = {
         "moved by flow": ("moved by optical flow (default)", BLUE, 2.6),
-        "moved by flow, STN": ("moved by flow, corrected by the STN", ORANGE, 1.5),
+        "moved by flow, SSTN": ("moved by flow, corrected by the STN", ORANGE, 1.5),
         "last pose times 1.25": ("left where the last pose was", GREY, 1.5),
     }
     kinds: dict[str, tuple[str, tuple[Any, ...]]] = {
         "A real clip": ("detect-interval-real", ()),
-        "Made clips, limbs that swing": ("detect-interval", ("articulated", 4)),
+        "Made clips, limbs that swing": ("detect-interval-articulated", (4,)),
     }
     figure, panels = _panels(len(kinds), 3.9, sharex=True)
     for axes, (title, (name, kind)) in zip(panels, kinds.items(), strict=True):
@@ -187,7 +187,7 @@ def video(read: Read) -> Figure:
                 if list(row) in [known[: len(row)] for known in table.rows]:
                     speed = table.at("frames/s", *row) / slowest
                     at[inside] = (speed, table.at("AP", *row))
-            fixed = [at[inside] for inside in ("1", "5", "10")]
+            fixed = [at[inside] for inside in ("1", "5", "10") if inside in at]
             axes.plot(*zip(*fixed, strict=True), color=color, linewidth=width, zorder=2.0)
             for inside, place in at.items():
                 edge: Any = {"markersize": 14, "markeredgecolor": "white", "zorder": 3.0}

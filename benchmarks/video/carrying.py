@@ -21,7 +21,7 @@ from rmpe.runtime import sha256_of
 from rmpe.tracking.interval import DetectionInterval, last_boxes, moved_boxes
 from rmpe.video import follow, load_tracker
 
-USUAL, FLOW, STN = "last pose times 1.25", "moved by flow", "moved by flow, STN"
+USUAL, FLOW, STN = "last pose times 1.25", "moved by flow", "moved by flow, SSTN"
 CARRY = {USUAL: lambda poses, *_: last_boxes(poses), FLOW: moved_boxes, STN: moved_boxes}
 # COCO's areas are those of outlines; this share of a box is a person, on average.
 OUTLINE = 0.53
@@ -109,8 +109,8 @@ def wanted(intervals):
     """(way, interval) of every row: with a detection on every frame all ways are one."""
     for every in intervals:
         for way in CARRY:
-            # Where the last pose was is measured at fixed intervals only.
-            if way == FLOW or (every != "1" and (way != USUAL or every != "auto")):
+            # Where the last pose was is the plain baseline, for which one interval will do.
+            if way == FLOW or every == "5" or (way == STN and every != "1"):
                 yield way, every
 
 

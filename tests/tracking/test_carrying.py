@@ -29,7 +29,7 @@ NOBODY = Poses.empty(COCO)
         ([], []),
         (["1"], [(FLOW, "1")]),
         (["5"], [(USUAL, "5"), (FLOW, "5"), (STN, "5")]),
-        (["auto"], [(FLOW, "auto"), (STN, "auto")]),
+        (["10", "auto"], [(FLOW, "10"), (STN, "10"), (FLOW, "auto"), (STN, "auto")]),
     ],
 )
 def test_ways_that_are_measured(intervals, rows):
