@@ -52,7 +52,7 @@ def stn_gain(boxes: str, pose: str) -> float:
 
 
 def every(frames: str) -> list[tuple[float, int]]:
-    """Speed and cost of rarer detections, each in a real clip and in made ones."""
+    """Speed and change of AP of rarer detections, each in a real clip and in made ones."""
     return [(value, 1) for pair in zip(*detect_every(read, frames), strict=True) for value in pair]
 
 
