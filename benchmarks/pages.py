@@ -204,9 +204,9 @@ def answer_video(read: Read) -> str:
         f"clip and changes AP by {more5:+.1f}; in made clips of people who swing their limbs, "
         f"{fast5_made:.1f} times and {more5_made:+.1f}. Every tenth frame gives {fast10:.1f} times "
         f"and {more10:+.1f}, and {fast10_made:.1f} times and {more10_made:+.1f}. The STN that "
-        f"ships, on the boxes between, changes AP by {stn5} and {stn5_made} at every fifth frame, by "
-        f"{stn10} and {stn10_made} at every tenth. At ten frames a second PoseFlow keeps ids "
-        f"with an IDF1 of {tracking.at('IDF1', 10, flow):.0f} for "
+        f"ships, on the boxes between, changes AP by {stn5} and {stn5_made} at every fifth "
+        f"frame, by {stn10} and {stn10_made} at every tenth. At ten frames a second "
+        f"PoseFlow keeps ids with an IDF1 of {tracking.at('IDF1', 10, flow):.0f} for "
         f"{tracking.at('ms a frame', 10, flow):.1f} ms a frame, the OKS tracker with "
         f"{tracking.at('IDF1', 10, 'oks'):.0f} for {tracking.at('ms a frame', 10, 'oks'):.1f} ms."
     )
