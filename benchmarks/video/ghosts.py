@@ -17,7 +17,8 @@ import numpy as np
 import rmpe
 from benchmarks.options import benchmark
 from benchmarks.people import folder
-from benchmarks.video.sequences import cutouts, empty_photos, sequence
+from benchmarks.video.cutouts import cutouts
+from benchmarks.video.sequences import empty_photos, sequence
 from rmpe.boxes import iou
 from rmpe.tracking.belief import EVERYTHING, BeliefParameters
 from rmpe.tracking.oks_tracker import OksTracker

@@ -1,39 +1,32 @@
 """Videos with known truth, made from photos.
 
 People cut out by their own joints walk over other photos. They cross each other, pass behind
-pillars, leave and come back; the camera pans. Everything follows from a seed.
+pillars, leave and come back; the camera pans. Everything follows from a seed. ``stiff`` people move
+as boards; ``articulated`` ones swing their limbs, while the camera zooms and whatever moves blurs.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 
+from benchmarks.video.articulation import Walker
+from benchmarks.video.cutouts import COCO, Cutout
+from rmpe.affine import Matrix, apply, compose
 from rmpe.media.images import read_image
 from rmpe.poses import Poses
-from rmpe.skeletons import load_skeleton
 
-COCO = load_skeleton("coco17")
-# Shoulders and hips round the trunk; nose and shoulders for the neck and head.
-TRUNK, SHOULDERS = (5, 6, 12, 11), (5, 6)
+Motion = Literal["stiff", "articulated"]
 # A person of whose joints less than this share can be seen is not there.
 PRESENT = 0.35
-
-
-@dataclass
-class Cutout:
-    """A person cut out of a photo.
-
-    RGB, soft mask (0..1), joints ``(17, 2)`` in its pixels, and which are labelled ``(17,)``.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    joints: np.ndarray
-    labelled: np.ndarray
+# How far the camera zooms in or out in a clip with articulated people.
+ZOOM = 1.6
+# The shutter is open for this share of a frame, of which so many instants are averaged.
+SHUTTER, INSTANTS = 0.5, 5
 
 
 @dataclass
@@ -55,6 +48,7 @@ class Actor:
     speed: float
     turn: float  # seconds after which it walks back; inf = never
     step: float  # steps a second
+    walker: Walker | None = None  # None = a stiff board
 
     def image_to_canvas(self, seconds: float, pan: float) -> np.ndarray:
         scale = self.height / self.cutout.image.shape[0]
@@ -64,62 +58,89 @@ class Actor:
         y = self.ground - self.height * (1 - 0.01 * np.abs(np.sin(2 * np.pi * self.step * seconds)))
         return np.array([[scale, scale * sway, x - self.height * sway], [0, scale, y]])
 
+    def pieces(self, seconds: float) -> list[tuple[Cutout, Matrix]]:
+        """What to paint, from back to front, with maps piece_to_image."""
+        return self.walker.pieces(seconds) if self.walker else [(self.cutout, np.eye(2, 3))]
 
-def cutouts(folder: Path, smallest: int, limit: int, seed: int) -> list[Cutout]:
-    """People who are nearly whole and at least ``smallest`` pixels high."""
-    data = json.loads((folder / "annotations.json").read_text())
-    files = {image["id"]: image["file_name"] for image in data["images"]}
-    found = []
-    for person in data["annotations"]:
-        joints = np.array(person.get("keypoints", [0] * 51), np.float32).reshape(17, 3)
-        whole = (joints[5:, 2] > 0).sum() >= 11 and (joints[:5, 2] > 0).sum() >= 2
-        if (
-            not person["iscrowd"]
-            and whole
-            and person["bbox"][3] >= smallest
-            and _alone(person, data["annotations"])
-        ):
-            found.append((files[person["image_id"]], person["bbox"], joints))
-    order = np.random.default_rng(seed).permutation(len(found))[:limit]
-    return [
-        _cut(read_image(folder / "images" / Path(found[i][0]).name), *found[i][1:]) for i in order
-    ]
+    def joints(self, seconds: float) -> np.ndarray:
+        """Joints ``(17, 2)`` in pixels of the cutout."""
+        return self.walker.joints(seconds) if self.walker else self.cutout.joints
 
 
-def _alone(person: dict, everybody: list[dict]) -> bool:
-    x, y, w, h = person["bbox"]
-    for other in everybody:
-        if other["image_id"] == person["image_id"] and other is not person:
-            a, b, c, d = other["bbox"]
-            if (
-                min(x + w, a + c) - max(x, a) > 0.25 * w
-                and min(y + h, b + d) - max(y, b) > 0.25 * h
-            ):
-                return False
-    return True
+@dataclass
+class Pillar:
+    """What hides people: a strip of a photo, from top to bottom."""
+
+    x: float
+    thick: float
+    texture: np.ndarray
 
 
-def _cut(image: np.ndarray, bbox: list[float], joints: np.ndarray) -> Cutout:
-    size = max(bbox[2:])
-    mask = np.zeros(image.shape[:2], np.uint8)
-    points = joints[:, :2].round().astype(int)
-    labelled = joints[:, 2] > 0
-    for a, b in COCO.limbs:
-        if labelled[a] and labelled[b]:
-            cv2.line(mask, points[a].tolist(), points[b].tolist(), 255, max(3, int(0.1 * size)))
-    if labelled[list(TRUNK)].all():
-        cv2.fillConvexPoly(mask, cv2.convexHull(points[list(TRUNK)]), 255)
-    head = points[:5][labelled[:5]].mean(axis=0)
-    cv2.circle(mask, head.round().astype(int).tolist(), max(3, int(0.075 * size)), 255, -1)
-    if labelled[list(SHOULDERS)].all():
-        neck = points[list(SHOULDERS)].mean(axis=0).round().astype(int)
-        cv2.line(
-            mask, head.round().astype(int).tolist(), neck.tolist(), 255, max(3, int(0.09 * size))
-        )
-    soft = cv2.GaussianBlur(mask, (0, 0), max(0.8, 0.006 * size)).astype(np.float32) / 255
-    ys, xs = np.nonzero(soft > 0.02)
-    box = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-    return Cutout(image[box], soft[box], joints[:, :2] - (xs.min(), ys.min()), labelled)
+@dataclass
+class Scene:
+    """All that moves, and the camera; everything in canvas pixels and seconds.
+
+    Attributes:
+        wide: The background, 400 pixels wider than the canvas.
+        cast: The people, the farthest first.
+        pillars: What stands before them.
+        pan: Pixels a second.
+        size: (height, width) of the canvas.
+        zoom: Factors at the beginning and end.
+        seconds: How long it lasts.
+    """
+
+    wide: np.ndarray
+    cast: list[Actor]
+    pillars: list[Pillar]
+    pan: float
+    size: tuple[int, int]
+    zoom: tuple[float, float]
+    seconds: float
+
+    def paint(self, now: float) -> tuple[np.ndarray, list, np.ndarray]:
+        """One instant: float32 image, what was painted of each actor, and whose each pixel is."""
+        height, width = self.size
+        pan = self.pan * now
+        camera = self.camera(now)
+        image = self._background(pan, camera)
+        seen = [_paint_actor(image, actor, now, pan, camera) for actor in self.cast]
+        owner = np.full(self.size, -1, np.int16)
+        for number, (part, mask, _) in enumerate(seen):
+            owner[part][mask > 0.5] = number
+        for pillar in self.pillars:
+            edges = np.array([pillar.x - pan - pillar.thick / 2, pillar.x - pan + pillar.thick / 2])
+            thick = pillar.thick
+            if camera is not None:
+                edges = camera[0, 0] * edges + camera[0, 2]
+                thick *= camera[0, 0]
+            left, right = np.clip(edges, 0, width).astype(int)
+            if right > left:
+                image[:, left:right] = cv2.resize(pillar.texture[:, :40], (int(thick) + 1, height))[
+                    :, : right - left
+                ]
+                owner[:, left:right] = -2
+        return image, seen, owner
+
+    def camera(self, now: float) -> Matrix | None:
+        """The zoom towards the centre as a map of the canvas; None = it does not zoom."""
+        first, last = self.zoom
+        if first == last == 1:
+            return None
+        factor = first * (last / first) ** (now / self.seconds)
+        center = np.array(self.size[::-1]) / 2
+        return np.column_stack([factor * np.eye(2), (1 - factor) * center])
+
+    def _background(self, pan: float, camera: Matrix | None) -> np.ndarray:
+        height, width = self.size
+        if camera is None:
+            offset = int(np.clip(200 + pan, 0, 400))
+            return self.wide[:, offset : offset + width].astype(np.float32)
+        wide_to_canvas = np.array([[1, 0, -np.clip(200 + pan, 0, 400)], [0, 1, 0]], np.float64)
+        there = compose(camera, wide_to_canvas)
+        return cv2.warpAffine(
+            self.wide, there, (width, height), borderMode=cv2.BORDER_REPLICATE
+        ).astype(np.float32)
 
 
 def empty_photos(folder: Path, limit: int) -> list[np.ndarray]:
@@ -143,9 +164,36 @@ def sequence(
     fps: float = 10,
     seconds: float = 6,
     size: tuple[int, int] = (720, 1280),
+    motion: Motion = "stiff",
 ) -> Iterator[Frame]:
-    """One video of ``seconds`` at ``fps``; ``size`` is (height, width)."""
+    """One video of ``seconds`` at ``fps``; ``size`` is (height, width).
+
+    The same seed gives the same people on the same ways, whatever their ``motion``.
+    """
     rng = np.random.default_rng(seed)
+    scene = _scene(people, backgrounds, rng, actors, seconds, size)
+    if motion == "articulated":
+        _articulate(scene, np.random.default_rng([seed, 1]))
+    for index in range(round(seconds * fps)):
+        now = index / fps
+        image, seen, owner = scene.paint(now)
+        if motion == "articulated":
+            image = _exposed(scene, now, image, SHUTTER / fps)
+        image += 2 * rng.standard_normal((*size, 1), np.float32)
+        yield Frame(
+            np.clip(image, 0, 255, out=image).astype(np.uint8),
+            _truth(seen, owner, scene.cast, size),
+        )
+
+
+def _scene(
+    people: list[Cutout],
+    backgrounds: list[np.ndarray],
+    rng: np.random.Generator,
+    actors: int,
+    seconds: float,
+    size: tuple[int, int],
+) -> Scene:
     height, width = size
     pan_speed = rng.choice([0, 0, -60, 60])
     back = backgrounds[rng.integers(len(backgrounds))]
@@ -153,33 +201,31 @@ def sequence(
     cast = [_actor(people[i], rng, size, seconds) for i in rng.permutation(len(people))[:actors]]
     cast.sort(key=lambda actor: actor.ground)
     pillars = [
-        (
+        Pillar(
             rng.uniform(0.1, 0.9) * width,
             rng.uniform(0.03, 0.07) * width,
             backgrounds[rng.integers(len(backgrounds))],
         )
         for _ in range(2)
     ]
-    for index in range(round(seconds * fps)):
-        now = index / fps
-        pan = pan_speed * now
-        offset = int(np.clip(200 + pan, 0, 400))
-        image = wide[:, offset : offset + width].astype(np.float32)
-        seen = [_paint(image, actor, actor.image_to_canvas(now, pan)) for actor in cast]
-        owner = np.full(size, -1, np.int16)
-        for number, (part, mask, _) in enumerate(seen):
-            owner[part][mask > 0.5] = number
-        for x, thick, texture in pillars:
-            left, right = np.clip([x - pan - thick / 2, x - pan + thick / 2], 0, width).astype(int)
-            if right > left:
-                image[:, left:right] = cv2.resize(texture[:, :40], (int(thick) + 1, height))[
-                    :, : right - left
-                ]
-                owner[:, left:right] = -2
-        image += 2 * rng.standard_normal((height, width, 1), np.float32)
-        yield Frame(
-            np.clip(image, 0, 255, out=image).astype(np.uint8), _truth(seen, owner, cast, size)
-        )
+    return Scene(wide, cast, pillars, pan_speed, size, (1.0, 1.0), seconds)
+
+
+def _articulate(scene: Scene, rng: np.random.Generator) -> None:
+    """Let everybody swing their limbs, and the camera zoom in or out."""
+    for actor in scene.cast:
+        actor.walker = Walker(actor.cutout, actor.step / 2, rng)
+    scene.zoom = (1.0, ZOOM) if rng.random() < 0.5 else (ZOOM, 1.0)
+
+
+def _exposed(scene: Scene, now: float, middle: np.ndarray, shutter: float) -> np.ndarray:
+    """The mean of the instants in which the shutter is open; ``middle`` is that of ``now``."""
+    total = middle.copy()
+    for number in range(INSTANTS):
+        away = (number - (INSTANTS - 1) / 2) / INSTANTS
+        if away:
+            total += scene.paint(now + away * shutter)[0]
+    return total / np.float32(INSTANTS)
 
 
 def _actor(
@@ -207,27 +253,46 @@ def _actor(
     )
 
 
-def _paint(
-    image: np.ndarray, actor: Actor, image_to_canvas: np.ndarray
+def _paint_actor(
+    image: np.ndarray, actor: Actor, now: float, pan: float, camera: Matrix | None
 ) -> tuple[tuple, np.ndarray, np.ndarray]:
     """Paint the actor: the part of the canvas painted, the mask in it, the joints in the canvas."""
+    there = actor.image_to_canvas(now, pan)
+    if camera is not None:
+        there = compose(camera, there)
+    painted = [
+        _paint(image, piece, compose(there, piece_to_image))
+        for piece, piece_to_image in actor.pieces(now)
+    ]
+    joints = apply(there, actor.joints(now))
+    if len(painted) == 1:
+        return *painted[0], joints
+    rows, columns = ([part[axis] for part, _ in painted] for axis in (0, 1))
+    top, left = (min(each.start for each in some) for some in (rows, columns))
+    bottom, right = (max(each.stop for each in some) for some in (rows, columns))
+    whole = np.zeros((bottom - top, right - left), np.float32)
+    for (y, x), mask in painted:
+        here = whole[y.start - top : y.stop - top, x.start - left : x.stop - left]
+        np.maximum(here, mask, out=here)
+    return np.s_[top:bottom, left:right], whole, joints
+
+
+def _paint(image: np.ndarray, cutout: Cutout, to_canvas: Matrix) -> tuple[tuple, np.ndarray]:
+    """Paint a cutout: the part of the canvas painted, and the mask in it."""
     height, width = image.shape[:2]
-    tall, wide = actor.cutout.mask.shape
-    corners = np.array([(0, 0, 1), (wide, 0, 1), (0, tall, 1), (wide, tall, 1)]) @ image_to_canvas.T
+    tall, wide = cutout.mask.shape
+    corners = np.array([(0, 0, 1), (wide, 0, 1), (0, tall, 1), (wide, tall, 1)]) @ to_canvas.T
     x1, y1 = np.clip(np.floor(corners.min(axis=0)) - 1, 0, (width, height)).astype(int).tolist()
     x2, y2 = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, (width, height)).astype(int).tolist()
-    part, joints = (
-        np.s_[y1:y2, x1:x2],
-        actor.cutout.joints @ image_to_canvas[:, :2].T + image_to_canvas[:, 2],
-    )
+    part = np.s_[y1:y2, x1:x2]
     if x1 >= x2 or y1 >= y2:
-        return part, np.zeros((y2 - y1, x2 - x1), np.float32), joints
-    to_part, size = image_to_canvas - [[0, 0, x1], [0, 0, y1]], (x2 - x1, y2 - y1)
+        return part, np.zeros((y2 - y1, x2 - x1), np.float32)
+    to_part, size = to_canvas - [[0, 0, x1], [0, 0, y1]], (x2 - x1, y2 - y1)
     flags = cv2.INTER_AREA if to_part[0, 0] < 1 else cv2.INTER_LINEAR
-    mask = cv2.warpAffine(actor.cutout.mask, to_part, size, flags=cv2.INTER_LINEAR)
-    color = cv2.warpAffine(actor.cutout.image, to_part, size, flags=flags)
+    mask = cv2.warpAffine(cutout.mask, to_part, size, flags=cv2.INTER_LINEAR)
+    color = cv2.warpAffine(cutout.image, to_part, size, flags=flags)
     image[part] += mask[..., None] * (color - image[part])
-    return part, mask, joints
+    return part, mask
 
 
 def _truth(seen: list, owner: np.ndarray, cast: list[Actor], size: tuple[int, int]) -> Poses:

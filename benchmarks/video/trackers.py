@@ -14,7 +14,8 @@ import numpy as np
 from benchmarks.options import benchmark
 from benchmarks.people import folder
 from benchmarks.record import show
-from benchmarks.video.sequences import COCO, cutouts, disturb, empty_photos, sequence
+from benchmarks.video.cutouts import COCO, cutouts
+from benchmarks.video.sequences import disturb, empty_photos, sequence
 from rmpe.boxes import iou
 from rmpe.evaluation.files.frames import Frame
 from rmpe.evaluation.matching import hota, identity

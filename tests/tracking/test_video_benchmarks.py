@@ -4,8 +4,9 @@ import tomllib
 
 import numpy as np
 
+from benchmarks.video.cutouts import Cutout
 from benchmarks.video.pedestrians import HAND_COUNT, compare, id_at
-from benchmarks.video.sequences import Cutout, disturb, sequence
+from benchmarks.video.sequences import disturb, sequence
 
 
 def test_the_nearest_box_around_a_mark_is_the_persons():
