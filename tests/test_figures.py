@@ -76,18 +76,6 @@ def detector_ms(name: str) -> tuple[float, int]:
     return (read("detectors").at("ms", name), 1)
 
 
-def loss_left(*methods: str) -> list[tuple[float, int]]:
-    """Least and most of the share that remains of what loose boxes cost, in AP, in percent."""
-    table = read("sstn-proof-paired")
-    shares = [
-        float(row[table.columns.index(loss)].split(" %")[0])
-        for row in table.rows
-        for loss in ("loss at .6", "loss at .5")
-        if row[2] == "AP" and row[0].split(": ")[-1].rsplit(", ", 1)[0] in methods
-    ]
-    return [(min(shares), 0), (max(shares), 0)]
-
-
 def auto_cost(way: str, against: str) -> tuple[float, int]:
     """What ``auto`` costs among few people."""
     few = min(row[0] for row in INTERVAL.rows)
@@ -192,16 +180,6 @@ CLAIMS += [
         "docs/video.md",
         ("transformer", "`auto`", "points"),
         lambda: [auto_cost("moved by flow, SSTN", "moved by flow")],
-    ),
-    Claim(
-        "docs/ablation.md",
-        ("SSTN alone leaves", "parallel SPPE"),
-        lambda: loss_left("SSTN") + loss_left("SSTN + parallel SPPE"),
-    ),
-    Claim(
-        "docs/ablation.md",
-        ("are left", "under every policy"),
-        lambda: loss_left("SSTN + theta", "SSTN + parallel + theta"),
     ),
     Claim(
         "docs/ablation.md",
