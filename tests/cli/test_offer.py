@@ -25,6 +25,7 @@ PHOTO = ROOT / "examples" / "basketball1.png"
 INTERRUPT = "Ctrl-C"
 # The command line as it is, with a catalogue of one made model.
 SCRIPT = """
+import signal
 import sys
 import rmpe.cli.fetch
 import rmpe.models
@@ -32,6 +33,8 @@ from benchmarks.robustness.hostile_publisher import made_catalogue
 made = made_catalogue("http://nowhere.invalid", zip_file=False)
 rmpe.models.shipped_catalogue = rmpe.cli.fetch.shipped_catalogue = lambda: made
 sys.argv = ["rmpe", *sys.argv[1:]]
+# Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 rmpe.cli.main()
 """
 
