@@ -24,7 +24,7 @@ from benchmarks.single_person import Make, Score, estimate_all, estimator, score
 from rmpe.ablation.plan import AblationConfig, repeats, settings
 from rmpe.ablation.runs import Runs
 from rmpe.config import load_config
-from rmpe.evaluation.figures.bootstrap import Figure, compare
+from rmpe.evaluation.figures.bootstrap import Figure, compare, mean_figure
 from rmpe.evaluation.figures.disturb import IOUS, disturbed_boxes
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.models import resolve_model
@@ -73,7 +73,7 @@ def of_ablation(config: AblationConfig) -> list[Method]:
     methods = []
     for made, row in sorted(nets.items(), key=lambda item: item[1].stn != "none"):
         # sstn-POLICY.. is compared with sppe-POLICY, fine-tuned on the same boxes.
-        control = controls["-".join(["sppe", row.pose.split("-")[1]])]
+        control = controls[f"sppe-{row.pose.split('-')[1]}"]
         makes = tuple(partial(estimator, one.pose, one.stn) for one in made)
         against = None if row is control else control.title
         methods.append(Method(row.title, makes, against))
@@ -82,11 +82,7 @@ def of_ablation(config: AblationConfig) -> list[Method]:
 
 def mean(scores: list[Score]) -> Score:
     """The mean over seeds of AP and of mean OKS."""
-
-    def of(figure: str) -> Figure:
-        return lambda weights: float(np.mean([getattr(one, figure)(weights) for one in scores]))
-
-    return Score(of("ap"), of("oks"))
+    return Score(mean_figure([one.ap for one in scores]), mean_figure([one.oks for one in scores]))
 
 
 @benchmark("data", "pose", "stn", "save")

@@ -15,13 +15,14 @@ from small_set import write_set
 from tiny_models import constant_model, simcc_model, yolox_model
 
 from rmpe.ablation import measure
-from rmpe.ablation.ablate import ablate, differences, mean
+from rmpe.ablation.ablate import ablate, differences
 from rmpe.ablation.plan import AblationConfig, Row, Train, Vary, all_runs, repeats, settings
 from rmpe.ablation.report import COLUMNS, Line, order
 from rmpe.cli.ablate import ablate as command
 from rmpe.config import load_config
 from rmpe.errors import DataError, RmpeError, UsageError
 from rmpe.evaluation.benchmarks import Measured
+from rmpe.evaluation.figures.bootstrap import mean_figure
 from rmpe.skeletons import load_skeleton
 
 CONFIGS = sorted((ROOT / "configs").glob("ablation_*.toml"))
@@ -401,7 +402,8 @@ def test_differences_with_each_seed() -> None:
     assert differences(row(1.0), row(3.0)) == []
     assert differences(row(1.0, 2.0), row(3.0, 5.0)) == [-2.0, -3.0]
     assert differences(row(1.0), row(3.0, 5.0)) == [-2.0, -4.0]
-    assert mean(row(1.0, 2.0))(np.ones(1)) == 1.5
+    figures = [one.headline for one in row(1.0, 2.0)]
+    assert mean_figure(figures)(np.ones(1)) == 1.5
 
 
 def test_seeds_that_disagree_reproduce_nothing() -> None:

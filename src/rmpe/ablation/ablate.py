@@ -13,7 +13,7 @@ from rmpe.ablation.plan import AblationConfig, Setting, repeats, settings
 from rmpe.ablation.report import Line, write_report
 from rmpe.errors import UsageError
 from rmpe.evaluation.benchmarks import Measured
-from rmpe.evaluation.figures.bootstrap import Figure, compare
+from rmpe.evaluation.figures.bootstrap import compare, mean_figure
 
 # Factor from the protocol's figure to percent.
 SCALE = {"coco": 100.0, "crowdpose": 100.0, "mpii": 1.0}
@@ -48,7 +48,10 @@ def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = 
     lines: list[Line] = []
     for number, row in enumerate(rows):
         measured = [bench.measure(one) for one in repeats(row, config)] if number else firsts
-        compared = compare(mean(measured), mean(firsts), first.units, config.samples)
+        row_mean, first_mean = (
+            mean_figure([one.headline for one in some]) for some in (measured, firsts)
+        )
+        compared = compare(row_mean, first_mean, first.units, config.samples)
         line = Line.of(row, compared, scale, rows[0], differences(measured, firsts))
         lines.append(line)
         left = (time.monotonic() - begun) / (number + 1) * (len(rows) - number - 1)
@@ -59,11 +62,6 @@ def ablate(config: AblationConfig, log: Callable[[str], None], *, train: bool = 
         )
     costs = module_costs(bench, repeats(rows[0], config)[0], config.cost) if config.cost else {}
     return write_report(config, lines, first.headline_name, first.units, costs)
-
-
-def mean(measured: list[Measured]) -> Figure:
-    """The mean of a row's figures over its seeds, as a function of the images drawn."""
-    return lambda weights: float(np.mean([one.headline(weights) for one in measured]))
 
 
 def differences(measured: list[Measured], firsts: list[Measured]) -> list[float]:

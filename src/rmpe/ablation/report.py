@@ -155,16 +155,15 @@ def write_report(
         The files written.
     """
     # A column that no row fills says nothing.
-    filled = [
-        column
-        for column in range(len(COLUMNS))
-        if any(line.cells()[column] not in (None, "") for line in lines)
-    ]
+    columns = zip(COLUMNS, zip(*(line.cells() for line in lines), strict=True), strict=True)
+    filled = {
+        name: cells for name, cells in columns if any(cell not in (None, "") for cell in cells)
+    }
     content: dict[str, Any] = {
         "figure": figure,
         "notes": notes(config, lines, units),
-        "columns": [COLUMNS[column] for column in filled],
-        "rows": [[line.cells()[column] for column in filled] for line in lines],
+        "columns": list(filled),
+        "rows": [list(row) for row in zip(*filled.values(), strict=True)],
         "lines": [asdict(line) for line in lines],
         "order": order(lines),
         "milliseconds": costs,

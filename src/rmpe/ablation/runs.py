@@ -186,8 +186,9 @@ class Runs:
 def _of_the_result(training: dict[str, Any]) -> dict[str, Any]:
     """A training configuration without what does not affect its result."""
     kept = {key: value for key, value in training.items() if key not in PLACES}
-    data = {key: value for key, value in kept.get("data", {}).items() if key != "cache"}
-    return kept | {"data": data}
+    if "data" in kept:
+        kept["data"] = {key: value for key, value in kept["data"].items() if key != "cache"}
+    return kept
 
 
 def _named(setting: Setting) -> list[tuple[str, str]]:

@@ -1,14 +1,15 @@
-"""The folder that a run writes into: its name, who may write there, what an older run left."""
+"""What a run writes and where: formats, folder, who may write there, what an older run left."""
 
 import hashlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import click
 import filelock
 
 from rmpe.errors import OutputError
@@ -31,6 +32,19 @@ RESULTS = (
     "drawn.mp4",
     "contact.jpg",
 )
+
+
+def formats_flag(formats: Iterable[str]) -> Callable[..., Any]:
+    """The flag ``--format``, for a command that writes these."""
+    return click.option(
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice(list(formats)),
+        default=["coco"],
+        show_default=True,
+        help="Result format; repeat for several.",
+    )
 
 
 def default_out(source: str, *, resume: bool) -> Path:

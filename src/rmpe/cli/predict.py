@@ -18,7 +18,13 @@ from rmpe import __version__
 from rmpe.boxes import size_of
 from rmpe.cli.commands import SectionCommand
 from rmpe.cli.draw_flags import draw_flags
-from rmpe.cli.output import default_out, only_run_in, remove_stale, terminated_as_interrupted
+from rmpe.cli.output import (
+    default_out,
+    formats_flag,
+    only_run_in,
+    remove_stale,
+    terminated_as_interrupted,
+)
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.terminal import warnings_to
 from rmpe.draw import DrawStyle, draw_poses
@@ -70,15 +76,7 @@ class PredictOptions:
     help="Folder for the results; rmpe-out/NAME if not given.",
 )
 @click.option("--annotations", type=FILE, help="COCO file to take image ids from, by file name.")
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(list(FORMATS)),
-    default=["coco"],
-    show_default=True,
-    help="Result format; repeat for several.",
-)
+@formats_flag(FORMATS)
 @click.option(
     "--draw/--no-draw", default=True, show_default=True, help="Draw the poses into OUT/drawn."
 )

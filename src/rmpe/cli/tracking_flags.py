@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from rmpe.cli.output import formats_flag
 from rmpe.tracking.interval import Every
 from rmpe.video import TRACKERS
 from rmpe.write import VIDEO_FORMATS
@@ -46,15 +47,7 @@ FLAGS = (
         "--smooth", type=click.Choice(["one-euro", NONE]), default=NONE, show_default=True
     ),
 )
-video_formats = click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(list(VIDEO_FORMATS)),
-    default=["coco"],
-    show_default=True,
-    help="Result format; repeat for several.",
-)
+video_formats = formats_flag(VIDEO_FORMATS)
 
 
 def tracking_flags(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """Paired bootstrap intervals over images, for the comparison of two results files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,11 @@ class Comparison:
     low: float
     high: float
     share_better: float
+
+
+def mean_figure(figures: Sequence[Figure]) -> Figure:
+    """The mean of several figures under every draw, e.g. of one net trained with several seeds."""
+    return lambda weights: float(np.mean([figure(weights) for figure in figures]))
 
 
 def compare(
