@@ -229,7 +229,7 @@ def speed(read: Read) -> Figure:
     table = read("default-speed")
     rows = {
         "the models that ship": ("models that ship", BLUE, (8, 5)),
-        "the models that ship, with the STN": ("... with the STN", BLUE, (8, -6)),
+        "the models that ship, without the STN": ("... without the STN", BLUE, (8, 6)),
         "yolox_nano + TinyPose": ("YOLOX-nano + TinyPose", ORANGE, (8, 0)),
     }
     people = (1, 3, 10)
@@ -239,7 +239,7 @@ def speed(read: Read) -> Figure:
         dashed = "--" if name.endswith("STN") else "-"
         axes.plot(people, rates, f"o{dashed}", color=color)
         _label(axes, 10, rates[-1], f"{label}: {rates[-1]:.0f}", color, at=at, **BOLD)
-        above = (0, 9) if name != "the models that ship, with the STN" else (0, -11)
+        above = (0, 9) if name != "the models that ship, without the STN" else (0, -11)
         for count, rate in zip(people[:-1], rates[:-1], strict=True):
             _label(axes, count, rate, f"{rate:.0f}", color, at=above, fontsize=9)
     axes.set_xticks(people)

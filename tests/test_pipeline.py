@@ -475,6 +475,33 @@ def test_a_proposal_that_theta_hardly_moves_is_kept(
     assert np.array_equal(behind.stn_boxes, boxes.xyxy) == kept
 
 
+@pytest.mark.parametrize(("keep_overlap", "people"), [(1.0, 4), (0.71, 2)])
+def test_a_second_look_at_the_proposals_that_are_not_kept(
+    tmp_path, photo, spot_model, keep_overlap, people
+):
+    boxes = Boxes([[15, 10, 115, 140], [30, 20, 100, 130]])
+    file = shifting_stn(tmp_path, (0.25, -0.1))
+    with file.with_suffix(".toml").open("a") as card:
+        card.write(f"keep_overlap = {keep_overlap}\n")
+    single = rmpe.load(found, spot_model, stn=file, nms="none").estimate(photo, boxes)
+    with file.with_suffix(".toml").open("a") as card:
+        card.write("second_look = true\n")
+    twice = rmpe.load(found, spot_model, stn=file, nms="none")
+    looks = twice.cropper([photo, photo], [boxes, boxes[:0]])
+    assert len(looks.image_to_crop[0]) == len(looks.person[0]) == people
+    assert len(looks.image_to_crop[1]) == 0
+    plain = rmpe.load(found, spot_model, nms="none").estimate(photo, boxes)
+    both = twice.estimate(photo, boxes)
+    np.testing.assert_array_equal(both.stn_boxes, single.stn_boxes)
+    # Every joint lies where one of the looks found it, or between the two.
+    low, high = (bound(plain.keypoints, single.keypoints) for bound in (np.minimum, np.maximum))
+    assert np.all((both.keypoints >= low - 1e-4) & (both.keypoints <= high + 1e-4))
+    # A batch of images is the images one by one.
+    first, second = twice.estimate_batch([photo, photo], [boxes, boxes[1:]])
+    np.testing.assert_allclose(first.keypoints, both.keypoints, atol=1e-4)
+    np.testing.assert_allclose(second.keypoints, both.keypoints[1:], atol=1e-4)
+
+
 def test_the_pose_models_card_names_its_stn(tmp_path, monkeypatch, photo, spot_model):
     monkeypatch.setenv("RMPE_HOME", str(tmp_path))
     folder = tmp_path / "models"

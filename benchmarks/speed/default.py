@@ -77,9 +77,9 @@ def main(data, detector, pose, stn, threads, count, save):
     published = data / "models"
     rival = (published / "yolox_nano.onnx", published / "tinypose_256x192.onnx", None)
     ways = {
-        "the models that ship": (detector, pose, "none"),
+        "the models that ship": (detector, pose, stn),
         "yolox_nano + TinyPose": rival,
-        "the models that ship, with the STN": (detector, pose, stn or "stn-lite"),
+        "the models that ship, without the STN": (detector, pose, "none"),
     }
     # Before anything is loaded here: a child's peak memory counts its parent's at the fork.
     starts = []

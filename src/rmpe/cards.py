@@ -62,6 +62,9 @@ class ModelCard:
         keep_overlap: IoU of the region that theta looks at with the proposal's crop from which the
             proposal is kept as it is (spatial transformers); 1 = every theta that moves anything
             is applied.
+        second_look: Whether the pose model sees a proposal that is not kept as well as what theta
+            looks at, and both answers are fused (spatial transformers); a pose model that was
+            trained behind its transformer needs none.
         stn: Name of the installed spatial transformer that stands before it unless another, or
             none, is asked for (pose models); empty = none.
         license: Licence of the weights.
@@ -91,6 +94,7 @@ class ModelCard:
     score_threshold: float = 0.05
     nms: float = 0.6
     keep_overlap: float = 1.0
+    second_look: bool = False
     stn: str = ""
     license: str = "unknown"
     source: str = ""
@@ -280,4 +284,4 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, str):
         # JSON's escapes are among TOML's, but for DEL, which TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+    return repr(value).lower() if isinstance(value, bool) else repr(value)

@@ -9,6 +9,7 @@ from rmpe.affine import invert
 from rmpe.associate import Associator, associator
 from rmpe.boxes import Boxes, size_of
 from rmpe.detect import Detector
+from rmpe.estimate.candidates import fuse
 from rmpe.estimate.crops import Cropper, cut
 from rmpe.estimate.pose_model import BoxCropper, PoseModel
 from rmpe.estimate.score import lowest_box_score, pose_scores
@@ -126,23 +127,29 @@ class Estimator:
             for image, found in zip(images, boxes, strict=True)
         ]
         # STN: where in the image the pose estimator looks for each person.
-        image_to_crop, found_boxes = self.cropper(images, proposals)
+        looks = self.cropper(images, proposals)
         crops = [
             cut(image, maps, self.pose.size)
-            for image, maps in zip(images, image_to_crop, strict=True)
+            for image, maps in zip(images, looks.image_to_crop, strict=True)
         ]
         # SPPE: joints in the frame of the crop, the best candidate first.
         candidates = self.pose.candidates(np.concatenate(crops))
         # SDTN: the inverse map takes the joints back into the image.
-        candidates = candidates.apply(invert(np.concatenate(image_to_crop)))
+        candidates = candidates.apply(invert(np.concatenate(looks.image_to_crop)))
+        # Whom the STN moved has been looked at twice: one answer for each person.
+        proposed = Boxes(
+            np.concatenate([found.xyxy for found in proposals]),
+            np.concatenate([found.scores for found in proposals]),
+        )
+        candidates = fuse(candidates, looks.whose(), self.skeleton.spread(proposed.areas))
         joint_scores = candidates.scores[:, :, 0]
         poses = Poses(
             candidates.points[:, :, 0],
             joint_scores,
-            pose_scores(np.concatenate([found.scores for found in proposals]), joint_scores),
-            np.concatenate([found.xyxy for found in proposals]),
+            pose_scores(proposed.scores, joint_scores),
+            proposed.xyxy,
             self.skeleton,
-            stn_boxes=np.concatenate(found_boxes),
+            stn_boxes=np.concatenate(looks.boxes),
         )
         ends = np.cumsum([len(found) for found in proposals])
         rows = [slice(end - len(found), end) for end, found in zip(ends, proposals, strict=True)]

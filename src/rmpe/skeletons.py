@@ -76,6 +76,17 @@ class Skeleton:
             order[right] = left
         return order
 
+    def spread(self, areas: NDArray[np.floating]) -> NDArray[np.float64]:
+        """How far two annotators' places of each joint differ, pixels: OKS's k sqrt(area).
+
+        Args:
+            areas: ``(N,)`` of the people, square pixels.
+
+        Returns:
+            ``(N, K)``.
+        """
+        return np.sqrt(areas)[:, None] * 2 * np.asarray(self.sigmas)
+
     def correspondence(self, target: "Skeleton") -> NDArray[np.int64]:
         """Index of the joint of the same name here for every joint of ``target``; -1 = none."""
         return np.array(

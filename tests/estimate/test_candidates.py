@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmpe.estimate.candidates import LEAST, MOST, RADIUS, find_candidates
+from rmpe.estimate.candidates import (
+    LEAST,
+    MOST,
+    RADIUS,
+    Candidates,
+    find_candidates,
+    fuse,
+)
 from rmpe.estimate.heatmaps import decode_argmax, decode_dark, quarter_steps, summits
 
 
@@ -92,3 +99,32 @@ def test_the_first_is_the_usual_answer_and_all_are_local_maxima(decode, refine, 
         expected = sorted(peaks, reverse=True)[:MOST] or [field.max()]
         count = found.count[person, joint]
         np.testing.assert_array_equal(found.scores[person, joint, :count], expected)
+
+
+def test_two_looks_at_some_people():
+    # Person 0 once; person 1 twice: joint 0 in about the same place, joint 1 elsewhere, joint 2
+    # seen by neither.
+    points = [
+        [[1, 2], [3, 4], [5, 6]],
+        [[10, 10], [20, 20], [30, 30]],
+        [[14, 10], [90, 20], [31, 30]],
+    ]
+    scores = np.array([[0.5, 0.6, 0.7], [0.2, 0.3, 0], [0.6, 0.9, 0]], np.float32)
+    looks = Candidates.only(np.array(points, float), scores)
+    found = fuse(looks, np.array([0, 1, 1]), np.full((2, 3), 4.0))
+    assert found.points[0, :, 0].tolist() == points[0]
+    np.testing.assert_allclose(found.points[1, :, 0], [[13, 10], [90, 20], [30, 30]])
+    np.testing.assert_allclose(found.scores[:, :, 0], [scores[0], [0.4, 0.9, 0]])
+    # The order of the looks does not matter, and whose first look comes first neither.
+    other = fuse(looks[np.array([2, 1, 0])], np.array([1, 1, 0]), np.full((2, 3), 4.0))
+    np.testing.assert_array_equal(other.points[:, :2], found.points[:, :2])
+
+
+def test_the_surer_look_brings_its_rivals():
+    points = np.array([[[[0, 0], [5, 5]]], [[[50, 0], [np.nan, np.nan]]]])
+    scores = np.array([[[0.4, 0.3]], [[0.8, 0]]], np.float32)
+    looks = Candidates(points, scores, np.array([[2], [1]]))
+    found = fuse(looks, np.zeros(2, np.int64), np.ones((1, 1)))
+    np.testing.assert_array_equal(found.points, points[1:])
+    np.testing.assert_array_equal(found.scores, scores[1:])
+    assert found.count.tolist() == [[1]]

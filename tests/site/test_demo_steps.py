@@ -15,6 +15,7 @@ from rmpe.affine import boxes_to_crops, crop_to_heatmap
 from rmpe.boxes import Boxes, box_nms
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
+from rmpe.estimate.candidates import Candidates, fuse
 from rmpe.estimate.crops import cut
 from rmpe.estimate.heatmaps import decode_dark
 from rmpe.estimate.stn import Stn
@@ -240,12 +241,12 @@ class Answering:
 
 @pytest.mark.parametrize("theta", THETAS)
 @pytest.mark.parametrize("alignment", ["corner", "center"])
-def test_transformer(theta, alignment):
+@pytest.mark.parametrize("second_look", [False, True])
+def test_transformer(theta, alignment, second_look):
     image, _ = photo(100, 80)
     common = {"mean": (127.0,) * 3, "sd": (128.0,) * 3, "growth": 1.3}
-    card = ModelCard(
-        "stn", "made", "theta", size=(128, 96), alignment="center", keep_overlap=0.9, **common
-    )
+    own = {"keep_overlap": 0.9, "second_look": second_look}
+    card = ModelCard("stn", "made", "theta", size=(128, 96), alignment="center", **own, **common)
     pose = ModelCard("pose", "made", "dark", size=(256, 192), alignment=alignment, **common)
     box = [10.0, 12.0, 40.0, 70.0]
 
@@ -253,17 +254,45 @@ def test_transformer(theta, alignment):
         return boxes_to_crops(grow_proposals(boxes, pose.growth), pose.size, pose.alignment)
 
     model = SimpleNamespace(card=pose, size=pose.size, crop_maps=crop_maps)
-    maps, _ = Stn(Answering(theta), card).crop_maps([image], [Boxes([box])], model)
-    fields = ("size", "growth", "alignment", "keep_overlap")
+    looks = Stn(Answering(theta), card).looks([image], [Boxes([box])], model)
+    fields = ("size", "growth", "alignment", "keep_overlap", "second_look")
     cards = [{name: getattr(one, name) for name in fields} for one in (card, pose)]
     found = in_node(
-        "return transformer.placedMap(box, transformer.usable(theta), stn, pose);",
+        "return transformer.placedMaps(box, transformer.usable(theta), stn, pose);",
         box=box,
         theta=theta,
         stn=cards[0],
         pose=cards[1],
     )
-    assert found == pytest.approx(maps[0][0].ravel(), rel=1e-4, abs=1e-3)
+    expected = looks.image_to_crop[0].reshape(-1, 6)
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_two_looks_at_a_person():
+    rng = np.random.default_rng(0)
+    skeleton = load_skeleton("coco17")
+    joints = len(skeleton)
+    points = rng.uniform(0, 60, (1, joints, 2)) + rng.normal(0, 4, (2, joints, 2))
+    scores = rng.uniform(0, 1, (2, joints)).astype(np.float32)
+    scores[:, 0] = 0
+    box = np.array([[10, 12, 40, 70]], np.float32)
+    fused = fuse(
+        Candidates.only(points, scores), np.zeros(2, np.int64), skeleton.spread(Boxes(box).areas)
+    )
+    looks = [
+        [{"x": x, "y": y, "score": score} for (x, y), score in zip(*one, strict=True)]
+        for one in zip(points.tolist(), scores.tolist(), strict=True)
+    ]
+    found = in_node(
+        "return transformer.fuse(looks[0], looks[1], box, sigmas);",
+        looks=looks,
+        box=box[0].tolist(),
+        sigmas=skeleton.sigmas,
+    )
+    got = np.array([[joint["x"], joint["y"], joint["score"]] for joint in found])
+    np.testing.assert_allclose(got[:, :2], fused.points[0, :, 0], atol=1e-4)
+    np.testing.assert_allclose(got[:, 2], fused.scores[0, :, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 11])

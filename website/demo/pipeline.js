@@ -5,22 +5,29 @@ import { cellToCrop, cropMap, people as peopleOf } from './boxes.js';
 import { decodeDark } from './heatmaps.js';
 import { cut, letterbox } from './pixels.js';
 import { poseNms } from './suppress.js';
-import { transformedMap } from './transformer.js';
+import { fuse, transformedMaps } from './transformer.js';
 
 const round = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
 
-/** The joints of one person, in picture pixels. */
-async function joints(picture, box, about, models) {
-  const { card } = about.pose;
-  const map = about.stn ? await transformedMap(picture, box, about.stn.card, card, models.stn) : cropMap(box, card);
+/** The joints that the pose model finds in one crop, in picture pixels. */
+async function look(picture, map, card, run) {
   const back = invert(map);
-  const { data, dims } = await models.pose(cut(picture, map, card.size, card.mean, card.sd), [1, 3, ...card.size]);
+  const { data, dims } = await run(cut(picture, map, card.size, card.mean, card.sd), [1, 3, ...card.size]);
   const cells = dims.slice(2);
   return decodeDark(data, dims[1], cells, card.blur).map(({ x, y, score }) => {
     const at = [cellToCrop(x, cells[1], card.size[1], card.alignment), cellToCrop(y, cells[0], card.size[0], card.alignment)];
     const [px, py] = apply(back, ...at);
     return { x: px, y: py, score: Math.min(Math.max(score * card.score_gain, 0), 1) };
   });
+}
+
+/** The joints of one person, in picture pixels. */
+async function joints(picture, box, about, models) {
+  const { card } = about.pose;
+  const maps = about.stn ? await transformedMaps(picture, box, about.stn.card, card, models.stn) : [cropMap(box, card)];
+  const first = await look(picture, maps[0], card, models.pose);
+  if (maps.length === 1) return first;
+  return fuse(first, await look(picture, maps[1], card, models.pose), box, about.skeleton.sigmas);
 }
 
 /** A pose as COCO results have it. */

@@ -45,7 +45,7 @@ WORKER = "offline.js"
 # What the page reads of a card.
 FIELDS = (
     *("name", "size", "mean", "sd", "growth", "alignment", "blur", "score_gain"),
-    *("score_threshold", "nms", "keep_overlap", "license"),
+    *("score_threshold", "nms", "keep_overlap", "second_look", "license"),
 )
 
 

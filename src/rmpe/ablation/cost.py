@@ -46,7 +46,7 @@ def module_costs(bench: Bench, setting: Setting, photos: int) -> dict[str, float
             continue
         if stn:
             with clock("STN with its crops, a person", len(people)):
-                maps = stn.crop_maps([image], [people], pose)[0][0]
+                maps = stn.looks([image], [people], pose).image_to_crop[0]
         else:
             maps = pose.crop_maps(people.xyxy)
         with clock("crops, a person", len(people)):

@@ -45,7 +45,7 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.points)
 
-    def __getitem__(self, index: slice) -> "Candidates":
+    def __getitem__(self, index: slice | NDArray[np.int64]) -> "Candidates":
         return Candidates(self.points[index], self.scores[index], self.count[index])
 
     def apply(self, maps: Matrix) -> "Candidates":
@@ -53,6 +53,45 @@ class Candidates:
         people, joints, places = self.scores.shape
         flat = apply(maps, self.points.reshape(people, joints * places, 2))
         return Candidates(flat.reshape(self.points.shape), self.scores, self.count)
+
+
+def fuse(
+    candidates: Candidates, person: NDArray[np.int64], reach: NDArray[np.floating]
+) -> Candidates:
+    """One answer for each person, of whom some were looked at twice.
+
+    Where the two looks find a joint at about the same place, it lies at their mean, weighted by
+    their scores, and is as sure as they are on average. Elsewhere the surer look is believed.
+
+    Args:
+        candidates: M looks, all in one frame.
+        person: ``(M,)`` whose each is, from 0 to N - 1; everybody is there once or twice.
+        reach: ``(N, K)`` how far apart two places of a joint may lie and be about the same.
+
+    Returns:
+        N people, in their order.
+    """
+    people, first = np.unique(person, return_index=True)
+    again = np.setdiff1d(np.arange(len(person)), first)
+    once = candidates[first]
+    if len(again) == 0:
+        return once
+    whose = np.searchsorted(people, person[again])
+    one, other = once[whose], candidates[again]
+    surer = other.scores[:, :, 0] > one.scores[:, :, 0]
+    points = np.where(surer[..., None, None], other.points, one.points)
+    scores = np.where(surer[..., None], other.scores, one.scores)
+    both = np.stack([one.scores[:, :, 0], other.scores[:, :, 0]])
+    places = np.stack([one.points[:, :, 0], other.points[:, :, 0]])
+    near = np.linalg.norm(places[1] - places[0], axis=-1) <= reach[whose]
+    near &= both.sum(axis=0) > 0
+    places, both = places[:, near], both[:, near]
+    points[near, 0] = (places * both[..., None]).sum(axis=0) / both.sum(axis=0)[:, None]
+    scores[near, 0] = both.mean(axis=0)
+    once.points[whose] = points
+    once.scores[whose] = scores
+    once.count[whose] = np.where(surer, other.count, one.count)
+    return once
 
 
 def find_candidates(heatmaps: Heatmaps, refine: Refine, most: int = MOST) -> Candidates:

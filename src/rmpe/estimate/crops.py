@@ -1,5 +1,6 @@
 """Cut people out of an image and turn crops into a network's input."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
@@ -11,21 +12,43 @@ from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard
 
 
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """Where the pose estimator looks for the people of several images, one array an image.
+
+    Attributes:
+        image_to_crop: Maps ``(M_i, 2, 3)``. The first N_i are one for each proposal; the others are
+            second looks.
+        person: ``(M_i,)`` int64, the proposal that each is for.
+        boxes: ``(N_i, 4)`` xyxy, the boxes on which the first N_i crops are centred.
+    """
+
+    image_to_crop: list[Matrix]
+    person: list[NDArray[np.int64]]
+    boxes: list[NDArray[np.float32]]
+
+    @classmethod
+    def once(cls, image_to_crop: list[Matrix], boxes: list[NDArray[np.float32]]) -> "Looks":
+        """One look at everybody."""
+        return cls(image_to_crop, [np.arange(len(maps)) for maps in image_to_crop], boxes)
+
+    def whose(self) -> NDArray[np.int64]:
+        """``(M,)`` the person of each look, counted over all images."""
+        before = np.cumsum([0, *map(len, self.boxes)])
+        return np.concatenate(
+            [start + person for start, person in zip(before, self.person, strict=False)]
+        )
+
+
 class Cropper(Protocol):
     """Where the pose estimator looks: from proposals to crops."""
 
-    def __call__(
-        self, images: list[NDArray[np.uint8]], proposals: list[Boxes]
-    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
-        """Place a crop on every person.
+    def __call__(self, images: list[NDArray[np.uint8]], proposals: list[Boxes]) -> Looks:
+        """Place a crop, or two, on every person.
 
         Args:
             images: RGB uint8 images.
             proposals: One `Boxes` an image; not grown.
-
-        Returns:
-            Maps image_to_crop, one array ``(N_i, 2, 3)`` an image, and the boxes ``(N_i, 4)`` on
-            which the crops are centred.
         """
         ...
 

@@ -38,8 +38,8 @@ def heatmap_page(
     Raises:
         ModelError: If the model answers no heatmaps.
     """
-    maps, _ = cropper([image], [Boxes(np.asarray(box, np.float32).reshape(1, 4))])
-    crops = cut(image, maps[0], pose.size)
+    looks = cropper([image], [Boxes(np.asarray(box, np.float32).reshape(1, 4))])
+    crops = cut(image, looks.image_to_crop[0][:1], pose.size)
     response = pose.response(crops)[0]
     points, scores = pose(crops)
     scale = HEIGHT / pose.size[0]

@@ -11,7 +11,7 @@ from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard, find_card
 from rmpe.errors import ModelError
 from rmpe.estimate.candidates import MOST, Candidates, find_candidates
-from rmpe.estimate.crops import network_input
+from rmpe.estimate.crops import Looks, network_input
 from rmpe.estimate.heatmaps import (
     decode_argmax,
     decode_dark,
@@ -292,10 +292,10 @@ class BoxCropper:
         self,
         images: list[NDArray[np.uint8]],  # noqa: ARG002
         proposals: list[Boxes],
-    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
-        """Maps image_to_crop, and the proposals as they are."""
+    ) -> Looks:
+        """One look at each proposal as it is."""
         boxes = [found.xyxy for found in proposals]
-        return [self.pose.crop_maps(found) for found in boxes], boxes
+        return Looks.once([self.pose.crop_maps(found) for found in boxes], boxes)
 
 
 def load_pose_model(

@@ -5,7 +5,8 @@ the crop's own, so the pose model's crop is sampled once, from the image. The in
 composed map is the SDTN. It stands before any pose model.
 
 Source: RMPE, section 3.1, Eq. 1-4. Differs: the paper samples the transformed crop from the crop,
-and applies every theta; a card's ``keep_overlap`` leaves alone what theta hardly moves.
+and applies every theta; a card's ``keep_overlap`` leaves alone what theta hardly moves, and its
+``second_look`` asks the pose model about the proposal, too.
 """
 
 from pathlib import Path
@@ -26,7 +27,7 @@ from rmpe.affine import (
 from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard, find_card
 from rmpe.errors import ModelError
-from rmpe.estimate.crops import cut, network_input
+from rmpe.estimate.crops import Looks, cut, network_input
 from rmpe.estimate.pose_model import PoseModel
 from rmpe.propose.regions import grow_proposals
 from rmpe.runtime import Device, Session
@@ -59,9 +60,7 @@ class Stn:
         self.card = card
         self.size = (shape[2] or card.size[0], shape[3] or card.size[1])
 
-    def crop_maps(
-        self, images: list[NDArray[np.uint8]], boxes: list[Boxes], pose: PoseModel
-    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
+    def looks(self, images: list[NDArray[np.uint8]], boxes: list[Boxes], pose: PoseModel) -> Looks:
         """Place crops for a pose model so that the people are centred.
 
         Args:
@@ -70,9 +69,9 @@ class Stn:
             pose: The model that will see the crops.
 
         Returns:
-            Maps image_to_crop, one array ``(N_i, 2, 3)`` an image, and boxes ``(N_i, 4)`` around
-            the people found. Where theta hardly moves the proposal (`ModelCard.keep_overlap`), both
-            are the proposal's own.
+            The looks, and boxes around the people found. Where theta hardly moves the proposal
+            (`ModelCard.keep_overlap`), both are the proposal's own; elsewhere the second look, if
+            there is one (`ModelCard.second_look`), is at the proposal.
         """
         xyxy = np.concatenate([found.xyxy for found in boxes])
         image_to_stn = [
@@ -103,10 +102,25 @@ class Stn:
         # A proposal that is kept gives exactly the crop that it gives without an STN.
         keep = overlap_with_proposal(theta) >= self.card.keep_overlap
         found_boxes[keep] = xyxy[keep]
-        image_to_crop = compose(centred_to_crop, image_to_centred)
-        image_to_crop[keep] = pose.crop_maps(xyxy[keep])
+        own = pose.crop_maps(xyxy)
+        image_to_crop = np.where(
+            keep[:, None, None], own, compose(centred_to_crop, image_to_centred)
+        )
         ends = np.cumsum([len(found) for found in boxes])[:-1]
-        return np.split(image_to_crop, ends), np.split(found_boxes, ends)
+        once = Looks.once(np.split(image_to_crop, ends), np.split(found_boxes, ends))
+        if not self.card.second_look:
+            return once
+        again = [np.flatnonzero(~kept) for kept in np.split(keep, ends)]
+        return Looks(
+            [
+                np.concatenate([first, proposal[rows]])
+                for first, proposal, rows in zip(
+                    once.image_to_crop, np.split(own, ends), again, strict=True
+                )
+            ],
+            [np.concatenate([first, rows]) for first, rows in zip(once.person, again, strict=True)],
+            once.boxes,
+        )
 
     def _theta(self, crops: NDArray[np.uint8]) -> Matrix:
         """Theta ``(N, 2, 3)`` of each crop, centred_to_disturbed in normalised coordinates."""
@@ -157,11 +171,9 @@ class StnCropper:
         self.stn = stn
         self.pose = pose
 
-    def __call__(
-        self, images: list[NDArray[np.uint8]], proposals: list[Boxes]
-    ) -> tuple[list[Matrix], list[NDArray[np.float32]]]:
-        """Maps image_to_crop, and boxes around the people found."""
-        return self.stn.crop_maps(images, proposals, self.pose)
+    def __call__(self, images: list[NDArray[np.uint8]], proposals: list[Boxes]) -> Looks:
+        """Looks at the people found, and at some of the proposals."""
+        return self.stn.looks(images, proposals, self.pose)
 
 
 def load_stn(
