@@ -1,9 +1,9 @@
 """Make the models that ship from trained checkpoints, and write measured figures on their cards.
 
 ``detector-person=runs/person_detector_fine/model.safetensors`` writes the ONNX file
-``src/rmpe/data/models/detector-person.onnx``, with ``configs/cards/detector-person.toml`` as its
-card; ``models/detector-person.safetensors``, the checkpoint in half precision to fine-tune from;
-and the log of the run beside it. Of several checkpoints, with commas between, the mean of the
+``src/rmpe/data/models/detector-person.onnx`` in int8, with ``configs/cards/detector-person.toml``
+as its card; ``models/detector-person.safetensors``, the checkpoint in half precision to fine-tune
+from; and the log of the run beside it. Of several checkpoints, with commas between, the mean of the
 weights ships, with the log of the first. The figures come from ``docs/results``: measure the new
 models (``benchmarks.models.default``, ``.detectors``), then call this again without arguments.
 """
@@ -29,7 +29,7 @@ from rmpe.datasets.persons import VISIBLE
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.evaluation.matching.oks import keypoint_similarity
-from rmpe.export import calibration_batches, export_checkpoint, read_about
+from rmpe.export import calibration_batches, export_checkpoint, photo_batches, read_about
 from rmpe.files import read_names
 from rmpe.media.images import read_image
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
@@ -50,15 +50,17 @@ def export(name: str, checkpoint: Path, data: Path) -> None:
         )
         SHIPPED.mkdir(parents=True, exist_ok=True)
         (SHIPPED / f"{name}.onnx").write_bytes(file.read_bytes())
-    card = find_card(Session(SHIPPED / f"{name}.onnx"))
+    file = SHIPPED / f"{name}.onnx"
+    card = find_card(Session(file))
+    # coco-more holds no photo of configs/dev.txt, on which models are compared.
+    more = folder(data, "coco-more")
+    batches = photo_batches if card.kind == "detector" else calibration_batches
+    quantise(file, batches(more / "annotations.json", more / "images", card), file)
     if card.kind == "pose":
-        gain = score_gain(SHIPPED / f"{name}.onnx", folder(data, "coco-train"))
-        write_card(SHIPPED / f"{name}.onnx", replace(card, score_gain=gain, stn=BEFORE))
-    if card.kind == "stn":  # int8 costs it nothing, in a third of the bytes
-        train = folder(data, "coco-train")
-        crops = calibration_batches(train / "annotations.json", train / "images", card)
-        quantise(SHIPPED / f"{name}.onnx", crops, SHIPPED / f"{name}.onnx")
-        write_card(SHIPPED / f"{name}.onnx", replace(card, **STN))
+        gain = score_gain(file, folder(data, "coco-train"))
+        write_card(file, replace(card, score_gain=gain, stn=BEFORE))
+    if card.kind == "stn":
+        write_card(file, replace(card, **STN))
     net, config = load_checkpoint(checkpoint)
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)

@@ -1,4 +1,4 @@
-"""Static int8 quantisation of convolutional ONNX models."""
+"""Static int8 quantisation of convolutional ONNX models, and the way back to float."""
 
 import tempfile
 from collections.abc import Iterable
@@ -64,9 +64,90 @@ def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> P
         )
     properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     model = onnx.load(out)
+    _store_matrices_small(model.graph)
     onnx.helper.set_model_props(model, properties)
     onnx.save(model, out)
     return out
+
+
+def _store_matrices_small(graph: Any) -> None:
+    """Keep the matrices of the float parts in int8, a scale a row; they are multiplied in float."""
+    import onnx
+    from onnx import numpy_helper
+
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Gemm"]:
+        tensor = tensors.get(node.input[1])
+        if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        scale = np.maximum(np.abs(values).max(axis=1), np.finfo(np.float32).tiny) / 127
+        name = tensor.name
+        parts = {
+            f"{name}_quantized": np.round(values / scale[:, None]).astype(np.int8),
+            f"{name}_scale": scale.astype(np.float32),
+            f"{name}_zero_point": np.zeros(len(scale), np.int8),
+        }
+        graph.initializer.remove(tensor)
+        graph.initializer.extend(numpy_helper.from_array(part, key) for key, part in parts.items())
+        graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", [*parts], [name], axis=0))
+
+
+def dequantise(path: Path) -> bytes:
+    """A quantised model in float: the same weights, and activations that are no longer rounded.
+
+    Engines without int8 instructions (WebAssembly) run it in less time than the quantised one.
+    Quantised activations saturate, which replaces ReLU; here a Clip does.
+
+    Args:
+        path: What `quantise` wrote.
+
+    Returns:
+        The ONNX model with its metadata.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    graph = model.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    rounded = {
+        node.output[0]: node.input for node in graph.node if node.op_type == "QuantizeLinear"
+    }
+    nodes, floats = [], {}
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear":
+            continue
+        if node.op_type != "DequantizeLinear":
+            nodes.append(node)
+            continue
+        scale, zero = (constants[name] for name in node.input[1:3])
+        (out,) = node.output
+        if node.input[0] in constants:  # weights
+            values = constants[node.input[0]]
+            shape = [-1 if axis == _axis(node) else 1 for axis in range(values.ndim)]
+            steps = values.astype(np.int64) - zero.astype(np.int64).reshape(
+                shape if zero.ndim else ()
+            )
+            floats[out] = (steps * scale.reshape(shape if scale.ndim else ())).astype(np.float32)
+            continue
+        limits = np.iinfo(zero.dtype)
+        ends = [(np.float32(end) - np.float32(zero)) * scale for end in (limits.min, limits.max)]
+        names = [f"{out}_least", f"{out}_most"]
+        floats |= dict(zip(names, map(np.float32, ends), strict=True))
+        nodes.append(onnx.helper.make_node("Clip", [rounded[node.input[0]][0], *names], [out]))
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    kept += [numpy_helper.from_array(np.asarray(value), name) for name, value in floats.items()]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    written: bytes = model.SerializeToString()
+    return written
+
+
+def _axis(node: Any) -> int:
+    return next((int(each.i) for each in node.attribute if each.name == "axis"), 1)
 
 
 def float_nodes(graph: Any) -> list[str]:

@@ -34,7 +34,7 @@ from rmpe.nets.checkpoint import build_net, load_checkpoint, save_checkpoint
 from rmpe.nets.decoding import decode_heatmaps
 from rmpe.nets.parallel_sppe import SstnSppe
 from rmpe.nets.sstn import denormalise_points, invert_theta, normalise_points, transform_points
-from rmpe.quantise import float_nodes, quantise
+from rmpe.quantise import dequantise, float_nodes, quantise
 from rmpe.runtime import Session
 
 SIZE = (64, 48)
@@ -211,7 +211,7 @@ def test_the_composed_map_equals_sampling_the_crop_again(checkpoint, composed):
     image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
     boxes = Boxes(np.array([[30, 20, 90, 100]], np.float32))
     spatial, pose = load_stn(composed[0]), load_pose_model(composed[1])
-    image_to_centred = spatial.crop_maps([image], [boxes], pose)[0][0]
+    image_to_centred = spatial.looks([image], [boxes], pose).image_to_crop[0]
     image_to_crop = pose.crop_maps(boxes.xyxy)
     from rmpe.estimate.crops import cut, network_input
 
@@ -283,6 +283,26 @@ def test_int8_keeps_the_card_the_answer_and_the_float_parts(composed, tmp_path):
     assert not np.array_equal(float32, int8)
     stored = {tensor.data_type for tensor in onnx.load(small).graph.initializer if tensor.dims}
     assert onnx.TensorProto.INT8 in stored
+
+    # In float again: the weights of int8, nothing quantised, the card still there.
+    (tmp_path / "float.onnx").write_bytes(dequantise(small))
+    back = onnx.load(tmp_path / "float.onnx")
+    onnx.checker.check_model(back)
+    assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in back.graph.node}
+    again = Session(tmp_path / "float.onnx")
+    assert again.metadata == Session(small).metadata
+    answer = again(batches[0])[0]
+    assert np.corrcoef(answer.ravel(), int8.ravel())[0, 1] > 0.99
+    assert np.corrcoef(answer.ravel(), float32.ravel())[0, 1] > 0.98
+
+
+def test_a_model_that_was_never_quantised_stays_what_it_is(composed, tmp_path):
+    (tmp_path / "same.onnx").write_bytes(dequantise(composed[1]))
+    batch = np.random.default_rng(0).normal(size=(2, 3, *SIZE)).astype(np.float32)
+    for one, other in zip(
+        Session(composed[1])(batch), Session(tmp_path / "same.onnx")(batch), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_answering_convolution_and_arithmetic_stay_float():

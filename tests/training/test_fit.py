@@ -36,6 +36,7 @@ FIRST_STAGES = {
     "crowds_gate": "lite_cpu.toml",
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml",
     "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
+    "lite_cpu_actions": "lite_cpu_sibling.toml",
     "lite_cpu_distill": "lite_cpu_fine.toml",
     "lite_cpu_fine": "lite_cpu.toml",
     "lite_cpu_sstn": "lite_cpu.toml",

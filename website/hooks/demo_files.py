@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 
 from rmpe.cards import ModelCard, find_card
 from rmpe.options import PipelineOptions
+from rmpe.quantise import dequantise
 from rmpe.runtime import Session
 from rmpe.serve.answers import skeleton_json
 from rmpe.skeletons import load_skeleton
@@ -86,7 +87,7 @@ def large_files() -> tuple[dict[str, Any], dict[str, bytes]]:
     if pose.stn:  # the card says which transformer stands before the model
         stages[TRANSFORMER[0]] = (f"{pose.stn}.onnx", TRANSFORMER[1])
     for stage, (name, decoder) in stages.items():
-        contents = (MODELS / name).read_bytes()
+        contents = dequantise(MODELS / name)  # WebAssembly is slower in int8
         card = card_of(MODELS / name, decoder)
         small = packed(contents)
         files[f"files/{name}.gz"] = small
