@@ -94,10 +94,12 @@ def _store_matrices_small(graph: Any) -> None:
 
 
 def dequantise(path: Path) -> bytes:
-    """A quantised model in float: the same weights, and activations that are no longer rounded.
+    """A quantised model with activations in float, which are no longer rounded.
 
     Engines without int8 instructions (WebAssembly) run it in less time than the quantised one.
-    Quantised activations saturate, which replaces ReLU; here a Clip does.
+    Weights stay int8 in the file; an engine folds their scales (ONNX Runtime with the session's
+    entry ``session.disable_quant_qdq``). Quantised activations saturate, which replaces ReLU; here
+    a Clip does.
 
     Args:
         path: What `quantise` wrote.
@@ -110,44 +112,32 @@ def dequantise(path: Path) -> bytes:
 
     model = onnx.load(path)
     graph = model.graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
     rounded = {
-        node.output[0]: node.input for node in graph.node if node.op_type == "QuantizeLinear"
+        node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"
     }
-    nodes, floats = [], {}
+    nodes = []
     for node in graph.node:
         if node.op_type == "QuantizeLinear":
             continue
-        if node.op_type != "DequantizeLinear":
-            nodes.append(node)
-            continue
-        scale, zero = (constants[name] for name in node.input[1:3])
-        (out,) = node.output
-        if node.input[0] in constants:  # weights
-            values = constants[node.input[0]]
-            shape = [-1 if axis == _axis(node) else 1 for axis in range(values.ndim)]
-            steps = values.astype(np.int64) - zero.astype(np.int64).reshape(
-                shape if zero.ndim else ()
+        if node.op_type == "DequantizeLinear" and node.input[0] in rounded:
+            scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+            limits = np.iinfo(zero.dtype)
+            ends = [f"{node.output[0]}_least", f"{node.output[0]}_most"]
+            graph.initializer.extend(
+                numpy_helper.from_array((np.float32(end) - np.float32(zero)) * scale, name)
+                for name, end in zip(ends, (limits.min, limits.max), strict=True)
             )
-            floats[out] = (steps * scale.reshape(shape if scale.ndim else ())).astype(np.float32)
-            continue
-        limits = np.iinfo(zero.dtype)
-        ends = [(np.float32(end) - np.float32(zero)) * scale for end in (limits.min, limits.max)]
-        names = [f"{out}_least", f"{out}_most"]
-        floats |= dict(zip(names, map(np.float32, ends), strict=True))
-        nodes.append(onnx.helper.make_node("Clip", [rounded[node.input[0]][0], *names], [out]))
-    used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    kept += [numpy_helper.from_array(np.asarray(value), name) for name, value in floats.items()]
-    del graph.node[:], graph.initializer[:]
+            inputs = [rounded[node.input[0]], *ends]
+            node = onnx.helper.make_node("Clip", inputs, node.output)  # noqa: PLW2901
+        nodes.append(node)
+    del graph.node[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(kept)
+    used = {name for node in nodes for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
     written: bytes = model.SerializeToString()
     return written
-
-
-def _axis(node: Any) -> int:
-    return next((int(each.i) for each in node.attribute if each.name == "axis"), 1)
 
 
 def float_nodes(graph: Any) -> list[str]:

@@ -28,7 +28,8 @@ async function start({ webgpu }) {
   ort.env.wasm.wasmBinary = wasm.buffer;
   // Threads need a page that is isolated from others; without the headers for it there is one.
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
-  const options = { executionProviders: [webgpu ? 'webgpu' : 'wasm'] };
+  // The models' weights are int8, their activations float: the scales are folded once, not at every run.
+  const options = { executionProviders: [webgpu ? 'webgpu' : 'wasm'], extra: { session: { disable_quant_qdq: '1' } } };
   const sessions = [];
   for (const bytes of onnx) sessions.push(await ort.InferenceSession.create(bytes, options));
   const run = async (session, numbers, shape) => {
