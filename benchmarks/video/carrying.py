@@ -53,21 +53,19 @@ def kept(cache, compute, *name):
     return pickle.loads(path.read_bytes())
 
 
-class Corrected:
-    """An estimator with an STN for carried boxes only, which also counts its detections."""
+class Counted:
+    """An estimator that counts its detections."""
 
-    def __init__(self, plain, behind_stn):
-        self.plain, self.behind_stn = plain, behind_stn
-        self.detected, self.calls = None, 0
+    def __init__(self, estimator):
+        self.estimator = estimator
+        self.calls = 0
 
     def detector(self, image):
         self.calls += 1
-        self.detected = self.plain.detector(image)
-        return self.detected
+        return self.estimator.detector(image)
 
     def estimate(self, image, boxes):
-        own = boxes is self.detected
-        return (self.plain if own else self.behind_stn).estimate(image, boxes)
+        return self.estimator.estimate(image, boxes)
 
 
 class Beginning:
@@ -93,7 +91,7 @@ class Run:
 
 
 def load_ways(detector, pose, stn):
-    """The estimator that detects, or is given boxes as they are, and the one behind the STN."""
+    """The estimator without STN, and the one with it."""
     plain = load(detector, pose, stn="none", threads=1)
     behind = load(plain.detector, pose, stn=resolve_model(stn, "stn"), threads=1)
     return plain, behind
@@ -108,11 +106,11 @@ def models_of(estimators):
 
 
 def wanted(intervals):
-    """(way, interval) of every row: with a detection on every frame all ways are one."""
+    """(way, interval) of every row."""
     for every in intervals:
         for way in CARRY:
             # Where the last pose was is the plain baseline, for which one interval will do.
-            if way == FLOW or every == "5" or (way == STN and every != "1"):
+            if way != USUAL or every == "5":
                 yield way, every
 
 
@@ -127,7 +125,7 @@ def run(estimators, paths, way, every, frames=None):
         frames: How many frames of each video to read; None = all.
     """
     plain, behind = estimators
-    estimator = Corrected(plain, behind if way == STN else plain)
+    estimator = Counted(behind if way == STN else plain)
     often = "auto" if every == "auto" else int(every)
     found = []
     # CPU time, because other programs may run beside this one.
@@ -214,7 +212,7 @@ def rows_of(runs, judged, block):
     """
     for (way, every), what in runs.items():
         result = judged[way, every]
-        whole = judged.get((FLOW, "1"))
+        whole = judged.get((FLOW if way == USUAL else way, "1"))
         less = difference(result, whole, block) if whole and every != "1" else ""
         gain = difference(result, judged[FLOW, every], block) if way != FLOW else ""
         speed = [what.frames_a_second, 100 * what.share_detected]
@@ -235,6 +233,6 @@ COLUMNS = [
 NOTES = (
     "Frames a second are those of one second of CPU time, all threads together: decoding,"
     " detecting or carrying boxes, estimating and tracking, as `rmpe track --no-draw` does. The"
-    " STN is applied to carried boxes only, not to the detector's own. Differences of AP in points,"
+    " row with the STN is the default. Differences of AP in points,"
     " with 95 % intervals, paired: the bootstrap draws blocks of frames, as neighbours are alike."
 )

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 PASSING: Final = ("Add", "Clip", "Relu", "Resize", "MaxPool", "AveragePool")
 
 
-def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> Path:
+def quantise(
+    path: Path, batches: Iterable[NDArray[np.float32]], out: Path, *, first: int = 0
+) -> Path:
     """Quantise a model to int8, with weight scales per channel and activation scales per tensor.
 
     The output convolutions and everything else outside the convolutional part (sampling, decoding)
@@ -23,6 +25,8 @@ def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> P
         path: ONNX file with one input.
         batches: Representative inputs ``(n, 3, H, W)``; a few hundred crops in total suffice.
         out: File to write.
+        first: How many convolutions at the beginning stay in float, too. What they round, all
+            others see.
 
     Raises:
         ValueError: If there are no batches.
@@ -57,7 +61,7 @@ def quantise(path: Path, batches: Iterable[NDArray[np.float32]], out: Path) -> P
             reader,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", *PASSING],
-            nodes_to_exclude=float_nodes(graph),
+            nodes_to_exclude=float_nodes(graph, first),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -140,21 +144,22 @@ def dequantise(path: Path) -> bytes:
     return written
 
 
-def float_nodes(graph: Any) -> list[str]:
-    """Names of the nodes that stay in float: output convolutions and nodes outside the features.
+def float_nodes(graph: Any, first: int = 0) -> list[str]:
+    """Names of the nodes that stay in float: first and output convolutions, and no features.
 
     A node passes features on if its operator does and all its inputs are features or constants. The
     output of a convolution is a feature, unless an output of the graph can be reached from it
     without another convolution.
     """
-    answering = _answering_convolutions(graph)
+    stay_float = _answering_convolutions(graph)
+    stay_float |= set([node.name for node in graph.node if node.op_type == "Conv"][:first])
     features: set[str] = set()
     constants = {tensor.name for tensor in graph.initializer} | {""}
     stay = []
     for node in graph.node:  # in topological order
         inputs = set(node.input) - constants
         passing = node.op_type in PASSING and bool(inputs) and inputs <= features
-        if (node.op_type == "Conv" and node.name not in answering) or passing:
+        if (node.op_type == "Conv" and node.name not in stay_float) or passing:
             features.update(node.output)
         else:
             stay.append(node.name)
