@@ -14,7 +14,12 @@ PASSING: Final = ("Add", "Clip", "Relu", "Resize", "MaxPool", "AveragePool")
 
 
 def quantise(
-    path: Path, batches: Iterable[NDArray[np.float32]], out: Path, *, first: int = 0
+    path: Path,
+    batches: Iterable[NDArray[np.float32]],
+    out: Path,
+    *,
+    first: int = 0,
+    last: int = 0,
 ) -> Path:
     """Quantise a model to int8, with weight scales per channel and activation scales per tensor.
 
@@ -25,8 +30,8 @@ def quantise(
         path: ONNX file with one input.
         batches: Representative inputs ``(n, 3, H, W)``; a few hundred crops in total suffice.
         out: File to write.
-        first: How many convolutions at the beginning stay in float, too. What they round, all
-            others see.
+        first: How many convolutions at the beginning stay in float, too.
+        last: How many at the end.
 
     Raises:
         ValueError: If there are no batches.
@@ -61,7 +66,7 @@ def quantise(
             reader,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", *PASSING],
-            nodes_to_exclude=float_nodes(graph, first),
+            nodes_to_exclude=float_nodes(graph, first, last),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -144,15 +149,16 @@ def dequantise(path: Path) -> bytes:
     return written
 
 
-def float_nodes(graph: Any, first: int = 0) -> list[str]:
-    """Names of the nodes that stay in float: first and output convolutions, and no features.
+def float_nodes(graph: Any, first: int = 0, last: int = 0) -> list[str]:
+    """Names of the nodes that stay in float: first, last and output convolutions, no features.
 
     A node passes features on if its operator does and all its inputs are features or constants. The
     output of a convolution is a feature, unless an output of the graph can be reached from it
     without another convolution.
     """
     stay_float = _answering_convolutions(graph)
-    stay_float |= set([node.name for node in graph.node if node.op_type == "Conv"][:first])
+    convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
+    stay_float |= {*convolutions[:first], *convolutions[len(convolutions) - last :]}
     features: set[str] = set()
     constants = {tensor.name for tensor in graph.initializer} | {""}
     stay = []
