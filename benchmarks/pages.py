@@ -232,7 +232,7 @@ INT8 = Script(
     "models.int8",
     "What does int8 cost in AP?",
     "-",
-    "runs/lite_cpu_distill/model.safetensors",
+    "models/pose-lite.safetensors",
 )
 MPII = Script("mpii.photos", "What do the models reach on the paper's own photos, MPII's?", "-")
 SSTN = Script("boxes.sstn", "Does the STN that ships mend loose boxes?", "3 min")

@@ -40,7 +40,7 @@ SHIPPED = ROOT / "src" / "rmpe" / "data" / "models"
 CHECKPOINTS = ROOT / "models"
 # Convolutions of the pose model that stay float: its joints lie nearer to where float32 has
 # them, and their scores rank people as it does, for a tenth of the time.
-FLOAT = {"first": 3, "last": 4}
+FLOAT = {"pose": {"first": 3, "last": 4}}
 # Of the STN that ships, by `benchmarks.boxes.sstn_keep`, and its name: it stands before pose-lite.
 STN = {"keep_overlap": 0.85, "second_look": True}
 BEFORE = "stn-lite"
@@ -59,7 +59,7 @@ def export(name: str, checkpoint: Path, data: Path) -> None:
     more = folder(data, "coco-more")
     batches = photo_batches if card.kind == "detector" else calibration_batches
     inputs = batches(more / "annotations.json", more / "images", card)
-    quantise(file, inputs, file, **(FLOAT if card.kind == "pose" else {}))
+    quantise(file, inputs, file, **FLOAT.get(card.kind, {}))
     if card.kind == "pose":
         gain = score_gain(file, folder(data, "coco-train"))
         write_card(file, replace(card, score_gain=gain, stn=BEFORE))
