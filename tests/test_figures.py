@@ -138,7 +138,7 @@ CLAIMS += [
         "README.md",
         ("YOLOX-nano with TinyPose", "ten people", "AP"),
         lambda: [
-            (ap("default detector", "default pose", "no"), 0),
+            (ap("default detector", "default pose", "yes"), 0),
             (ap("yolox_nano", "TinyPose", "no"), 0),
             (SPEED.at(TEN, OURS) / SPEED.at(TEN, RIVAL), 1),
         ],
