@@ -159,7 +159,7 @@ def test_one_graph_finds_what_two_models_find(tmp_path, data_root):
     """On photos letterboxed beforehand, so that both look at the same pixels."""
     path, argmax = joined(tmp_path / "joined.onnx")
     one = rmpe.load(pose=path, device="cpu", min_score=0.0)
-    two = rmpe.load(card=argmax, device="cpu", min_score=0.0)
+    two = rmpe.load(card=argmax, stn="none", device="cpu", min_score=0.0)
     annotations = read_json(data_root / "data/coco-val/annotations.json")
     images = annotations["images"][:PHOTOS]
     chosen = {image["id"] for image in images}
