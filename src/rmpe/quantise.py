@@ -68,6 +68,8 @@ def quantise(
             op_types_to_quantize=["Conv", *PASSING],
             nodes_to_exclude=float_nodes(graph, first, last),
             per_channel=True,
+            # 7 bits a weight: without VNNI, sums of two products of 8 bits would saturate.
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
