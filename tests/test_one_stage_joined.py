@@ -13,6 +13,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("hotcoco")
 from onnx import TensorProto, compose, helper, numpy_helper
+from tiny_models import float_models
 
 import rmpe
 from rmpe.cards import find_card
@@ -20,8 +21,6 @@ from rmpe.detect.letterbox import letterbox
 from rmpe.evaluation.files.submissions import check_people, check_results
 from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.files import read_json
-from rmpe.models import shipped_models
-from rmpe.quantise import dequantise
 from rmpe.runtime import Session
 
 SIDE = 416
@@ -66,14 +65,6 @@ class Graph:
         self.nodes += inner.node
         self.initializers += inner.initializer
         return [prefix + name for name in output]
-
-
-def in_float(folder):
-    """The models that ship, not rounded: rounding makes much of a small difference in a crop."""
-    files = {name: folder / file.name for name, file in shipped_models().items()}
-    for name, file in shipped_models().items():
-        files[name].write_bytes(dequantise(file))
-    return files
 
 
 def joined(path, files):
@@ -165,7 +156,8 @@ def average_precision(found, people):
 @pytest.mark.slow
 def test_one_graph_finds_what_two_models_find(tmp_path, data_root):
     """On photos letterboxed beforehand, so that both look at the same pixels."""
-    files = in_float(tmp_path)
+    # In float: rounding makes much of a small difference in a crop.
+    files = float_models(tmp_path)
     path, argmax = joined(tmp_path / "joined.onnx", files)
     one = rmpe.load(pose=path, device="cpu", min_score=0.0)
     two = rmpe.load(

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from tiny_models import constant_model, spot_pose_model
+from tiny_models import constant_model, float_models, spot_pose_model
 
 from rmpe.errors import ModelError, OutputError
 from rmpe.media.images import read_image
 from rmpe.models import shipped_models
-from rmpe.quantise import dequantise
 from rmpe.runtime import (
     DEVICES,
     Session,
@@ -71,8 +70,7 @@ def test_this_machine():
 @pytest.mark.parametrize("name", sorted(shipped_models()))
 def test_openvino_answers_as_onnx_runtime(name, tmp_path):
     # In float: each engine rounds int8 in its own way.
-    file = tmp_path / "float.onnx"
-    file.write_bytes(dequantise(shipped_models()[name]))
+    file = float_models(tmp_path)[name]
     one = Session(file, "cpu", 1)
     other = Session(file, "openvino", 1)
     assert (one.inputs, one.outputs) == (other.inputs, other.outputs)

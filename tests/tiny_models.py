@@ -7,6 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from rmpe.models import shipped_models
+from rmpe.quantise import dequantise
+
 # Spots of a person, and the box around them as `yolox_model` answers it.
 JOINTS = [(30.0, 22.0), (34.0, 40.0), (26.0, 50.0)]
 PEOPLE = [(30, 36, 24, 48, 0.9, 0.9)]
@@ -24,6 +27,14 @@ sd = [255, 255, 255]
 growth = 1.3
 alignment = "center"
 """
+
+
+def float_models(folder):
+    """The models that ship with activations in float, by name; written into ``folder``."""
+    files = {name: folder / file.name for name, file in shipped_models().items()}
+    for name, file in shipped_models().items():
+        files[name].write_bytes(dequantise(file))
+    return files
 
 
 def save(path, nodes, inputs, outputs, initializers=(), metadata=None):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from tiny_models import float_models
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("mkdocs")
@@ -147,15 +148,10 @@ def saved(page, label):
 def python_people(photo, folder):
     """With the models as the page has them: in float."""
     import rmpe
-    from rmpe.models import shipped_models
-    from rmpe.quantise import dequantise
 
-    files = []
-    for name in ("detector-person", "pose-lite", "stn-lite"):
-        files.append(folder / f"{name}.onnx")
-        files[-1].write_bytes(dequantise(shipped_models()[name]))
-    detector, pose, stn = files
-    poses = rmpe.load(detector, pose, stn=stn, threads=1)(rmpe.read_image(photo))
+    files = float_models(folder)
+    models = (files["detector-person"], files["pose-lite"])
+    poses = rmpe.load(*models, stn=files["stn-lite"], threads=1)(rmpe.read_image(photo))
     return poses[poses.scores >= 0.3]
 
 
