@@ -20,6 +20,7 @@ from rmpe.errors import ModelError
 from rmpe.fields import cut
 from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.nets.detectors.ssd512 import Ssd512
+from rmpe.nets.high_resolution import HighResolutionSppe
 from rmpe.nets.hourglass import StackedHourglass
 from rmpe.nets.lite import LiteSppe
 from rmpe.nets.localisation import (
@@ -34,6 +35,7 @@ from rmpe.write.atomic import atomic
 NETS: Final[dict[str, type[nn.Module]]] = {
     "hourglass": StackedHourglass,
     "lite": LiteSppe,
+    "high_resolution": HighResolutionSppe,
     "resnet18_localisation": ResNet18Localisation,
     "early_localisation": EarlyLocalisation,
     "backbone_localisation": BackboneLocalisation,

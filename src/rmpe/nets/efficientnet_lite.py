@@ -80,7 +80,7 @@ class Layers(nn.Sequential):
         """The same result as `nn.Sequential`."""
         layers = iter(self)
         for layer in layers:
-            if not isinstance(layer, SameConv):
+            if not isinstance(layer, Conv):
                 features = layer(features)
                 continue
             norm = next(layers)

@@ -88,7 +88,8 @@ class Trainer:
         )
         self.optimizer = make_optimizer(self.net, config.optim)
         self.average = MovingAverage(self.net, config.optim.ema)
-        self.replica = DistributedDataParallel(self.net) if self.worker.count > 1 else self.net
+        learner = self.task.learner
+        self.replica = DistributedDataParallel(learner) if self.worker.count > 1 else learner
         self.step = 0
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._ahead: Iterator[Any] | None = None

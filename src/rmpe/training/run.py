@@ -43,11 +43,13 @@ class Task(Protocol):
 
     Attributes:
         net: The net that is trained.
+        learner: What is run to train it: `net`, or a module around it.
         items: Number of items (people or photos) per epoch.
         validation: Measures a net on a device; set in the first process of a run with validation.
     """
 
     net: nn.Module
+    learner: nn.Module
     items: int
     validation: Validate | None
 

@@ -112,6 +112,7 @@ class DetectorTask:
         self.net, self.model_config = _net(config, log)
         probe(self.net, config.last.size, self.model_config["name"])
         self.net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learner = self.net
         self.teacher = YoloxTeacher(config.teacher, config.threads) if config.teacher else None
         self.validation: Validate | None = None
         if config.validate and not worker.rank:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rmpe.training.pose.distill import TeacherView
+from rmpe.training.pose.hints import Features
 from rmpe.training.pose.others import Others
 from rmpe.training.pose.source import Source
 
@@ -26,6 +27,7 @@ class Batch:
             W))`` are the crops of the undisturbed boxes.
         teacher: A teacher's heatmaps, or None without one.
         others: The other people in the crops, or None if they do not count.
+        hints: A teacher's features for each part of the net, standardised; None without hints.
     """
 
     images: Tensor
@@ -37,6 +39,7 @@ class Batch:
     source: Source | None = None
     teacher: TeacherView | None = None
     others: Others | None = None
+    hints: list[Features] | None = None
 
     def shrunk(self, size: tuple[int, int]) -> "Batch":
         """The same crops with fewer pixels, without a source."""

@@ -20,6 +20,7 @@ from rmpe.training.loop import Trainer
 from rmpe.training.pose.augment import AugmentConfig, Augmenter
 from rmpe.training.pose.batch import Batch
 from rmpe.training.pose.distill import Asking, pseudo_labels, teacher_heatmaps
+from rmpe.training.pose.hints import HintsConfig, hinted
 from rmpe.training.pose.objectives import (
     SstnConfig,
     sppe_objective,
@@ -58,6 +59,7 @@ class TrainConfig(RunConfig):
             all joints.
         teacher_view: What the teacher is shown: ``stored`` = the true box, once; its answer follows
             the augmentation. ``view`` = the augmented crop that the student sees, every time.
+        hints: Which of the teacher's features are learned, too.
         augment: How people are changed.
         sstn: Stage 2 only.
     """
@@ -72,6 +74,7 @@ class TrainConfig(RunConfig):
     interference: float = 0.0
     distill: float = 0.0
     teacher_view: Literal["stored", "view"] = "stored"
+    hints: HintsConfig = field(default_factory=HintsConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     sstn: SstnConfig = field(default_factory=SstnConfig)
 
@@ -109,6 +112,14 @@ class TrainConfig(RunConfig):
                 f"teacher_view = {self.teacher_view!r} needs distill, the weight of the teacher"
             )
 
+        if self.hints.tensors and (
+            self.teacher_view != "view" or self.small_share or self.data.teacher_mirrored
+        ):
+            raise ValueError(
+                "hints need teacher_view = 'view', small_share = 0 and data.teacher_mirrored = false:"
+                " the teacher's features are those of the very crop"
+            )
+
     def open(self, worker: Worker, log: Log) -> "PoseTask":
         """Open data and nets on the worker's device."""
         return PoseTask(self, worker, log)
@@ -131,6 +142,7 @@ class PoseTask:
         self.onlooker = self._onlooker()
         self.net: nn.Module
         self.net, self.parallel = self._nets()
+        self.learner = self._learner()
         self.validation: Validate | None = self._validation()
 
     def batch(
@@ -140,7 +152,8 @@ class PoseTask:
         size = self.config.small_size if done < self.config.small_share else self.config.data.size
         if self.onlooker is not None:  # it sees what the student sees, and small steps in full size
             batch = self.augmenter(items, generator, self.config.data.size, share)
-            return replace(batch, teacher=self.onlooker(batch.images)).shrunk(size)
+            view, features = self.onlooker(batch.images)
+            return replace(batch, teacher=view, hints=features or None).shrunk(size)
         composed = self.config.stage == 2 and self.config.sstn.sampling == "composed"
         return self.augmenter(items, generator, size, share, source=composed)
 
@@ -150,7 +163,14 @@ class PoseTask:
             return stn_objective(net, batch)
         if self.config.stage == 1:
             config = self.config
-            return sppe_objective(net, batch, config.sigma, config.distill, config.interference)
+            return sppe_objective(
+                net,
+                batch,
+                config.sigma,
+                config.distill,
+                config.interference,
+                config.hints.weight,
+            )
         return sstn_objective(net, self.parallel, batch, self.config.sigma, self.config.sstn)
 
     def pictures(self, batch: Batch) -> list[NDArray[np.uint8]]:
@@ -208,8 +228,23 @@ class PoseTask:
             return None
         skeleton = self.packed.people.skeleton
         return Onlooker(
-            data.teacher, skeleton, data.teacher_sigma, data.teacher_engine, data.teacher_mirrored
+            data.teacher,
+            skeleton,
+            data.teacher_sigma,
+            data.teacher_engine,
+            data.teacher_mirrored,
+            config.hints.tensors,
         )
+
+    def _learner(self) -> nn.Module:
+        """The net, or what hints it."""
+        hints = self.config.hints
+        if not hints.tensors or self.onlooker is None:
+            return self.net
+        some = np.arange(0, self.items, max(1, self.items // hints.people))[: hints.people]
+        generator = np.random.default_rng(self.config.seed)
+        images = self.augmenter(some, generator, self.config.data.size).images
+        return hinted(self.net, self.onlooker.learn_spread(images), images, apart=hints.apart)
 
     def _validation(self) -> Validation | None:
         config = self.config.validate

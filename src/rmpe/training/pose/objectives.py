@@ -10,6 +10,7 @@ from rmpe.nets.parallel_sppe import ParallelSppe
 from rmpe.nets.sstn import theta_loss
 from rmpe.training.optim import weight_sum
 from rmpe.training.pose.batch import Batch
+from rmpe.training.pose.hints import hint_loss
 from rmpe.training.pose.losses import gaussian_targets, heatmap_loss, joint_candidate_targets
 from rmpe.training.run import Parts
 
@@ -46,18 +47,29 @@ class SstnConfig:
 
 
 def sppe_objective(
-    net: nn.Module, batch: Batch, sigma: float, distill: float = 0.0, interference: float = 0.0
+    net: nn.Module,
+    batch: Batch,
+    sigma: float,
+    distill: float = 0.0,
+    interference: float = 0.0,
+    hint: float = 1.0,
 ) -> Parts:
     """Stage 1: the pose estimator alone, on proposals, optionally with distillation.
 
     With ``interference`` and the other people in the batch it learns a joint-candidate SPPE.
 
     Differs: ``distill``, the weight of the loss against the teacher's heatmaps. Each joint is
-        weighted by the teacher's confidence.
+        weighted by the teacher's confidence. ``hint``, the weight of the loss against its features.
     """
-    heatmaps: list[Tensor] = net(batch.images)
+    heatmaps: list[Tensor]
+    parts: Parts = {}
+    if batch.hints is None:
+        heatmaps = net(batch.images)
+    else:
+        heatmaps, answers = net(batch.images, batch.hints)
+        parts["hints"] = hint * hint_loss(answers, batch.hints)
     loss = _pose_loss(heatmaps, batch.keypoints, batch.visible, batch, sigma, interference)
-    parts = {"pose": loss}
+    parts["pose"] = loss
     if batch.teacher is not None:
         targets = batch.teacher((heatmaps[-1].shape[2], heatmaps[-1].shape[3]), sigma)
         weights = targets.amax(dim=(2, 3)).clamp(max=1)

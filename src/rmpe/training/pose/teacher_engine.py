@@ -38,6 +38,15 @@ def load_teacher(
     return model
 
 
+def load_engine(path: Path, engine: Engine) -> Session:
+    """A model on one thread.
+
+    Raises:
+        ModelError: If the model or the engine cannot be used.
+    """
+    return OpenVino(path) if engine == "openvino" else Session(path, "cpu", threads=1)
+
+
 class OpenVino(Session):
     """A model that OpenVINO runs on one thread; in bfloat16 where the CPU has it.
 
@@ -50,6 +59,7 @@ class OpenVino(Session):
     def __init__(self, path: Path) -> None:
         super().__init__(path, "cpu", threads=1)
         self._core = load_openvino().Core()
+        self._model = self._core.read_model(str(path))
         self._requests: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, array: NDArray[Any]) -> list[NDArray[np.float32]]:
@@ -60,7 +70,7 @@ class OpenVino(Session):
         """
         try:
             if array.shape not in self._requests:
-                model = self._core.read_model(str(self.path))
+                model = self._model.clone()
                 model.reshape({next(iter(self.inputs)): list(array.shape)})
                 compiled = self._core.compile_model(model, "CPU", ONE_THREAD)
                 self._requests[array.shape] = compiled.create_infer_request()

@@ -1,0 +1,167 @@
+"""`HighResolutionSppe`, a pose estimator that keeps a fine resolution beside coarser ones.
+
+Source: the layout is that of Sun et al., "Deep high-resolution representation learning for human
+pose estimation", CVPR 2019: parallel resolutions that exchange what they find.
+Differs: depthwise filters and one block a resolution between two exchanges; each resolution hears
+only its neighbours, coarse to fine and then fine to coarse, which reaches all of them in fewer
+layers. The features between stages are linear (no ReLU), so that a teacher's can stand in for them.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rmpe.nets.efficientnet_lite import BN_EPSILON, Conv, Layers
+
+STEM = 32
+MIDDLE = 48
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> list[nn.Module]:
+    """A bias-free convolution with symmetric padding and its batch norm; depthwise above 1x1."""
+    groups = inputs if kernel > 1 and inputs == outputs else 1
+    convolution = Conv(
+        inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+    )
+    return [convolution, nn.BatchNorm2d(outputs, eps=BN_EPSILON)]
+
+
+def separable(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """A depthwise 3x3 and a 1x1 convolution."""
+    return [*conv_bn(inputs, inputs, 3, stride), *conv_bn(inputs, outputs)]
+
+
+def double(features: Tensor, like: Tensor) -> Tensor:
+    """Features at twice the resolution, cut to the sides of ``like``, which may be odd."""
+    height, width = like.shape[-2:]
+    return F.interpolate(features, scale_factor=2.0, mode="nearest")[..., :height, :width]
+
+
+class Stem(nn.Module):
+    """Images ``(B, 3, H, W)`` to features at strides 4 and 8."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.early = Layers(
+            *conv_bn(3, STEM, 3, 2),
+            nn.ReLU(),
+            *conv_bn(STEM, 2 * STEM),
+            nn.ReLU(),
+            *separable(2 * STEM, MIDDLE, 2),
+            nn.ReLU(),
+        )
+        self.fine = Layers(*separable(MIDDLE, widths[0]))
+        self.coarse = Layers(*separable(MIDDLE, widths[1], 2))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Features, finest first."""
+        features = self.early(images)
+        return [self.fine(features), self.coarse(features)]
+
+
+class Block(nn.Module):
+    """1x1, depthwise and 1x1 convolution beside a 1x1 convolution that keeps what is to be kept."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.keep = Layers(*conv_bn(width, width))
+        nn.init.dirac_(self.keep[0].weight)
+        self.find = Layers(*conv_bn(width, width), nn.ReLU(), *separable(width, width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The same shape."""
+        return F.relu(self.keep(features) + self.find(features))
+
+
+class Stage(nn.Module):
+    """A block at each resolution, then the exchange; a new coarsest one if ``after`` is longer.
+
+    Args:
+        before: Channels of each resolution that comes in, finest first.
+        after: Channels of each that leaves; at most one more.
+    """
+
+    def __init__(self, before: Sequence[int], after: Sequence[int]) -> None:
+        super().__init__()
+        grows = len(after) > len(before)
+        self.new = Layers(*separable(before[-1], after[-1], 2), nn.ReLU()) if grows else None
+        self.blocks = nn.ModuleList(Block(width) for width in after)
+        self.own = nn.ModuleList(Layers(*conv_bn(width, width)) for width in after)
+        self.up = nn.ModuleList(Layers(*conv_bn(low, high)) for high, low in pairwise(after))
+        self.down = nn.ModuleList(Layers(*separable(high, low, 2)) for high, low in pairwise(after))
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Features of each resolution, finest first."""
+        if self.new is not None:
+            features = [*features, self.new(features[-1])]
+        found = [block(one) for block, one in zip(self.blocks, features, strict=True)]
+        mixed = [own(one) for own, one in zip(self.own, found, strict=True)]
+        for place, up in enumerate(self.up):
+            mixed[place] = mixed[place] + double(up(found[place + 1]), mixed[place])
+        for place, down in enumerate(self.down):
+            mixed[place + 1] = mixed[place + 1] + down(mixed[place])
+        return mixed
+
+
+class Head(nn.Module):
+    """Heatmaps at stride 4 from all resolutions, coarse to fine."""
+
+    def __init__(self, widths: Sequence[int], joints: int) -> None:
+        super().__init__()
+        narrow = [widths[0], *widths[:-1]]
+        self.lateral = nn.ModuleList(
+            Layers(*separable(wide, width)) for wide, width in zip(widths, narrow, strict=True)
+        )
+        self.up = nn.ModuleList(Layers(*conv_bn(low, high)) for high, low in pairwise(narrow))
+        self.smooth = Layers(*separable(narrow[0], narrow[0]), nn.ReLU())
+        self.predict = nn.Conv2d(narrow[0], joints, 1)
+        nn.init.normal_(self.predict.weight, std=1e-3)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """``(B, joints, H/4, W/4)``."""
+        *finer, coarsest = (
+            lateral(one) for lateral, one in zip(self.lateral, features, strict=True)
+        )
+        joined = F.relu(coarsest)
+        for level, up in zip(reversed(finer), reversed(self.up), strict=True):
+            joined = F.relu(level + double(up(joined), level))
+        heatmaps: Tensor = self.predict(self.smooth(joined))
+        return heatmaps
+
+
+class HighResolutionSppe(nn.Module):
+    """Maps images ``(B, 3, H, W)`` to a list of one heatmap tensor ``(B, joints, H/4, W/4)``.
+
+    Args:
+        joints: Number of heatmaps.
+        stages: Number of resolutions after each stage; the stem gives two.
+        widths: Channels at strides 4, 8, 16 and 32.
+    """
+
+    def __init__(
+        self,
+        joints: int,
+        stages: Sequence[int] = (2, 3, 3, 3, 3, 4, 4),
+        widths: Sequence[int] = (40, 80, 160, 320),
+    ) -> None:
+        super().__init__()
+        self.stem = Stem(widths)
+        self.stages = nn.ModuleList(
+            Stage(widths[:before], widths[:after]) for before, after in pairwise([2, *stages])
+        )
+        self.head = Head(widths[: stages[-1]], joints)
+        self.early_channels = widths[1]
+
+    @property
+    def early(self) -> nn.Module:
+        """The first layers, with shared weights: images to ``early_channels``, stride 8."""
+        return nn.Sequential(self.stem.early, self.stem.coarse)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Heatmaps."""
+        features = self.stem(images)
+        for stage in self.stages:
+            features = stage(features)
+        return [self.head(features)]

@@ -1,0 +1,169 @@
+"""Hints: a net learns the teacher's features beside its answers, each part of it on its own at first.
+
+A deep net that starts from nothing learns its early layers through all later ones. With hints, each
+part (stem, stage, head) is given the teacher's features where that part begins and learns those
+where it ends: short problems that do not wait for each other. Then the parts are joined and go on
+learning together.
+
+Source: Romero et al., "FitNets: hints for thin deep nets", ICLR 2015; learning the parts apart is
+from Li et al., "Block-wisely supervised neural architecture search with knowledge distillation",
+CVPR 2020. Not in the RMPE paper.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rmpe.errors import ModelError
+from rmpe.nets.high_resolution import HighResolutionSppe
+from rmpe.training.optim import weight_sum
+
+Features = list[Tensor]  # of each resolution, finest first
+
+# Of the mean variance of a resolution's channels: channels that hardly vary are not blown up.
+FLOOR = 0.02
+
+
+@dataclass(frozen=True)
+class HintsConfig:
+    """Stage 1 with ``data.teacher``: which of its features are learned.
+
+    Attributes:
+        tensors: Names of the teacher's tensors, one list for the stem and each stage of a
+            ``high_resolution`` net, finest resolution first. Empty = no hints.
+        weight: Weight of the hints in the loss.
+        apart: Whether each part sees the teacher's features, so that it learns by itself; else the
+            net runs as it is.
+        people: How many the mean and spread of the teacher's features are taken from.
+    """
+
+    tensors: tuple[tuple[str, ...], ...] = ()
+    weight: float = 1.0
+    apart: bool = False
+    people: int = 128
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"hints.weight = {self.weight} must be above 0")
+        if self.apart and not self.tensors:
+            raise ValueError("hints.apart needs hints.tensors")
+
+
+class Standard:
+    """Brings a teacher's features to mean 0 and standard deviation 1 in each channel.
+
+    Args:
+        features: Of some people, one list for each part of the net, each ``(B, C, h, w)``.
+    """
+
+    def __init__(self, features: Sequence[Features]) -> None:
+        self.parts = [[self._of(one) for one in part] for part in features]
+
+    @staticmethod
+    def _of(features: Tensor) -> tuple[Tensor, Tensor]:
+        mean = features.mean(dim=(0, 2, 3), keepdim=True)
+        variance = features.var(dim=(0, 2, 3), keepdim=True)
+        return mean, (variance + FLOOR * variance.mean() + 1e-12).rsqrt()
+
+    def __call__(self, features: Sequence[Features]) -> list[Features]:
+        """The same shapes."""
+        return [
+            [(one - mean) * scale for one, (mean, scale) in zip(part, known, strict=True)]
+            for part, known in zip(features, self.parts, strict=True)
+        ]
+
+
+class Hinted(nn.Module):
+    """A net with what its parts answer, for `hint_loss`.
+
+    Args:
+        net: The net.
+        apart: See `HintsConfig`.
+    """
+
+    def __init__(self, net: HighResolutionSppe, apart: bool) -> None:
+        super().__init__()
+        self.net, self.apart = net, apart
+
+    def forward(self, images: Tensor, hints: list[Features]) -> tuple[list[Tensor], list[Features]]:
+        """Heatmaps as those of the net, and the features of the stem and each stage."""
+        answers = [self.net.stem(images)]
+        for stage, hint in zip(self.net.stages, hints[:-1], strict=True):
+            answers.append(stage(hint if self.apart else answers[-1]))
+        return [self.net.head(hints[-1] if self.apart else answers[-1])], answers
+
+
+def hint_loss(answers: list[Features], hints: list[Features]) -> Tensor:
+    """This process's share of the mean squared error over parts, resolutions and the whole batch.
+
+    1 means that nothing but each channel's mean was learned.
+    """
+    errors = [
+        (answer.float() - hint).square().mean()
+        for answered, hinted in zip(answers, hints, strict=True)
+        for answer, hint in zip(answered, hinted, strict=True)
+    ]
+    people = len(hints[0][0])
+    return torch.stack(errors).mean() * (people / weight_sum(hints[0][0].new_ones(people)))
+
+
+def with_outputs(model: Path, tensors: Sequence[str], folder: Path) -> Path:
+    """A copy of an ONNX model that also answers tensors inside it.
+
+    Args:
+        model: The file.
+        tensors: Their names.
+        folder: Where to write the copy.
+
+    Raises:
+        ModelError: If there is no such tensor.
+    """
+    import onnx
+
+    loaded = onnx.load(model)
+    known = {name for node in loaded.graph.node for name in node.output}
+    for name in tensors:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise ModelError(
+                f"{model}: hints.tensors: no tensor {name!r}"
+                + (f"; the nearest name is {near[0]!r}" if near else "")
+            )
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        loaded.graph.output.append(value)
+    file = folder / f"{model.stem}-hints.onnx"
+    onnx.save(loaded, file)
+    return file
+
+
+def hinted(net: nn.Module, hints: list[Features], images: Tensor, *, apart: bool) -> Hinted:
+    """The net inside `Hinted`, once it is known that the hints fit it.
+
+    Args:
+        net: The net.
+        hints: Of some people.
+        images: Their crops.
+        apart: See `HintsConfig`.
+
+    Raises:
+        ModelError: If the net cannot be hinted or has no part or resolution for a hint.
+    """
+    if not isinstance(net, HighResolutionSppe):
+        raise ModelError("hints need model = { name = 'high_resolution' }")
+    if len(hints) != 1 + len(net.stages):
+        raise ModelError(
+            f"hints.tensors has {len(hints)} lists; the net has a stem and {len(net.stages)} stages"
+        )
+    with torch.no_grad():
+        _, answers = Hinted(net.eval(), apart=False)(images[:1], hints)
+    for place, (answered, hint) in enumerate(zip(answers, hints, strict=True)):
+        shapes, wanted = ([tuple(one.shape[1:]) for one in part] for part in (answered, hint))
+        if shapes != wanted:
+            raise ModelError(
+                f"hints.tensors, list {place + 1}: the teacher's are {wanted}, the net's {shapes}"
+            )
+    return Hinted(net, apart)
