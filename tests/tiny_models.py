@@ -67,7 +67,8 @@ def spot_pose_model(
     skeleton = Path(folder) / "rgb3.toml"
     skeleton.write_text(RGB3)
     nodes = [
-        helper.make_node("AveragePool", ["image"], ["pooled"], kernel_shape=[4, 4], strides=[4, 4])
+        helper.make_node("AveragePool", ["image"], [pool], kernel_shape=side, strides=side)
+        for pool, side in (("pooled", [4, 4]), ("coarse", [8, 8]))  # the second only as a hint
     ]
     initializers = []
     if broken:

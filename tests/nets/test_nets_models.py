@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from rmpe.errors import ModelError
 from rmpe.nets.checkpoint import METADATA_KEY, NETS, build_net, load_checkpoint, save_checkpoint
 from rmpe.nets.efficientnet_lite import EfficientNetLite0, Layers, SameConv, conv_bn
+from rmpe.nets.high_resolution import HighResolutionSppe, Stage
 from rmpe.nets.hourglass import StackedHourglass
 from rmpe.nets.lite import LiteSppe
 from rmpe.nets.localisation import (
@@ -22,6 +23,7 @@ from rmpe.nets.localisation import (
 from rmpe.nets.parallel_sppe import ParallelSppe, SstnSppe
 from rmpe.nets.sstn import MOTIONS, PARAMETERS
 
+HIGH = {"name": "high_resolution", "joints": 3, "stages": [2, 3], "widths": [4, 6, 8]}
 LITE = {"name": "lite", "joints": 3, "head": [16, 16, 16, 16]}
 HOURGLASS = {"name": "hourglass", "joints": 3, "stacks": 2, "channels": 16, "depth": 2}
 
@@ -35,6 +37,24 @@ def _seed():
 def test_lite_answers_at_a_quarter_of_the_resolution(size):
     heatmaps = LiteSppe(5).eval()(torch.zeros(2, 3, *size))
     assert [tuple(maps.shape) for maps in heatmaps] == [(2, 5, size[0] // 4, size[1] // 4)]
+
+
+@pytest.mark.parametrize("size", [(256, 192), (192, 144), (72, 40)])
+def test_high_resolution_answers_at_a_quarter_of_the_resolution(size):
+    net = HighResolutionSppe(5, stages=(2, 3, 4), widths=(4, 6, 8, 10)).eval()
+    heatmaps = net(torch.zeros(2, 3, *size))
+    assert [tuple(maps.shape) for maps in heatmaps] == [(2, 5, size[0] // 4, size[1] // 4)]
+
+
+def test_each_resolution_hears_every_other():
+    """A stage carries a change to all coarser resolutions and to the next finer one."""
+    stage = torch.nn.Sequential(*(Stage((4, 6, 8), (4, 6, 8)) for _ in range(2))).eval()
+    features = [torch.rand(1, width, side, side) for width, side in ((4, 16), (6, 8), (8, 4))]
+    answers = stage(features)
+    for place in range(3):
+        changed = [one + 5 * (index == place) for index, one in enumerate(features)]
+        for before, after in zip(answers, stage(changed), strict=True):
+            assert not torch.allclose(before, after)
 
 
 @pytest.mark.parametrize(("stacks", "size"), [(1, (64, 64)), (3, (64, 48))])
@@ -56,9 +76,9 @@ def test_hourglass_of_the_paper_has_four_stacks_of_width_256():
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(13e6, rel=0.05)
 
 
-@pytest.mark.parametrize("name", ["lite", "hourglass"])
-def test_batched_equals_single(name):
-    net = build_net(LITE if name == "lite" else HOURGLASS).eval()
+@pytest.mark.parametrize("config", [LITE, HOURGLASS, HIGH], ids=lambda config: config["name"])
+def test_batched_equals_single(config):
+    net = build_net(config).eval()
     images = torch.randn(3, 3, 64, 64)
     together = net(images)[-1]
     torch.testing.assert_close(together[1:2], net(images[1:2])[-1], atol=1e-5, rtol=1e-4)
@@ -222,6 +242,7 @@ CONFIGS = [
     LITE,
     HOURGLASS,
     {"name": "resnet18_localisation", "size": [64, 48], "motion": "affine"},
+    HIGH,
     {"name": "early_localisation", "sppe": LITE, "size": [64, 48]},
     {"name": "backbone_localisation", "sppe": LITE, "size": [64, 48]},
     {"name": "tiny_localisation", "size": [64, 48], "widths": [8, 8]},

@@ -25,6 +25,7 @@ from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.skeletons import load_skeleton
 from rmpe.training.optim import MovingAverage, OptimConfig, learning_rate, make_optimizer
 from rmpe.training.pose.fit import TrainConfig, Trainer
+from rmpe.training.pose.hints import HintsConfig
 
 CONFIGS = [
     path
@@ -32,7 +33,13 @@ CONFIGS = [
     if "[[data.sets]]" in path.read_text("utf-8")
 ]
 
+NARROW = {
+    "hourglass": {"channels": 32},
+    "lite": {"pretrained": False},
+    "high_resolution": {"widths": [8, 8, 8, 8]},
+}
 FIRST_STAGES = {
+    "high_resolution_joint": "high_resolution_apart.toml",
     "crowds_gate": "lite_cpu.toml",
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml",
     "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
@@ -113,9 +120,9 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
         "run": tmp_path / "run", "data": data, "augment": augment,
         "steps": 2, "batch": 2, "device": "cpu",
         "precision": "float32", "small_size": (64, 64), "threads": 1, "distill": 0.0,
-        "teacher_view": "stored", "workers": 0,
+        "teacher_view": "stored", "workers": 0, "hints": HintsConfig(),
     }  # fmt: skip
-    narrow = {"hourglass": {"channels": 32}, "lite": {"pretrained": False}}[config.model["name"]]
+    narrow = NARROW[config.model["name"]]
     changes["model"] = config.model | narrow
     if config.validate:
         changes["validate"] = replace(
@@ -126,7 +133,7 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, coco_set, 
         first = replace(
             first, **(changes | {"run": tmp_path / "first", "validate": None, "start": None})
         )
-        narrow = {"hourglass": {"channels": 32}, "lite": {"pretrained": False}}[first.model["name"]]
+        narrow = NARROW[first.model["name"]]
         changes["start"] = Trainer(
             replace(first, model=first.model | narrow), lambda line: None
         ).fit()
@@ -523,3 +530,73 @@ def test_groups_and_average():
     with average.applied(net):
         assert torch.equal(net[0].weight, average.state["0.weight"])
     assert torch.allclose(net[0].weight, start + 1)
+
+
+def test_a_net_learns_a_teachers_features(tmp_path):
+    """Part by part, then as a whole."""
+    teacher = spot_pose_model(tmp_path)
+    skeleton = tmp_path / "rgb3.toml"
+    annotations, images = write_set(tmp_path, load_skeleton(str(skeleton)), images=4)
+    sets = f'[{{ annotations = "{annotations}", images = "{images}", skeleton = "{skeleton}" }}]'
+    common = f'cache = "{tmp_path / "cache"}", skeleton = "{skeleton}", sets = {sets}'
+    file = small(
+        tmp_path,
+        (annotations, images),
+        data=f'{{ size = [64, 48], {common}, teacher = "{teacher}" }}',
+        model='{ name = "high_resolution", stages = [2], widths = [3, 3] }',
+        distill=0.5,
+        teacher_view='"view"',
+        steps=40,
+        hints='{ apart = true, tensors = [["pooled", "coarse"], ["pooled", "coarse"]] }',
+        optim="{ lr = 2e-2, warmup = 5 }",
+    )
+    run = trainer(file)
+    batch = run.batch(0)
+    pooled = torch.nn.functional.avg_pool2d(batch.images, 4)
+    for hinted in batch.hints:
+        assert [tuple(one.shape) for one in hinted] == [(4, 3, 16, 12), (4, 3, 8, 6)]
+        for one, other in zip(hinted[0].unbind(1), pooled.unbind(1), strict=True):  # standardised
+            assert np.corrcoef(one.flatten(), other.flatten())[0, 1] > 0.999
+        assert all(abs(one.mean()) < 1 and 0.3 < one.std() < 3 for one in hinted)
+    first = run.update()["hints"]
+    checkpoint = run.fit()
+    apart = run.update()
+    assert apart["hints"] < 0.5 * first
+    joined = 'hints.tensors=[["pooled", "coarse"], []]', "hints.apart=false", "steps=1"
+    whole = trainer(file, *joined, f'start="{checkpoint}"', f'run="{tmp_path / "whole"}"')
+    assert len(whole.batch(0).hints[1]) == 0
+    assert 0 < whole.update()["hints"] < first
+    whole.config.run.mkdir()
+    whole.save()
+    net, _ = load_checkpoint(tmp_path / "whole" / "model.safetensors")
+    assert net(torch.zeros(1, 3, 64, 48))[-1].shape == (1, 3, 16, 12)
+
+
+@pytest.mark.parametrize(
+    ("override", "error"),
+    [
+        ('hints.tensors=[["pool", "coarse"], ["pooled", "coarse"]]', "nearest name is 'pooled'"),
+        ('hints.tensors=[["pooled", "coarse"]]', "1 lists; the net has a stem and 1 stages"),
+        ('hints.tensors=[["coarse", "pooled"], ["pooled", "coarse"]]', "list 1: the teacher's are"),
+        ('model={ name = "lite" }', "hints need model"),
+        ("small_share=0.5", "hints need teacher_view"),
+        ('hints.tensors=[["pooled", "coarse"], []]', "the stem and every stage"),
+    ],
+)
+def test_hints_that_do_not_fit_are_named(tmp_path, override, error):
+    teacher = spot_pose_model(tmp_path)
+    skeleton = tmp_path / "rgb3.toml"
+    annotations, images = write_set(tmp_path, load_skeleton(str(skeleton)), images=4)
+    sets = f'[{{ annotations = "{annotations}", images = "{images}", skeleton = "{skeleton}" }}]'
+    common = f'cache = "{tmp_path / "cache"}", skeleton = "{skeleton}", sets = {sets}'
+    file = small(
+        tmp_path,
+        (annotations, images),
+        data=f'{{ size = [64, 48], {common}, teacher = "{teacher}" }}',
+        model='{ name = "high_resolution", stages = [2], widths = [3, 3] }',
+        distill=0.5,
+        teacher_view='"view"',
+        hints='{ apart = true, tensors = [["pooled", "coarse"], ["pooled", "coarse"]] }',
+    )
+    with pytest.raises((ModelError, DataError), match=error):
+        trainer(file, override)

@@ -2,9 +2,10 @@
 
 Source: the layout is that of Sun et al., "Deep high-resolution representation learning for human
 pose estimation", CVPR 2019: parallel resolutions that exchange what they find.
-Differs: depthwise filters and one block a resolution between two exchanges; each resolution hears
-only its neighbours, coarse to fine and then fine to coarse, which reaches all of them in fewer
-layers. The features between stages are linear (no ReLU), so that a teacher's can stand in for them.
+Differs: depthwise filters and one block a resolution between two exchanges; in an exchange each
+resolution hears the next coarser one, and then the next finer one what that has become, so there
+are fewer layers, and a few stages reach all. The features between stages are linear (no ReLU), so
+that a teacher's can stand in for them.
 """
 
 from collections.abc import Sequence
@@ -66,8 +67,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.keep = Layers(*conv_bn(width, width))
-        nn.init.dirac_(self.keep[0].weight)
+        keep = Conv(width, width, 1, bias=False)
+        nn.init.dirac_(keep.weight)
+        self.keep = Layers(keep, nn.BatchNorm2d(width, eps=BN_EPSILON))
         self.find = Layers(*conv_bn(width, width), nn.ReLU(), *separable(width, width))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -116,8 +116,8 @@ class TrainConfig(RunConfig):
             self.teacher_view != "view" or self.small_share or self.data.teacher_mirrored
         ):
             raise ValueError(
-                "hints need teacher_view = 'view', small_share = 0 and data.teacher_mirrored = false:"
-                " the teacher's features are those of the very crop"
+                "hints need teacher_view = 'view', small_share = 0 and data.teacher_mirrored ="
+                " false: the teacher's features are those of the very crop"
             )
 
     def open(self, worker: Worker, log: Log) -> "PoseTask":

@@ -1,4 +1,4 @@
-"""Hints: a net learns the teacher's features beside its answers, each part of it on its own at first.
+"""Hints: a net learns a teacher's features beside its answers, at first each part on its own.
 
 A deep net that starts from nothing learns its early layers through all later ones. With hints, each
 part (stem, stage, head) is given the teacher's features where that part begins and learns those
@@ -11,7 +11,7 @@ CVPR 2020. Not in the RMPE paper.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,8 @@ class HintsConfig:
 
     Attributes:
         tensors: Names of the teacher's tensors, one list for the stem and each stage of a
-            ``high_resolution`` net, finest resolution first. Empty = no hints.
+            ``high_resolution`` net, finest resolution first. Empty = no hints. Unless ``apart``, a
+            part may have an empty list.
         weight: Weight of the hints in the loss.
         apart: Whether each part sees the teacher's features, so that it learns by itself; else the
             net runs as it is.
@@ -49,8 +50,8 @@ class HintsConfig:
     def __post_init__(self) -> None:
         if not self.weight > 0:
             raise ValueError(f"hints.weight = {self.weight} must be above 0")
-        if self.apart and not self.tensors:
-            raise ValueError("hints.apart needs hints.tensors")
+        if self.apart and not (self.tensors and all(self.tensors)):
+            raise ValueError("hints.apart needs hints.tensors for the stem and every stage")
 
 
 class Standard:
@@ -105,18 +106,19 @@ def hint_loss(answers: list[Features], hints: list[Features]) -> Tensor:
     errors = [
         (answer.float() - hint).square().mean()
         for answered, hinted in zip(answers, hints, strict=True)
+        if hinted
         for answer, hint in zip(answered, hinted, strict=True)
     ]
-    people = len(hints[0][0])
-    return torch.stack(errors).mean() * (people / weight_sum(hints[0][0].new_ones(people)))
+    each = torch.ones(len(answers[0][0]), device=errors[0].device)
+    return torch.stack(errors).mean() * (len(each) / weight_sum(each))
 
 
-def with_outputs(model: Path, tensors: Sequence[str], folder: Path) -> Path:
+def with_outputs(model: Path, tensors: Iterable[str], folder: Path) -> Path:
     """A copy of an ONNX model that also answers tensors inside it.
 
     Args:
         model: The file.
-        tensors: Their names.
+        tensors: Their names, each once.
         folder: Where to write the copy.
 
     Raises:
@@ -125,7 +127,8 @@ def with_outputs(model: Path, tensors: Sequence[str], folder: Path) -> Path:
     import onnx
 
     loaded = onnx.load(model)
-    known = {name for node in loaded.graph.node for name in node.output}
+    answered = {output.name for output in loaded.graph.output}
+    known = {name for node in loaded.graph.node for name in node.output} - answered
     for name in tensors:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -162,7 +165,7 @@ def hinted(net: nn.Module, hints: list[Features], images: Tensor, *, apart: bool
         _, answers = Hinted(net.eval(), apart=False)(images[:1], hints)
     for place, (answered, hint) in enumerate(zip(answers, hints, strict=True)):
         shapes, wanted = ([tuple(one.shape[1:]) for one in part] for part in (answered, hint))
-        if shapes != wanted:
+        if hint and shapes != wanted:
             raise ModelError(
                 f"hints.tensors, list {place + 1}: the teacher's are {wanted}, the net's {shapes}"
             )

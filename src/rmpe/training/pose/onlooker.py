@@ -82,9 +82,12 @@ class Onlooker:
             model.session(network_input(crops[start : start + model.batch], model.card))
             for start in starts
         ]
-        heatmaps, *flat = (np.concatenate(one) for one in zip(*outputs, strict=True))
-        rest = iter(torch.from_numpy(one).to(images.device) for one in flat)
-        features = [[next(rest) for _ in part] for part in self.tensors]
+        heatmaps, *rest = (np.concatenate(one) for one in zip(*outputs, strict=True))
+        found = {
+            name: torch.from_numpy(one).to(images.device)
+            for name, one in zip(list(model.session.outputs)[1:], rest, strict=True)
+        }
+        features = [[found[name] for name in part] for part in self.tensors]
         if self.standard is not None:
             features = self.standard(features)
         return self._view(model, heatmaps, images.device), features
@@ -97,7 +100,7 @@ class Onlooker:
         return features
 
     def _talkative(self) -> Session:
-        names = [name for part in self.tensors for name in part]
+        names = dict.fromkeys(name for part in self.tensors for name in part)
         with tempfile.TemporaryDirectory() as folder:
             file = with_outputs(self.teacher, names, Path(folder))
             return load_engine(file, self.engine)
