@@ -2,14 +2,14 @@
 
 Source: the layout is that of Sun et al., "Deep high-resolution representation learning for human
 pose estimation", CVPR 2019: parallel resolutions that exchange what they find.
-Differs: depthwise filters and one block a resolution between two exchanges; in an exchange each
-resolution hears the next coarser one, and then the next finer one what that has become, so there
-are fewer layers, and a few stages reach all. The features between stages are linear (no ReLU), so
-that a teacher's can stand in for them.
+Differs: depthwise filters and one block a resolution between two exchanges; an exchange goes down
+from the coarsest to the finest and back, through neighbours only, so there are fewer layers. A
+stage ends before its ReLU and begins with it, so that its answers are linear in its last layer.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -80,6 +80,8 @@ class Block(nn.Module):
 class Stage(nn.Module):
     """A block at each resolution, then the exchange; a new coarsest one if ``after`` is longer.
 
+    Features are given before their ReLU.
+
     Args:
         before: Channels of each resolution that comes in, finest first.
         after: Channels of each that leaves; at most one more.
@@ -96,12 +98,13 @@ class Stage(nn.Module):
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Features of each resolution, finest first."""
+        features = [F.relu(one) for one in features]
         if self.new is not None:
-            features = [*features, self.new(features[-1])]
+            features.append(self.new(features[-1]))
         found = [block(one) for block, one in zip(self.blocks, features, strict=True)]
         mixed = [own(one) for own, one in zip(self.own, found, strict=True)]
-        for place, up in enumerate(self.up):
-            mixed[place] = mixed[place] + double(up(found[place + 1]), mixed[place])
+        for place, up in reversed(list(enumerate(self.up))):
+            mixed[place] = mixed[place] + double(up(mixed[place + 1]), mixed[place])
         for place, down in enumerate(self.down):
             mixed[place + 1] = mixed[place + 1] + down(mixed[place])
         return mixed
@@ -124,7 +127,7 @@ class Head(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         """``(B, joints, H/4, W/4)``."""
         *finer, coarsest = (
-            lateral(one) for lateral, one in zip(self.lateral, features, strict=True)
+            lateral(F.relu(one)) for lateral, one in zip(self.lateral, features, strict=True)
         )
         joined = F.relu(coarsest)
         for level, up in zip(reversed(finer), reversed(self.up), strict=True):
@@ -145,7 +148,7 @@ class HighResolutionSppe(nn.Module):
     def __init__(
         self,
         joints: int,
-        stages: Sequence[int] = (2, 3, 3, 3, 3, 4, 4),
+        stages: Sequence[int] = (2, 2, 3, 3, 3, 3, 4, 4),
         widths: Sequence[int] = (40, 80, 160, 320),
     ) -> None:
         super().__init__()
@@ -160,6 +163,12 @@ class HighResolutionSppe(nn.Module):
     def early(self) -> nn.Module:
         """The first layers, with shared weights: images to ``early_channels``, stride 8."""
         return nn.Sequential(self.stem.early, self.stem.coarse)
+
+    def last_biases(self) -> list[list[Tensor]]:
+        """The biases that the answers of the stem and of each stage end with, finest first."""
+        ends = [[self.stem.fine, self.stem.coarse]]
+        ends += [cast(list[Layers], list(cast(Stage, stage).own)) for stage in self.stages]
+        return [[cast(Tensor, layers[-1].bias) for layers in end] for end in ends]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Heatmaps."""

@@ -181,7 +181,8 @@ class Trainer:
         self.optimizer.step()
         self.average.update(self.net)
         self.step += 1
-        return {name: part.item() for name, part in parts.items()} | {"lr": rate}
+        whole = self.worker.sum(torch.stack(list(parts.values())).detach())
+        return dict(zip(parts, whole.tolist(), strict=True)) | {"lr": rate}
 
     def losses(self, batch: Any) -> Parts:
         """The losses of a batch, in the run's precision."""

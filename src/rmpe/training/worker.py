@@ -58,6 +58,12 @@ class Worker:
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
 
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes; losses are shares of that of the whole batch."""
+        if self.count > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
     def share(self, batch: int) -> slice:
         """The shard of a batch that belongs to this process.
 

@@ -27,7 +27,7 @@ class Batch:
             W))`` are the crops of the undisturbed boxes.
         teacher: A teacher's heatmaps, or None without one.
         others: The other people in the crops, or None if they do not count.
-        hints: A teacher's features for each part of the net, standardised; None without hints.
+        hints: A teacher's features for each part of the net, scaled; None without hints.
     """
 
     images: Tensor

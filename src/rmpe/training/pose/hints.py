@@ -33,13 +33,13 @@ class HintsConfig:
     """Stage 1 with ``data.teacher``: which of its features are learned.
 
     Attributes:
-        tensors: Names of the teacher's tensors, one list for the stem and each stage of a
-            ``high_resolution`` net, finest resolution first. Empty = no hints. Unless ``apart``, a
-            part may have an empty list.
+        tensors: Names of the teacher's tensors, before their ReLU, one list for the stem and each
+            stage of a ``high_resolution`` net, finest resolution first. Empty = no hints. Unless
+            ``apart``, a part may have an empty list.
         weight: Weight of the hints in the loss.
         apart: Whether each part sees the teacher's features, so that it learns by itself; else the
             net runs as it is.
-        people: How many the mean and spread of the teacher's features are taken from.
+        people: How many the spread of the teacher's features is taken from.
     """
 
     tensors: tuple[tuple[str, ...], ...] = ()
@@ -54,8 +54,8 @@ class HintsConfig:
             raise ValueError("hints.apart needs hints.tensors for the stem and every stage")
 
 
-class Standard:
-    """Brings a teacher's features to mean 0 and standard deviation 1 in each channel.
+class Scale:
+    """Scales a teacher's features to a standard deviation of about 1 in each channel.
 
     Args:
         features: Of some people, one list for each part of the net, each ``(B, C, h, w)``.
@@ -65,16 +65,15 @@ class Standard:
         self.parts = [[self._of(one) for one in part] for part in features]
 
     @staticmethod
-    def _of(features: Tensor) -> tuple[Tensor, Tensor]:
-        mean = features.mean(dim=(0, 2, 3), keepdim=True)
+    def _of(features: Tensor) -> Tensor:
         variance = features.var(dim=(0, 2, 3), keepdim=True)
-        return mean, (variance + FLOOR * variance.mean() + 1e-12).rsqrt()
+        return (variance + FLOOR * variance.mean() + 1e-12).rsqrt()
 
     def __call__(self, features: Sequence[Features]) -> list[Features]:
         """The same shapes."""
         return [
-            [(one - mean) * scale for one, (mean, scale) in zip(part, known, strict=True)]
-            for part, known in zip(features, self.parts, strict=True)
+            [one * scale for one, scale in zip(part, scales, strict=True)]
+            for part, scales in zip(features, self.parts, strict=True)
         ]
 
 
@@ -101,7 +100,7 @@ class Hinted(nn.Module):
 def hint_loss(answers: list[Features], hints: list[Features]) -> Tensor:
     """This process's share of the mean squared error over parts, resolutions and the whole batch.
 
-    1 means that nothing but each channel's mean was learned.
+    1 means that only each channel's mean was learned.
     """
     errors = [
         (answer.float() - hint).square().mean()
@@ -146,6 +145,8 @@ def with_outputs(model: Path, tensors: Iterable[str], folder: Path) -> Path:
 def hinted(net: nn.Module, hints: list[Features], images: Tensor, *, apart: bool) -> Hinted:
     """The net inside `Hinted`, once it is known that the hints fit it.
 
+    With ``apart`` the last layers' biases become the means of what they are to learn.
+
     Args:
         net: The net.
         hints: Of some people.
@@ -169,4 +170,9 @@ def hinted(net: nn.Module, hints: list[Features], images: Tensor, *, apart: bool
             raise ModelError(
                 f"hints.tensors, list {place + 1}: the teacher's are {wanted}, the net's {shapes}"
             )
+    if apart:
+        for biases, hint in zip(net.last_biases(), hints, strict=True):
+            for bias, one in zip(biases, hint, strict=True):
+                with torch.no_grad():
+                    bias.copy_(one.mean(dim=(0, 2, 3)))
     return Hinted(net, apart)

@@ -21,7 +21,7 @@ from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.runtime import Session
 from rmpe.skeletons import Skeleton
 from rmpe.training.pose.distill import TeacherView
-from rmpe.training.pose.hints import Features, Standard, with_outputs
+from rmpe.training.pose.hints import Features, Scale, with_outputs
 from rmpe.training.pose.teacher_engine import Engine, load_engine, load_teacher
 
 
@@ -50,15 +50,15 @@ class Onlooker:
         self.engine: Engine = engine
         self.mirrored = mirrored
         self.tensors = [list(part) for part in tensors]
-        self.standard: Standard | None = None
+        self.scale: Scale | None = None
         self._model: PoseModel | None = None
 
     def __call__(self, images: Tensor) -> tuple[TeacherView, list[Features]]:
         """Look at normalised crops ``(B, 3, H, W)``, resized to the teacher's size if need be.
 
         Returns:
-            Its heatmaps, and its features for each part of the net; standardised, once the spread
-            is known.
+            Its heatmaps, and its features for each part of the net; scaled, once the spread is
+            known.
 
         Raises:
             ModelError: If the model or the engine cannot be used.
@@ -88,13 +88,13 @@ class Onlooker:
             for name, one in zip(list(model.session.outputs)[1:], rest, strict=True)
         }
         features = [[found[name] for name in part] for part in self.tensors]
-        if self.standard is not None:
-            features = self.standard(features)
+        if self.scale is not None:
+            features = self.scale(features)
         return self._view(model, heatmaps, images.device), features
 
     def learn_spread(self, images: Tensor) -> list[Features]:
-        """Take the mean and spread of the features from these crops; answers the features."""
-        self.standard = Standard(self(images)[1])
+        """Take the spread of the features from these crops; answers the features, scaled."""
+        self.scale = Scale(self(images)[1])
         features = self(images)[1]
         self._model = None  # it would not survive a fork
         return features
