@@ -1,5 +1,6 @@
 """Two processes under ``torchrun``: one is killed, and the run goes on from its last state."""
 
+import json
 import os
 import signal
 import subprocess
@@ -35,6 +36,7 @@ def configuration(folder: Path) -> Path:
     lines = {
         "run": f'"{folder / "run"}"', "steps": str(STEPS), "batch": "4", "device": '"cpu"',
         "threads": "1", "freeze_norms": "true", "sigma": "1.0", "save_every": "0.0",
+        "log_every": "0.0",
         "optim": '{ optimizer = "sgd", lr = 1e-3, warmup = 0, clip = 0.0, weight_decay = 0.0 }',
         "model": '{ name = "hourglass", stacks = 1, channels = 16, depth = 2 }',
         "data": f'{{ size = [64, 48], cache = "{folder / "cache"}", '
@@ -72,6 +74,12 @@ def end(launcher: subprocess.Popen[str]) -> None:
 
 def step_of(run: Path) -> int:
     return read_state(run / "state.pt", "cpu")["step"] if (run / "state.pt").exists() else 0
+
+
+def losses(run: Path) -> dict[int, float]:
+    """Step -> its loss."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["pose"] for line in lines if "pose" in line}
 
 
 def worker(launcher: subprocess.Popen[str], rank: int) -> psutil.Process:
@@ -112,6 +120,9 @@ def test_a_killed_process_is_restarted_from_the_last_state(tmp_path, rank):
     assert killed_at < STEPS  # it was not over yet
     assert "going on from step" in said
     assert step_of(run) == STEPS
+    # The log has the losses of the whole batch, not of the first process's share.
+    ends = [losses(folder)[STEPS] for folder in (alone.parent, run)]
+    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
     one = load_file(alone)
     two = load_file(run / "model.safetensors")
     assert one.keys() == two.keys()
