@@ -581,6 +581,8 @@ def test_a_net_learns_a_teachers_features(tmp_path):
         ('hints.tensors=[["coarse", "pooled"], ["pooled", "coarse"]]', "list 1: the teacher's are"),
         ('model={ name = "lite" }', "hints need model"),
         ("small_share=0.5", "hints need teacher_view"),
+        ("hints.people=0", "at least 1"),
+        ("hints.weight=0.0", "above 0"),
         ('hints.tensors=[["pooled", "coarse"], []]', "the stem and every stage"),
     ],
 )

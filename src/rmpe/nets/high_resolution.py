@@ -20,18 +20,18 @@ STEM = 32
 MIDDLE = 48
 
 
-def conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> list[nn.Module]:
-    """A bias-free convolution with symmetric padding and its batch norm; depthwise above 1x1."""
-    groups = inputs if kernel > 1 and inputs == outputs else 1
-    convolution = Conv(
-        inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
-    )
+def conv_bn(
+    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
+    """A bias-free convolution with symmetric padding and its batch norm, for `Layers`."""
+    padding = kernel // 2
+    convolution = Conv(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(outputs, eps=BN_EPSILON)]
 
 
 def separable(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     """A depthwise 3x3 and a 1x1 convolution."""
-    return [*conv_bn(inputs, inputs, 3, stride), *conv_bn(inputs, outputs)]
+    return [*conv_bn(inputs, inputs, 3, stride, groups=inputs), *conv_bn(inputs, outputs)]
 
 
 def double(features: Tensor, like: Tensor) -> Tensor:

@@ -50,6 +50,8 @@ class HintsConfig:
     def __post_init__(self) -> None:
         if not self.weight > 0:
             raise ValueError(f"hints.weight = {self.weight} must be above 0")
+        if self.people < 1:
+            raise ValueError(f"hints.people = {self.people} must be at least 1")
         if self.apart and not (self.tensors and all(self.tensors)):
             raise ValueError("hints.apart needs hints.tensors for the stem and every stage")
 

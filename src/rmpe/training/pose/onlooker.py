@@ -94,10 +94,10 @@ class Onlooker:
 
     def learn_spread(self, images: Tensor) -> list[Features]:
         """Take the spread of the features from these crops; answers the features, scaled."""
-        self.scale = Scale(self(images)[1])
-        features = self(images)[1]
+        _, features = self(images)
+        self.scale = Scale(features)
         self._model = None  # it would not survive a fork
-        return features
+        return self.scale(features)
 
     def _talkative(self) -> Session:
         names = dict.fromkeys(name for part in self.tensors for name in part)
