@@ -40,7 +40,6 @@ NARROW = {
 }
 FIRST_STAGES = {
     "high_resolution_joint": "high_resolution_apart.toml",
-    "high_resolution_longer": "high_resolution_joint.toml",
     "crowds_gate": "lite_cpu.toml",
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml",
     "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",
