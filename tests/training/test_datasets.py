@@ -245,6 +245,20 @@ def test_cache_is_found_again_and_never_stale(tmp_path):
     assert len(others | {first.folder}) == 4
 
 
+def test_two_runs_may_store_the_same_people_at_once(tmp_path):
+    people, cache = read_coco(*write_set(tmp_path, COCO), COCO), tmp_path / "cache"
+    started = []
+
+    def progress(done, total):
+        if not started:
+            started.append(pack(people, CropSpec((64, 48)), cache))
+
+    second = pack(people, CropSpec((64, 48)), cache, progress)
+    assert second.folder == started[0].folder
+    assert_array_equal(second.crops, started[0].crops)
+    assert list(cache.iterdir()) == [second.folder]
+
+
 def test_a_broken_image_leaves_no_half_cache(tmp_path):
     annotations, photos = write_set(tmp_path, COCO)
     (photos / "0002.png").write_bytes(b"not an image")

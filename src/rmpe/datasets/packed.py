@@ -107,7 +107,7 @@ def pack(
         temporary = Path(tempfile.mkdtemp(prefix="packing-", dir=cache))
         try:
             _write(people, spec, stored, temporary, progress)
-            temporary.rename(folder)
+            _settle(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     # From edge coordinates to the frame of pixel centres.
@@ -122,6 +122,15 @@ def pack(
         people=people,
         folder=folder,
     )
+
+
+def _settle(written: Path, folder: Path) -> None:
+    """Give a cache its name, unless another run has stored the same people meanwhile."""
+    try:
+        written.rename(folder)
+    except OSError:
+        if not (folder / "crops.npy").is_file():
+            raise
 
 
 def image_to_stored(boxes: NDArray[np.float32], spec: CropSpec) -> affine.Matrix:
