@@ -22,10 +22,11 @@ from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import load_checkpoint
+from rmpe.nets.high_resolution import HighResolutionSppe
 from rmpe.skeletons import load_skeleton
 from rmpe.training.optim import MovingAverage, OptimConfig, learning_rate, make_optimizer
 from rmpe.training.pose.fit import TrainConfig, Trainer
-from rmpe.training.pose.hints import HintsConfig
+from rmpe.training.pose.hints import Hinted, HintsConfig, hint_loss
 
 CONFIGS = [
     path
@@ -572,6 +573,31 @@ def test_a_net_learns_a_teachers_features(tmp_path):
     assert net(torch.zeros(1, 3, 64, 48))[-1].shape == (1, 3, 16, 12)
 
 
+@pytest.mark.parametrize("span", [0, 1, 2])
+def test_losses_flow_back_through_a_span_of_parts(span):
+    torch.manual_seed(0)
+    net = HighResolutionSppe(3, stages=(2, 2), widths=(4, 4))
+    images = torch.randn(2, 3, 32, 32)
+    hints = [[torch.randn(2, 4, 8, 8), torch.randn(2, 4, 4, 4)] for _ in range(3)]
+    heatmaps, answers = Hinted(net, apart=False, span=span)(images, hints)
+    assert torch.equal(net(images)[0], heatmaps[0])
+    parts = [net.stem, *net.stages, net.head]
+
+    def moved(loss):
+        """The parts that learn from it."""
+        gradients = [
+            torch.autograd.grad(loss, [*part.parameters()], retain_graph=True, allow_unused=True)
+            for part in parts
+        ]
+        return [any(one is not None for one in part) for part in gradients]
+
+    last = hint_loss(answers[2:], hints[2:])
+    # Of two: stem and first stage, then the second.
+    assert moved(last) == [span == 0, span == 0, True, False]
+    assert moved(hint_loss(answers[1:2], hints[1:2])) == [span != 1, True, False, False]
+    assert moved(heatmaps[0].sum()) == [span == 0, span == 0, span == 0, True]
+
+
 @pytest.mark.parametrize(
     ("override", "error"),
     [
@@ -583,6 +609,8 @@ def test_a_net_learns_a_teachers_features(tmp_path):
         ("hints.people=0", "at least 1"),
         ("hints.weight=0.0", "above 0"),
         ('hints.tensors=[["pooled", "coarse"], []]', "the stem and every stage"),
+        ("hints.span=1", "hints.span = 1 must not be negative, and 0 with hints.apart"),
+        ("hints.span=-1", "hints.span = -1 must not"),
     ],
 )
 def test_hints_that_do_not_fit_are_named(tmp_path, override, error):

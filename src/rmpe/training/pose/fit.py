@@ -244,7 +244,7 @@ class PoseTask:
         some = np.arange(0, self.items, max(1, self.items // hints.people))[: hints.people]
         generator = np.random.default_rng(self.config.seed)
         images = self.augmenter(some, generator, self.config.data.size).images
-        return hinted(self.net, self.onlooker.learn_spread(images), images, apart=hints.apart)
+        return hinted(self.net, self.onlooker.learn_spread(images), images, hints)
 
     def _validation(self) -> Validation | None:
         config = self.config.validate
