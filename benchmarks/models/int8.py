@@ -11,18 +11,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks.models.ship import FLOAT
 from benchmarks.options import benchmark
 from benchmarks.people import folder, interval, targets
 from benchmarks.record import show
 from benchmarks.single_person import estimate_all, estimator, score
 from rmpe.ablation.runs import header
-from rmpe.cards import find_card
 from rmpe.evaluation.figures.bootstrap import compare
 from rmpe.evaluation.files.submissions import read_people
-from rmpe.export import calibration_batches, export_checkpoint
-from rmpe.quantise import quantise
-from rmpe.runtime import Session
+from rmpe.export import export_checkpoint, export_int8
 
 COLUMNS = ["pose estimator", "AP", "mean OKS", "AP, int8 less fp32", "OKS, int8 less fp32"]
 COLUMNS += ["CPU ms a person"]
@@ -32,10 +28,9 @@ def precisions(checkpoint: Path, name: str, out: Path, train: Path, people: int)
     """One part of a checkpoint's export, by precision."""
     files = {file.name: file for file in export_checkpoint(checkpoint, out)}
     file = files[name]
-    card = find_card(Session(file))
-    batches = calibration_batches(train / "annotations.json", train / "images", card, people)
     small = file.with_stem(file.stem + "_int8")
-    return {"fp32": file, "int8": quantise(file, batches, small, **FLOAT.get(card.kind, {}))}
+    export_int8(file, train / "annotations.json", train / "images", small, people)
+    return {"fp32": file, "int8": small}
 
 
 @benchmark("data", "save")

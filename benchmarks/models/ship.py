@@ -29,18 +29,14 @@ from rmpe.datasets.persons import VISIBLE
 from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.evaluation.matching.oks import keypoint_similarity
-from rmpe.export import calibration_batches, export_checkpoint, photo_batches, read_about
+from rmpe.export import export_checkpoint, export_int8, read_about
 from rmpe.files import read_names
 from rmpe.media.images import read_image
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
-from rmpe.quantise import quantise
 from rmpe.runtime import Session
 
 SHIPPED = ROOT / "src" / "rmpe" / "data" / "models"
 CHECKPOINTS = ROOT / "models"
-# Convolutions of the pose model that stay float: its joints lie nearer to where float32 has
-# them, and their scores rank people as it does, for a tenth of the time.
-FLOAT = {"pose": {"first": 3, "last": 4}}
 # Of the STN that ships, by `benchmarks.boxes.sstn_keep`, and its name: it stands before pose-lite.
 STN = {"keep_overlap": 0.85, "second_look": True}
 BEFORE = "stn-lite"
@@ -57,9 +53,7 @@ def export(name: str, checkpoint: Path, data: Path) -> None:
     card = find_card(Session(file))
     # coco-more holds no photo of configs/dev.txt, on which models are compared.
     more = folder(data, "coco-more")
-    batches = photo_batches if card.kind == "detector" else calibration_batches
-    inputs = batches(more / "annotations.json", more / "images", card)
-    quantise(file, inputs, file, **FLOAT.get(card.kind, {}))
+    export_int8(file, more / "annotations.json", more / "images", file)
     if card.kind == "pose":
         gain = score_gain(file, folder(data, "coco-train"))
         write_card(file, replace(card, score_gain=gain, stn=BEFORE))

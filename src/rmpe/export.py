@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rmpe.affine import boxes_to_crops
-from rmpe.cards import METADATA_KEY, ModelCard
+from rmpe.cards import METADATA_KEY, ModelCard, find_card
 from rmpe.config import from_mapping
 from rmpe.datasets.coco import read_coco
 from rmpe.detect.letterbox import letterbox
@@ -30,6 +30,8 @@ from rmpe.nets.localisation import Localisation
 from rmpe.nets.parallel_sppe import SstnSppe
 from rmpe.nets.sstn import sdtn, sdtn_points, stn
 from rmpe.propose.regions import grow_proposals
+from rmpe.quantise import quantise
+from rmpe.runtime import Session
 from rmpe.skeletons import load_skeleton
 
 Way: TypeAlias = Literal["composed", "crop"]
@@ -37,6 +39,9 @@ WAYS: tuple[str, ...] = get_args(Way)
 Kind: TypeAlias = Literal["pose", "detector", "stn"]
 # Descriptive entries of a card; the others follow from the net.
 ABOUT = ("name", "license", "source", "notes")
+# Convolutions of a pose model that stay float in int8: its joints lie nearer to where float32 has
+# them, and their scores rank people as it does, for a tenth of the time.
+FLOAT_ENDS = {"first": 3, "last": 4}
 OPSET = 18  # the first opset whose GridSample runs in both ONNX Runtime and OpenVINO
 
 
@@ -245,6 +250,28 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
     return path
+
+
+def export_int8(file: Path, annotations: Path, images: Path, out: Path, people: int = 256) -> Path:
+    """Quantise an exported model to int8; the first and last layers of a pose model stay float.
+
+    Args:
+        file: What `export_checkpoint` wrote.
+        annotations: COCO JSON of the people or, for a detector, photos to calibrate with.
+        images: Folder of its images.
+        out: File to write, which may be ``file``.
+        people: Largest number of people, or twice that of photos.
+
+    Raises:
+        DataError: If the annotations cannot be used or contain nobody.
+        ImageError: If an image cannot be read.
+    """
+    card = find_card(Session(file))
+    if card.kind == "detector":
+        return quantise(file, photo_batches(annotations, images, card, people // 2), out)
+    ends = FLOAT_ENDS if card.kind == "pose" else {}
+    batches = calibration_batches(annotations, images, card, people)
+    return quantise(file, batches, out, **ends)
 
 
 def calibration_batches(

@@ -24,6 +24,7 @@ from rmpe.export import (
     InCrop,
     calibration_batches,
     export_checkpoint,
+    export_int8,
     export_onnx,
     model_card,
     photo_batches,
@@ -394,6 +395,20 @@ def test_command_line_exports_and_quantises_a_localisation_net(photos, tmp_path)
     assert {file.name for file in out.iterdir()} == {"stn.onnx", "stn_int8.onnx"}
     theta = load_stn(out / "stn_int8.onnx").session(np.zeros((2, 3, *SIZE), np.float32))[0]
     np.testing.assert_array_equal(theta, np.broadcast_to(np.eye(2, 3), (2, 2, 3)))
+
+
+def test_a_pose_model_keeps_its_ends_in_float(photos, tmp_path):
+    lite = {"name": "lite", "joints": 17, "pretrained": False}
+    checkpoint = tmp_path / "pose.safetensors"
+    save_checkpoint(checkpoint, build_net(lite), {**CONFIG, "model": lite})
+    (file,) = export_checkpoint(checkpoint, tmp_path / "out")
+    small = export_int8(file, photos, photos.parent / "images", tmp_path / "small.onnx")
+    nodes = onnx.load(small).graph.node
+    made = {name: node.op_type for node in nodes for name in node.output}
+    convolutions = [made.get(node.input[1]) for node in nodes if node.op_type == "Conv"]
+    ends = convolutions[:3] + convolutions[-4:]
+    assert set(ends) == {None}  # weights in float, as they are
+    assert set(convolutions[3:-4]) == {"DequantizeLinear"}
 
 
 def test_a_detector_is_quantised_with_whole_photos(photos, tmp_path):

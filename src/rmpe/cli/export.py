@@ -4,10 +4,6 @@ from pathlib import Path
 
 import click
 
-from rmpe.cards import find_card
-from rmpe.quantise import quantise
-from rmpe.runtime import Session
-
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -47,14 +43,13 @@ def export(
 
     A pose estimator becomes sppe.onnx (--pose), an STN stn.onnx (--stn), a detector detector.onnx.
     """
-    from rmpe.export import calibration_batches, export_checkpoint, photo_batches, read_about
+    from rmpe.export import export_checkpoint, export_int8, read_about
 
     about = read_about(card) if card else None
     files = export_checkpoint(checkpoint, out, way, extra=extra, about=about)  # type: ignore[arg-type] # click knows the choices
     for file in files:
         click.echo(f"wrote {file}")
         if int8:
-            found = find_card(Session(file))
-            inputs = photo_batches if found.kind == "detector" else calibration_batches
-            batches = inputs(int8, images or int8.parent / "images", found)
-            click.echo(f"wrote {quantise(file, batches, file.with_stem(file.stem + '_int8'))}")
+            small = file.with_stem(file.stem + "_int8")
+            export_int8(file, int8, images or int8.parent / "images", small)
+            click.echo(f"wrote {small}")
