@@ -40,7 +40,8 @@ NARROW = {
     "high_resolution": {"widths": [8, 8, 8, 8]},
 }
 FIRST_STAGES = {
-    "high_resolution_joint": "high_resolution_apart.toml",
+    "high_resolution_joint": "high_resolution_spans.toml",
+    "high_resolution_spans": "high_resolution_apart.toml",
     "crowds_gate": "lite_cpu.toml",
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml",
     "hourglass_mpii_stage2": "hourglass_mpii_stage1.toml",

@@ -2,9 +2,9 @@
 
 Source: the layout is that of Sun et al., "Deep high-resolution representation learning for human
 pose estimation", CVPR 2019: parallel resolutions that exchange what they find.
-Differs: depthwise filters and one block a resolution between two exchanges; an exchange goes down
-from the coarsest to the finest and back, through neighbours only, so there are fewer layers. A
-stage ends before its ReLU and begins with it, so that its answers are linear in its last layer.
+Differs: depthwise filters; one block at the finest resolution, where it costs most, and two at the
+others. An exchange brings all coarser features to a resolution, but of the finer ones only the
+next. A stage ends before its ReLU and begins with it: its answers are linear in its last layer.
 """
 
 from collections.abc import Sequence
@@ -78,22 +78,29 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """A block at each resolution, then the exchange; a new coarsest one if ``after`` is longer.
+    """Blocks at each resolution, then the exchange; a new coarsest one if ``after`` is longer.
 
     Features are given before their ReLU.
 
     Args:
         before: Channels of each resolution that comes in, finest first.
         after: Channels of each that leaves; at most one more.
+        blocks: Number of blocks at each.
     """
 
-    def __init__(self, before: Sequence[int], after: Sequence[int]) -> None:
+    def __init__(self, before: Sequence[int], after: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
         grows = len(after) > len(before)
         self.new = Layers(*separable(before[-1], after[-1], 2), nn.ReLU()) if grows else None
-        self.blocks = nn.ModuleList(Block(width) for width in after)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(Block(width) for _ in range(count)))
+            for width, count in zip(after, blocks, strict=True)
+        )
         self.own = nn.ModuleList(Layers(*conv_bn(width, width)) for width in after)
-        self.up = nn.ModuleList(Layers(*conv_bn(low, high)) for high, low in pairwise(after))
+        self.up = nn.ModuleList(
+            nn.ModuleList(Layers(*conv_bn(low, high)) for low in after[place + 1 :])
+            for place, high in enumerate(after)
+        )
         self.down = nn.ModuleList(Layers(*separable(high, low, 2)) for high, low in pairwise(after))
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
@@ -102,12 +109,19 @@ class Stage(nn.Module):
         if self.new is not None:
             features.append(self.new(features[-1]))
         found = [block(one) for block, one in zip(self.blocks, features, strict=True)]
-        mixed = [own(one) for own, one in zip(self.own, found, strict=True)]
-        for place, up in reversed(list(enumerate(self.up))):
-            mixed[place] = mixed[place] + double(up(mixed[place + 1]), mixed[place])
-        for place, down in enumerate(self.down):
-            mixed[place + 1] = mixed[place + 1] + down(mixed[place])
-        return mixed
+        return [self._exchanged(place, found) for place in range(len(found))]
+
+    def _exchanged(self, place: int, found: list[Tensor]) -> Tensor:
+        mixed: Tensor = self.own[place](found[place])
+        ups = cast(nn.ModuleList, self.up[place])
+        # The coarsest first, each sum doubled with the next: only the last is large.
+        coarser: Tensor | None = None
+        for up, one in reversed(list(zip(ups, found[place + 1 :], strict=True))):
+            raised = up(one)
+            coarser = raised if coarser is None else raised + double(coarser, raised)
+        if coarser is not None:
+            mixed = mixed + double(coarser, mixed)
+        return mixed + self.down[place - 1](found[place - 1]) if place else mixed
 
 
 class Head(nn.Module):
@@ -143,6 +157,7 @@ class HighResolutionSppe(nn.Module):
         joints: Number of heatmaps.
         stages: Number of resolutions after each stage; the stem gives two.
         widths: Channels at strides 4, 8, 16 and 32.
+        blocks: Blocks at each, between two exchanges.
     """
 
     def __init__(
@@ -150,11 +165,13 @@ class HighResolutionSppe(nn.Module):
         joints: int,
         stages: Sequence[int] = (2, 2, 3, 3, 3, 3, 4, 4),
         widths: Sequence[int] = (40, 80, 160, 320),
+        blocks: Sequence[int] = (1, 2, 2, 2),
     ) -> None:
         super().__init__()
         self.stem = Stem(widths)
         self.stages = nn.ModuleList(
-            Stage(widths[:before], widths[:after]) for before, after in pairwise([2, *stages])
+            Stage(widths[:before], widths[:after], blocks[:after])
+            for before, after in pairwise([2, *stages])
         )
         self.head = Head(widths[: stages[-1]], joints)
         self.early_channels = widths[1]
