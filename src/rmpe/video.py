@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from rmpe.tracking.smooth import OneEuro
 from rmpe.tracking.tracker import Tracker
 
 Recorded = Callable[[int], Poses | None]
+Record = Callable[[VideoFrame, Poses], None]
 
+# Neither a tracker nor a smoother.
+NONE = "none"
 # Frames that wait between two stages.
 AHEAD = 3
 # How long somebody may be out of sight and keep the id, and how far PoseFlow looks ahead, in
@@ -62,6 +66,46 @@ def load_tracker(name: str, fps: float, *, live: bool = False, ghosts: bool = Fa
     fps = fps or 25.0
     young = max(1, round(YOUNG * fps))
     return TRACKERS[name](fps, live, EVERYTHING if ghosts else BeliefParameters(young=young))
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How people are followed through a video.
+
+    Attributes:
+        tracker: A name of `TRACKERS`, or ``none``.
+        keep_ghosts: Give ids to what never looks like a person, too.
+        detect_every: Run the detector on every so many frames, or ``auto``.
+        smooth: ``one-euro`` or ``none``.
+    """
+
+    tracker: str = "poseflow"
+    keep_ghosts: bool = False
+    detect_every: Every = 1
+    smooth: str = NONE
+
+    def through(
+        self,
+        estimator: Estimator,
+        video: Video,
+        recorded: Recorded | None = None,
+        record: Record | None = None,
+    ) -> Generator[tuple[VideoFrame, Poses]]:
+        """`follow` with these parts."""
+        tracker = None
+        if self.tracker != NONE:
+            tracker = load_tracker(
+                self.tracker, video.fps, live=video.live, ghosts=self.keep_ghosts
+            )
+        return follow(
+            estimator,
+            video,
+            tracker,
+            interval=DetectionInterval(self.detect_every),
+            smooth=None if self.smooth == NONE else OneEuro(),
+            recorded=recorded,
+            record=record,
+        )
 
 
 def track(
@@ -112,7 +156,7 @@ def follow(
     interval: DetectionInterval | None = None,
     smooth: OneEuro | None = None,
     recorded: Recorded | None = None,
-    record: Callable[[VideoFrame, Poses], None] | None = None,
+    record: Record | None = None,
 ) -> Generator[tuple[VideoFrame, Poses]]:
     """`track` for an open video, with parts of one's own.
 
@@ -148,7 +192,7 @@ def _estimated(
     frames: Iterable[VideoFrame],
     interval: DetectionInterval,
     recorded: Recorded | None,
-    record: Callable[[VideoFrame, Poses], None] | None,
+    record: Record | None,
 ) -> Iterator[tuple[VideoFrame, Poses]]:
     for frame in frames:
         boxes = interval.boxes(frame.image)

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import click
 
@@ -22,7 +22,7 @@ from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.tracking_flags import tracking_flags, video_formats
 from rmpe.errors import UsageError
 from rmpe.farm import engines
-from rmpe.farm.manifest import SHARD, Following, Run, plan, read_run
+from rmpe.farm.manifest import SHARD, Run, plan, read_run
 from rmpe.farm.merge import write_results
 from rmpe.farm.parts import (
     IMAGES,
@@ -36,6 +36,7 @@ from rmpe.farm.parts import (
 from rmpe.farm.storage import LocalStorage, Storage, open_storage
 from rmpe.farm.work import Outcome
 from rmpe.options import PipelineOptions
+from rmpe.video import Following
 from rmpe.write.foreign import require_joints
 
 # Failures that are printed; the rest is counted.
@@ -96,7 +97,7 @@ def plan_command(
     shard: int,
     annotations: Path | None,
     pipeline: PipelineOptions,
-    **following: Any,
+    following: Following,
 ) -> None:
     """List photos and videos, and cut them into shards of work.
 
@@ -106,7 +107,7 @@ def plan_command(
     """
     storage = open_storage(out)
     pipeline = replace(pipeline, annotations=annotations)
-    run = plan(sources, storage, pipeline, Following(**following), shard)
+    run = plan(sources, storage, pipeline, following, shard)
     unnamed = f" ({run.unnamed:,} not named in {annotations})" if run.unnamed else ""
     click.echo(
         f"{run.photos + run.unnamed:,} photos{unnamed} and {run.videos:,} videos in"

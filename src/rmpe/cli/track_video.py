@@ -15,7 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rmpe import __version__
 from rmpe.boxes import size_of
 from rmpe.cli.output import contents_of, only_run_in, remove_stale
-from rmpe.cli.tracking_flags import NONE
 from rmpe.draw import DrawStyle, draw_poses
 from rmpe.errors import ImageError, UsageError
 from rmpe.media.contact_sheet import contact_sheet
@@ -25,10 +24,8 @@ from rmpe.media.video import Video, VideoFrame
 from rmpe.media.video_writer import VideoWriter
 from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
-from rmpe.tracking.interval import DetectionInterval, Every
-from rmpe.tracking.smooth import OneEuro
 from rmpe.trails import Trails
-from rmpe.video import follow, load_tracker
+from rmpe.video import NONE, Following
 from rmpe.write import VIDEO_FORMATS, write_formats
 from rmpe.write.journal import Journal, JournalRecord
 
@@ -38,10 +35,7 @@ class TrackOptions:
     """What a run of ``rmpe track`` does besides the pipeline.
 
     Attributes:
-        tracker: A name of `rmpe.video.TRACKERS`, or ``none``.
-        keep_ghosts: Give ids to what does not look like a person, too.
-        detect_every: Run the detector on every so many frames, or ``auto``.
-        smooth: ``one-euro`` or ``none``.
+        following: How people are followed.
         formats: Names of the result formats.
         draw: Whether to write the drawn video.
         sheet: Whether to write the contact sheet.
@@ -55,10 +49,7 @@ class TrackOptions:
         as_json: Summary as JSON.
     """
 
-    tracker: str
-    keep_ghosts: bool
-    detect_every: Every
-    smooth: str
+    following: Following
     formats: tuple[str, ...]
     draw: bool
     sheet: bool
@@ -110,7 +101,7 @@ def track_video(
         settings = settings | {
             "rmpe": __version__,
             "skeleton": estimator.skeleton.name,
-            "detect_every": options.detect_every,
+            "detect_every": options.following.detect_every,
             "video": video.name,
             "frames": video.total,
             "contents": contents_of(Path(video.name)),
@@ -187,17 +178,10 @@ def _followed(
             return None
         return next(record.poses for record in earlier if record.image_id == index)
 
-    return follow(
-        estimator,
-        video,
-        None
-        if options.tracker == NONE
-        else load_tracker(options.tracker, video.fps, live=video.live, ghosts=options.keep_ghosts),
-        interval=DetectionInterval(options.detect_every),
-        smooth=None if options.smooth == NONE else OneEuro(),
-        recorded=recorded,
-        record=lambda frame, poses: estimates.append([_record(video, frame, poses)]),
-    )
+    def record(frame: VideoFrame, poses: Poses) -> None:
+        estimates.append([_record(video, frame, poses)])
+
+    return options.following.through(estimator, video, recorded, record)
 
 
 def _record(video: Video, frame: VideoFrame, poses: Poses) -> JournalRecord:
@@ -225,7 +209,7 @@ def _drawn(
     with VideoWriter(out / "drawn.mp4", fps=video.fps, audio_from=sound) as writer:
 
         def draw(frame: VideoFrame, poses: Poses) -> None:
-            shown = poses if options.tracker == NONE else poses[poses.track_ids >= 0]
+            shown = poses if options.following.tracker == NONE else poses[poses.track_ids >= 0]
             drawn = draw_poses(
                 frame.image,
                 shown,

@@ -1,5 +1,6 @@
 """Flags for how people are followed through a video; `rmpe track` and `rmpe farm` share them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,8 @@ import click
 
 from rmpe.cli.output import formats_flag
 from rmpe.tracking.interval import Every
-from rmpe.video import TRACKERS
+from rmpe.video import NONE, TRACKERS, Following
 from rmpe.write import VIDEO_FORMATS
-
-NONE = "none"
 
 
 def detector_interval(_context: click.Context, _option: click.Parameter, value: str) -> Every:
@@ -51,7 +50,14 @@ video_formats = formats_flag(VIDEO_FORMATS)
 
 
 def tracking_flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``tracker``, ``keep_ghosts``, ``detect_every`` and ``smooth`` to a command."""
+    """Add the flags of a `Following` to a command, which is given it as ``following``."""
+
+    @functools.wraps(command)
+    def gathered(
+        tracker: str, keep_ghosts: bool, detect_every: Every, smooth: str, **others: Any
+    ) -> Any:
+        return command(following=Following(tracker, keep_ghosts, detect_every, smooth), **others)
+
     for flag in reversed(FLAGS):
-        command = flag(command)
-    return command
+        gathered = flag(gathered)
+    return gathered

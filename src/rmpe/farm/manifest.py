@@ -35,7 +35,7 @@ from rmpe.options import PipelineOptions
 from rmpe.pipeline import Estimator
 from rmpe.skeletons import Skeleton
 from rmpe.streaming import CHUNK
-from rmpe.tracking.interval import Every
+from rmpe.video import Following
 from rmpe.write.journal import changed_settings
 
 VERSION = 1
@@ -45,24 +45,6 @@ SHARD = 200
 SHARDS_A_FILE = 100
 # Where remote files lie when they are sorted and named among local ones.
 REMOTE = Path(os.path.abspath("/remote"))  # noqa: PTH100
-NONE = "none"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Following:
-    """How people are followed through videos, as in ``rmpe track``.
-
-    Attributes:
-        tracker: A name of `rmpe.video.TRACKERS`, or ``none``.
-        keep_ghosts: Give ids to flows that never look like a person, too.
-        detect_every: Run the detector on every so many frames, or ``auto``.
-        smooth: ``one-euro`` or ``none``.
-    """
-
-    tracker: str = "poseflow"
-    keep_ghosts: bool = False
-    detect_every: Every = 1
-    smooth: str = NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from rmpe.boxes import size_of
 from rmpe.errors import RmpeError, StorageError
-from rmpe.farm.manifest import NONE, Item, check_settings, read_run, read_shard
+from rmpe.farm.manifest import Item, check_settings, read_run, read_shard
 from rmpe.farm.parts import Part, Row, write_part
 from rmpe.farm.storage import copy_remote, local_path, open_storage, read_photo
 from rmpe.media.arrays import Image
 from rmpe.media.sources import shortened
 from rmpe.media.video import Video
 from rmpe.streaming import Result, chunks, process_chunk
-from rmpe.tracking.interval import DetectionInterval
-from rmpe.tracking.smooth import OneEuro
-from rmpe.video import follow, load_tracker
 
 
 @dataclass(frozen=True)
@@ -150,21 +147,10 @@ class Worker:
             return [Row(None, item.file, item.name, item.path, error=str(error))], None
 
     def _followed(self, item: Item, local: str) -> tuple[list[Row], float]:
-        options = self._run.following
         rows = []
         with Video(local) as video:
-            tracker = None
-            if options.tracker != NONE:
-                tracker = load_tracker(options.tracker, video.fps, ghosts=options.keep_ghosts)
-            frames = follow(
-                self._estimator,
-                video,
-                tracker,
-                interval=DetectionInterval(options.detect_every),
-                smooth=None if options.smooth == NONE else OneEuro(),
-            )
             (stem,) = shortened([Path(local).stem])
-            with closing(frames):
+            with closing(self._run.following.through(self._estimator, video)) as frames:
                 for frame, poses in frames:
                     name = f"{stem}_{frame.index:06d}"
                     rows.append(
