@@ -41,7 +41,7 @@ Kind: TypeAlias = Literal["pose", "detector", "stn"]
 ABOUT = ("name", "license", "source", "notes")
 # Convolutions of a pose model that stay float in int8: its joints lie nearer to where float32 has
 # them, and their scores rank people as it does, for a tenth of the time.
-FLOAT_ENDS = {"first": 3, "last": 4}
+FIRST_IN_FLOAT, LAST_IN_FLOAT = 3, 4
 OPSET = 18  # the first opset whose GridSample runs in both ONNX Runtime and OpenVINO
 
 
@@ -253,7 +253,10 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
 
 
 def export_int8(file: Path, annotations: Path, images: Path, out: Path, people: int = 256) -> Path:
-    """Quantise an exported model to int8; the first and last layers of a pose model stay float.
+    """Quantise an exported model to int8.
+
+    The first and last layers of a pose model stay float, and its ranges are averaged: outliers of
+    sums that no ReLU follows would leave few of the 256 steps to the others.
 
     Args:
         file: What `export_checkpoint` wrote.
@@ -269,9 +272,10 @@ def export_int8(file: Path, annotations: Path, images: Path, out: Path, people: 
     card = find_card(Session(file))
     if card.kind == "detector":
         return quantise(file, photo_batches(annotations, images, card, people // 2), out)
-    ends = FLOAT_ENDS if card.kind == "pose" else {}
     batches = calibration_batches(annotations, images, card, people)
-    return quantise(file, batches, out, **ends)
+    if card.kind == "stn":
+        return quantise(file, batches, out)
+    return quantise(file, batches, out, first=FIRST_IN_FLOAT, last=LAST_IN_FLOAT, averaged=True)
 
 
 def calibration_batches(

@@ -20,6 +20,7 @@ def quantise(
     *,
     first: int = 0,
     last: int = 0,
+    averaged: bool = False,
 ) -> Path:
     """Quantise a model to int8, with weight scales per channel and activation scales per tensor.
 
@@ -32,6 +33,8 @@ def quantise(
         out: File to write.
         first: How many convolutions at the beginning stay in float, too.
         last: How many at the end.
+        averaged: Whether the range of an activation is the mean of those of the batches. Else it is
+            the widest, which a few outliers stretch.
 
     Raises:
         ValueError: If there are no batches.
@@ -72,6 +75,7 @@ def quantise(
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            extra_options={"CalibMovingAverage": averaged},  # of one pass: the mean over it
         )
     properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     model = onnx.load(out)

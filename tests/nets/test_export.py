@@ -327,6 +327,20 @@ def test_the_answering_convolution_and_arithmetic_stay_float():
     assert float_nodes(graph) == ["last", "double", "flatten", "arithmetic"]
 
 
+def test_averaged_ranges_are_not_those_of_one_outlier(composed, tmp_path):
+    calm = np.random.default_rng(0).normal(size=(2, 3, *SIZE)).astype(np.float32)
+    batches = [calm, 100 * calm, calm]
+
+    def widest(averaged):
+        file = quantise(composed[1], batches, tmp_path / "int8.onnx", averaged=averaged)
+        graph = onnx.load(file).graph
+        made = {node.input[1] for node in graph.node if node.op_type == "QuantizeLinear"}
+        scales = [tensor for tensor in graph.initializer if tensor.name in made]
+        return max(float(onnx.numpy_helper.to_array(scale).max()) for scale in scales)
+
+    assert widest(averaged=True) < 0.4 * widest(averaged=False)
+
+
 def test_quantisation_without_inputs_is_an_error(composed, tmp_path):
     with pytest.raises(ValueError, match="needs inputs"):
         quantise(composed[1], [], tmp_path / "int8.onnx")
