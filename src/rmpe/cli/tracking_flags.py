@@ -1,7 +1,7 @@
 """Flags for how people are followed through a video; `rmpe track` and `rmpe farm` share them."""
 
-import functools
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
@@ -52,12 +52,12 @@ video_formats = formats_flag(VIDEO_FORMATS)
 def tracking_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags of a `Following` to a command, which is given it as ``following``."""
 
-    @functools.wraps(command)
-    def gathered(
+    @wraps(command)
+    def with_following(
         tracker: str, keep_ghosts: bool, detect_every: Every, smooth: str, **others: Any
     ) -> Any:
         return command(following=Following(tracker, keep_ghosts, detect_every, smooth), **others)
 
     for flag in reversed(FLAGS):
-        gathered = flag(gathered)
-    return gathered
+        with_following = flag(with_following)
+    return with_following
