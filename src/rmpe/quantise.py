@@ -1,7 +1,7 @@
 """Static int8 quantisation of convolutional ONNX models, and the way back to float."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 # Operators that pass features on. They are quantised with the adjacent convolutions; otherwise each
 # would cost two conversions.
 PASSING: Final = ("Add", "Clip", "Relu", "Resize", "MaxPool", "AveragePool")
+# Operators that only move values, quantised or not.
+MOVING: Final = ("Concat", "Reshape", "Transpose")
 
 
 def quantise(
@@ -79,10 +81,99 @@ def quantise(
         )
     properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     model = onnx.load(out)
+    _double_by_copying(model)
     _store_matrices_small(model.graph)
     onnx.helper.set_model_props(model, properties)
     onnx.save(model, out)
     return out
+
+
+def _double_by_copying(model: Any) -> None:
+    """Repeat rows and columns of quantised features where a Resize doubles them to the nearest.
+
+    Int8 convolutions of ONNX Runtime want channels last, where its Resize goes value by value.
+    Copies of whole pixels and rows give the same bytes in a quarter of the time; the transpositions
+    around them cancel those of the convolutions.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    shapes = {
+        info.name: [side.dim_value for side in info.type.tensor_type.shape.dim]
+        for info in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    makers = {name: node for node in graph.node for name in node.output}
+    nodes = []
+    for rounding in graph.node:
+        resize = makers.get(rounding.input[0]) if rounding.op_type == "QuantizeLinear" else None
+        float_again = makers.get(resize.input[0]) if resize is not None else None
+        shape = shapes.get(resize.input[0], []) if resize is not None else []
+        if not (
+            resize is not None
+            and float_again is not None
+            and resize.op_type == "Resize"
+            and float_again.op_type == "DequantizeLinear"
+            and all(shape[1:])
+            and _doubles(resize, values)
+            # The same scale and zero point before and after: the bytes stay as they are.
+            and all(
+                np.array_equal(values[before], values[after])
+                for before, after in zip(float_again.input[1:], rounding.input[1:], strict=True)
+            )
+        ):
+            nodes.append(rounding)
+            continue
+        _, channels, height, width = shape
+        name = rounding.name
+        sides = {
+            f"{name}_row": [0, height, 2 * width * channels],
+            f"{name}_shape": [0, 2 * height, 2 * width, channels],
+        }
+        graph.initializer.extend(
+            numpy_helper.from_array(np.array(side), key) for key, side in sides.items()
+        )
+        steps: list[tuple[str, list[str], dict[str, Any]]] = [
+            ("Transpose", [], {"perm": [0, 2, 3, 1]}),
+            ("Concat", [], {"axis": 3}),
+            ("Reshape", [f"{name}_row"], {}),
+            ("Concat", [], {"axis": 2}),
+            ("Reshape", [f"{name}_shape"], {}),
+            ("Transpose", [], {"perm": [0, 3, 1, 2]}),
+        ]
+        given = float_again.input[0]
+        for number, (operator, more, attributes) in enumerate(steps):
+            made = f"{name}_{number}" if number < len(steps) - 1 else rounding.output[0]
+            inputs = [given] * (2 if operator == "Concat" else 1) + more
+            nodes.append(helper.make_node(operator, inputs, [made], made, **attributes))
+            given = made
+    _keep(graph, nodes)
+
+
+def _doubles(resize: Any, values: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a Resize repeats each row and each column once."""
+    words = {entry.name: entry.s for entry in resize.attribute if entry.s}
+    repeats = {"mode": b"nearest", "nearest_mode": b"floor"}
+    repeats["coordinate_transformation_mode"] = b"asymmetric"
+    scales = values.get(resize.input[2]) if len(resize.input) == 3 else None
+    return (
+        repeats.items() <= words.items() and scales is not None and scales.tolist() == [1, 1, 2, 2]
+    )
+
+
+def _keep(graph: Any, nodes: list[Any]) -> None:
+    """Replace the nodes of a graph; what none of them leads to an output goes, constants too."""
+    wanted = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(nodes):  # outputs first
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in wanted]:
+        graph.initializer.remove(tensor)
 
 
 def _store_matrices_small(graph: Any) -> None:
@@ -128,13 +219,17 @@ def dequantise(path: Path) -> bytes:
     model = onnx.load(path)
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    rounded = {
-        node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"
-    }
+    rounded = {}
     nodes = []
-    for node in graph.node:
+    for node in graph.node:  # in topological order
         if node.op_type == "QuantizeLinear":
+            rounded[node.output[0]] = node.input[0]
             continue
+        if node.op_type in MOVING and node.input[0] in rounded:  # bytes are moved, or numbers
+            moved = [rounded.get(name, name) for name in node.input]
+            del node.input[:]
+            node.input.extend(moved)
+            rounded[node.output[0]] = node.output[0]
         if node.op_type == "DequantizeLinear" and node.input[0] in rounded:
             scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
             limits = np.iinfo(zero.dtype)
@@ -146,11 +241,7 @@ def dequantise(path: Path) -> bytes:
             inputs = [rounded[node.input[0]], *ends]
             node = onnx.helper.make_node("Clip", inputs, node.output)  # noqa: PLW2901
         nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
-        graph.initializer.remove(tensor)
+    _keep(graph, nodes)
     written: bytes = model.SerializeToString()
     return written
 

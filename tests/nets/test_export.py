@@ -346,6 +346,39 @@ def test_quantisation_without_inputs_is_an_error(composed, tmp_path):
         quantise(composed[1], [], tmp_path / "int8.onnx")
 
 
+class Doubling(nn.Module):
+    """Two convolutions with a doubled resolution between them."""
+
+    def __init__(self, mode):
+        super().__init__()
+        torch.manual_seed(0)
+        self.before, self.after = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 4, 3, padding=1)
+        self.last, self.mode = nn.Conv2d(4, 2, 1), mode
+
+    def forward(self, images):
+        doubled = F.interpolate(self.before(images), scale_factor=2.0, mode=self.mode)
+        return self.last(F.relu(self.after(doubled)))
+
+
+@pytest.mark.parametrize(("mode", "copied"), [("nearest", True), ("bilinear", False)])
+def test_rows_and_columns_are_doubled_by_copies_to_the_byte(tmp_path, monkeypatch, mode, copied):
+    card = model_card(CONFIG, "pose", "dark")
+    file = export_onnx(Doubling(mode), ["heatmaps"], card, tmp_path / "float.onnx")
+    batches = [np.random.default_rng(0).normal(size=(4, 3, *SIZE)).astype(np.float32)]
+    quick = quantise(file, batches, tmp_path / "quick.onnx")
+    monkeypatch.setattr("rmpe.quantise._double_by_copying", lambda _model: None)
+    slow = quantise(file, batches, tmp_path / "slow.onnx")
+
+    operators = [{node.op_type for node in onnx.load(one).graph.node} for one in (slow, quick)]
+    assert ["Resize" in names for names in operators] == [True, not copied]
+    np.testing.assert_array_equal(Session(quick)(batches[0])[0], Session(slow)(batches[0])[0])
+    for one in (quick, slow):
+        one.with_suffix(".back").write_bytes(dequantise(one))
+    back = [Session(one.with_suffix(".back"))(batches[0])[0] for one in (quick, slow)]
+    np.testing.assert_array_equal(*back)
+    np.testing.assert_allclose(back[0], Session(quick)(batches[0])[0], atol=0.05)
+
+
 @pytest.fixture
 def photos(tmp_path):
     """Two photos with three people, as COCO JSON."""
