@@ -228,14 +228,14 @@ def speed(read: Read) -> Figure:
     table = read("default-speed")
     rows = {
         "the models that ship": ("models that ship", BLUE, (8, 5)),
-        "the models that ship, without the STN": ("... without the STN", BLUE, (8, 6)),
+        "the models that ship, pose-lite": ("... with pose-lite", BLUE, (8, 6)),
         "yolox_nano + TinyPose": ("YOLOX-nano + TinyPose", ORANGE, (8, 0)),
     }
     people = (1, 3, 10)
     figure, (axes,) = _panels(1, 3.3)
     for name, (label, color, at) in rows.items():
         rates = [table.at(f"images/s, {count} people", name) for count in people]
-        dashed = "--" if name.endswith("STN") else "-"
+        dashed = "--" if name.endswith("pose-lite") else "-"
         axes.plot(people, rates, f"o{dashed}", color=color)
         _label(axes, 10, rates[-1], f"{label}: {rates[-1]:.0f}", color, at=at, **BOLD)
         above = (0, 9) if name != "the models that ship" else (0, -12)

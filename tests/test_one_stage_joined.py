@@ -31,7 +31,6 @@ PHOTOS = 40
 CARD = """kind = "one-stage"
 name = "detector-person and pose-lite in one graph"
 decoder = "rtmo"
-score_gain = {gain}
 score_threshold = {threshold}
 """
 
@@ -141,7 +140,7 @@ def joined(path, files):
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.save(model, path)
-    card = CARD.format(gain=pose.score_gain, threshold=detector.score_threshold)
+    card = CARD.format(threshold=detector.score_threshold)
     path.with_suffix(".toml").write_text(card)
     argmax = path.with_name("argmax.toml")
     argmax.write_text(replace(pose, decoder="argmax").to_toml())

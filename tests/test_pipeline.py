@@ -16,7 +16,7 @@ from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard, find_card, shipped_cards
 from rmpe.detect import RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import DataError, ModelError, UsageError
-from rmpe.estimate.pose_model import PoseModel, load_pose_model
+from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.score import box_scores, lowest_box_score, pose_scores
 from rmpe.media.images import save_image
 from rmpe.propose.regions import propose
@@ -168,16 +168,6 @@ def test_simcc_models_run(tmp_path, photo):
     np.testing.assert_allclose(points, np.repeat(expected[:, None], 17, 1), atol=2)
     flipped = load_pose_model(simcc_model(tmp_path), flip_test=True)
     np.testing.assert_allclose(flipped(crops)[0], points, atol=1)
-
-
-def test_the_cards_gain_scales_joint_scores_and_nothing_else(spot_model, photo):
-    plain = load_pose_model(spot_model)
-    crops = photo[None, :64, :48]
-    points, scores = plain(crops)
-    for gain in (0.5, 1000.0):
-        scaled = PoseModel(plain.session, replace(plain.card, score_gain=gain))(crops)
-        np.testing.assert_array_equal(scaled[0], points)
-        np.testing.assert_allclose(scaled[1], np.minimum(scores * gain, 1), atol=1e-6)
 
 
 def test_card_is_found_in_four_places(tmp_path, spot_model):
@@ -421,6 +411,16 @@ def test_pose_scores_lie_between_nothing_and_the_root_of_the_box_score(box, join
     if score[0] > 1e-3:
         assert box_scores(score, np.array([joints], np.float32))[0] == pytest.approx(box, abs=1e-3)
     assert pose_scores(np.zeros(0, np.float32), np.zeros((0, 3), np.float32)).shape == (0,)
+
+
+def test_joints_that_are_not_seen_do_not_speak_for_a_person():
+    seen, hidden = [0.9, 0.5, 0.7], [0.1, 0.05, 0.0]
+    box = np.full(2, 0.8, np.float32)
+    whole, half = np.array([seen + hidden, seen + [0.0] * 3], np.float32)
+    np.testing.assert_array_equal(*pose_scores(box, np.stack([whole, half])))
+    alone = pose_scores(box[:1], np.array([seen], np.float32))
+    np.testing.assert_allclose(pose_scores(box[:1], whole[None]), alone, rtol=1e-6)
+    assert pose_scores(box[:1], np.full((1, 3), 0.1, np.float32))[0] == 0
 
 
 def shifting_stn(folder, shift):

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import numpy as np
 import onnx
 import torch
 
@@ -22,22 +21,16 @@ from benchmarks.options import benchmark
 from benchmarks.people import folder
 from benchmarks.record import RESULTS, ROOT, read
 from rmpe.ablation.runs import CHECKPOINT
-from rmpe.affine import apply, invert
 from rmpe.cards import METADATA_KEY, ModelCard, find_card
-from rmpe.datasets.coco import read_coco
-from rmpe.datasets.persons import VISIBLE
-from rmpe.estimate.crops import cut
-from rmpe.estimate.pose_model import load_pose_model
-from rmpe.evaluation.matching.oks import keypoint_similarity
 from rmpe.export import export_checkpoint, export_int8, read_about
-from rmpe.files import read_names
-from rmpe.media.images import read_image
+from rmpe.models import DEFAULTS
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
 from rmpe.runtime import Session
 
 SHIPPED = ROOT / "src" / "rmpe" / "data" / "models"
 CHECKPOINTS = ROOT / "models"
-# Of the STN that ships, by `benchmarks.boxes.sstn_keep`, and its name: it stands before pose-lite.
+# Of the STN that ships, by `benchmarks.boxes.sstn_keep`, and its name: it stands before the pose
+# models.
 STN = {"keep_overlap": 0.85, "second_look": True}
 BEFORE = "stn-lite"
 
@@ -55,8 +48,7 @@ def export(name: str, checkpoint: Path, data: Path) -> None:
     more = folder(data, "coco-more")
     export_int8(file, more / "annotations.json", more / "images", file)
     if card.kind == "pose":
-        gain = score_gain(file, folder(data, "coco-train"))
-        write_card(file, replace(card, score_gain=gain, stn=BEFORE))
+        write_card(file, replace(card, stn=BEFORE))
     if card.kind == "stn":
         write_card(file, replace(card, **STN))
     net, config = load_checkpoint(checkpoint)
@@ -94,39 +86,12 @@ def rows(name: str) -> list[dict]:
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
-def score_gain(file: Path, train: Path) -> float:
-    """What puts the joints' scores on a scale of likelihoods (`ModelCard`).
-
-    It is learned on the photos of configs/dev.txt, which are in no training set, in true boxes.
-    """
-    model = load_pose_model(file)
-    model.card = replace(model.card, score_gain=1.0)
-    people = read_coco(train / "annotations.json", train / "images", model.skeleton)
-    dev = read_names(ROOT / "configs" / "dev.txt")
-    found, responses = [], []
-    for index in range(len(people)):
-        image = people.images[people.image_index[index]]
-        seen = people.visibility[index] == VISIBLE
-        if image.name not in dev or not seen.any():
-            continue
-        box = people.boxes[index : index + 1]
-        image_to_crop = model.crop_maps(box)
-        points, scores = model(cut(read_image(image), image_to_crop, model.size))
-        area = 0.53 * np.prod(box[:, 2:] - box[:, :2], axis=1)
-        in_image = apply(invert(image_to_crop), points)
-        similarity = keypoint_similarity(
-            people.keypoints[index : index + 1], in_image, area, model.skeleton.sigmas
-        )
-        found += (similarity[0, 0] > 0.5)[seen].tolist()
-        responses += scores[0][seen].tolist()
-    return round(float(np.mean(found) / np.mean(responses)), 2)
-
-
-def figures(kind: str) -> list[str]:
+def figures(kind: str, name: str) -> list[str]:
     """What was measured, a line each."""
+    measured_as = "default pose" if name == DEFAULTS["pose"] else name
     lines = []
     for row in rows("default-models"):
-        of_pose = kind == "pose" and row["pose model"] == "default pose"
+        of_pose = kind == "pose" and row["pose model"] == measured_as
         of_detector = kind == "detector" and row["boxes"] == "default detector"
         if row["STN"] == "yes" and (of_pose or of_detector):
             lines.append(
@@ -151,7 +116,7 @@ def figures(kind: str) -> list[str]:
 def add_figures(file: Path) -> None:
     about = read_about(ROOT / "configs" / "cards" / f"{file.stem}.toml")
     card: ModelCard = find_card(Session(file))
-    notes = "\n".join([about["notes"], *figures(card.kind)])
+    notes = "\n".join([about["notes"], *figures(card.kind, file.stem)])
     write_card(file, replace(card, **(about | {"notes": notes})))
 
 

@@ -80,6 +80,7 @@ def main(data, detector, pose, stn, threads, count, save):
         "the models that ship": (detector, pose, stn),
         "yolox_nano + TinyPose": rival,
         "the models that ship, without the STN": (detector, pose, "none"),
+        "the models that ship, pose-lite": (detector, "pose-lite", stn),
     }
     # Before anything is loaded here: a child's peak memory counts its parent's at the fork.
     starts = []

@@ -54,9 +54,6 @@ class ModelCard:
         alignment: Half-pixel rule of the crop (``docs/conventions.md``).
         blur: Odd width of the Gaussian that smooths heatmaps before sub-pixel decoding; 0 = none.
         split: SimCC bins per crop pixel.
-        score_gain: Factor of the joints' scores (clipped to 1), for a model whose responses are not
-            on a scale of likelihoods: the share of visible joints found divided by their mean
-            response.
         score_threshold: Boxes below it are noise (detectors).
         nms: IoU above which the worse of two boxes is dropped (detectors).
         keep_overlap: IoU of the region that theta looks at with the proposal's crop from which the
@@ -90,7 +87,6 @@ class ModelCard:
     alignment: Alignment = "corner"
     blur: int = 0
     split: float = 2.0
-    score_gain: float = 1.0
     score_threshold: float = 0.05
     nms: float = 0.6
     keep_overlap: float = 1.0
@@ -112,10 +108,9 @@ class ModelCard:
             )
         if not all(0 <= side <= LARGEST_SIDE for side in self.size):
             raise ValueError(f"size {self.size}: sides must be 0 to {LARGEST_SIDE} pixels")
-        if min(*self.sd, self.growth, self.score_gain, self.split) <= 0:
+        if min(*self.sd, self.growth, self.split) <= 0:
             raise ValueError(
-                f"sd {self.sd}, growth {self.growth}, score_gain {self.score_gain} and split"
-                f" {self.split} must be above 0"
+                f"sd {self.sd}, growth {self.growth} and split {self.split} must be above 0"
             )
         if max(self.growth, self.split) > MOST:
             raise ValueError(f"growth {self.growth} and split {self.split} must be at most {MOST}")

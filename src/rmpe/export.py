@@ -42,6 +42,9 @@ ABOUT = ("name", "license", "source", "notes")
 # Convolutions of a pose model that stay float in int8: its joints lie nearer to where float32 has
 # them, and their scores rank people as it does, for a tenth of the time.
 FIRST_IN_FLOAT, LAST_IN_FLOAT = 3, 4
+# Width of the Gaussian that evens out exported heatmaps around a peak: chosen on the photos of
+# configs/dev.txt for the models that ship.
+BLUR = 7
 OPSET = 18  # the first opset whose GridSample runs in both ONNX Runtime and OpenVINO
 
 
@@ -208,6 +211,7 @@ def model_card(config: dict[str, Any], kind: Kind, decoder: str) -> ModelCard:
         "sd": [PIXEL_SD] * 3,
         "alignment": "center",
         "growth": 1.3,
+        "blur": BLUR if decoder == "dark" else 0,
         **known,
     }
     try:

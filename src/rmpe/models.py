@@ -15,7 +15,9 @@ from rmpe.fields import text
 from rmpe.files import home, read_toml
 from rmpe.runtime import Session
 
-KINDS = ("detector", "pose", "stn")
+# Kind -> the model that ships and is used unless another is named or chosen.
+DEFAULTS = {"detector": "detector-person", "pose": "pose-hr", "stn": "stn-lite"}
+KINDS = tuple(DEFAULTS)
 
 
 def resolve_model(name_or_path: str | Path | None, kind: str) -> Path:
@@ -69,7 +71,7 @@ def installed_models() -> dict[str, Path]:
 
 
 def default_model(kind: str) -> str | None:
-    """Name of the default model of a kind: the user's choice, else the first that ships.
+    """Name of the default model of a kind: the user's choice, else the one of `DEFAULTS`.
 
     ``None`` = there is none.
 
@@ -81,7 +83,7 @@ def default_model(kind: str) -> str | None:
         raise ModelError(
             f"{_defaults()}: the default {kind} {name!r} is not installed: rmpe models use ANOTHER"
         )
-    return name or next((shipped for shipped in shipped_models() if shipped.startswith(kind)), None)
+    return name or (DEFAULTS[kind] if DEFAULTS[kind] in shipped_models() else None)
 
 
 def use_model(name: str) -> ModelCard:

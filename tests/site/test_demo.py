@@ -199,7 +199,7 @@ def test_50_photos_as_well_as_python(visit, data_root, record_property):
     annotations = data_root / "data" / "coco-val" / "annotations.json"
     listed = json.loads(annotations.read_text("utf-8"))["images"]
     photos = sorted(listed, key=lambda photo: photo["id"])[:50]
-    estimator = rmpe.load(threads=1)
+    estimator = rmpe.load(pose="pose-lite", threads=1)
     page = visit()
     page.click("#example")  # loads the models
     page.wait_for_selector("#people button", timeout=120_000)

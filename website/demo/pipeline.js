@@ -17,7 +17,7 @@ async function look(picture, map, card, run) {
   return decodeDark(data, dims[1], cells, card.blur).map(({ x, y, score }) => {
     const at = [cellToCrop(x, cells[1], card.size[1], card.alignment), cellToCrop(y, cells[0], card.size[0], card.alignment)];
     const [px, py] = apply(back, ...at);
-    return { x: px, y: py, score: Math.min(Math.max(score * card.score_gain, 0), 1) };
+    return { x: px, y: py, score: Math.min(Math.max(score, 0), 1) };
   });
 }
 
@@ -59,7 +59,8 @@ export async function estimate(picture, about, models) {
   for (const { box, score } of found) {
     if (score < about.min_score ** 2) continue; // no joints can bring it above the limit
     const all = await joints(picture, box, about, models);
-    const mean = all.reduce((sum, joint) => sum + joint.score ** 2, 0) / all.length;
+    const seen = all.filter((joint) => joint.score > about.seen);
+    const mean = seen.reduce((sum, joint) => sum + joint.score ** 2, 0) / Math.max(seen.length, 1);
     poses.push({ box, joints: all, score: Math.sqrt(score * mean) });
   }
   const posed = performance.now();

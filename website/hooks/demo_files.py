@@ -15,6 +15,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 from rmpe.cards import ModelCard, find_card
+from rmpe.estimate.score import SEEN
 from rmpe.options import PipelineOptions
 from rmpe.quantise import dequantise
 from rmpe.runtime import Session
@@ -38,6 +39,7 @@ SHARED_PART = re.compile(
 )
 PLACE = re.compile(r"^<!-- shared: (\w+) -->\n", re.MULTILINE)
 MODELS = ROOT / "src" / "rmpe" / "data" / "models"
+# Of the pose models the quicker one: a browser takes several times as long as ONNX Runtime.
 STAGES = {"detector": ("detector-person.onnx", "boxes"), "pose": ("pose-lite.onnx", "dark")}
 TRANSFORMER = ("stn", "theta")
 EXAMPLE = ROOT / "examples" / "pedestrians.jpg"
@@ -45,7 +47,7 @@ PAGE = "index.html"
 WORKER = "offline.js"
 # What the page reads of a card.
 FIELDS = (
-    *("name", "size", "mean", "sd", "growth", "alignment", "blur", "score_gain"),
+    *("name", "size", "mean", "sd", "growth", "alignment", "blur"),
     *("score_threshold", "nms", "keep_overlap", "second_look", "license"),
 )
 
@@ -108,6 +110,7 @@ def large_files() -> tuple[dict[str, Any], dict[str, bytes]]:
         "nms": asdict(DEFAULT),
         "limit": options.limit,
         "min_score": options.min_score,
+        "seen": SEEN,
         "skeleton": skeleton_json(load_skeleton(pose.skeleton)),
     }
     return about, files

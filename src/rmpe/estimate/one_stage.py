@@ -70,8 +70,7 @@ class OneStageModel:
         joints = joints[sure]
         order = np.argsort(-rows[:, 4], kind="stable")[:CANDIDATES]
         boxes = Boxes(rows[order, :4] / scale, rows[order, 4].clip(0, 1)).clip(size_of(image))
-        joint_scores = joints[order, :, 2].clip(0, 1) * np.float32(self.card.score_gain)
-        joint_scores = joint_scores.clip(0, 1)
+        joint_scores = joints[order, :, 2].clip(0, 1)
         poses = Poses(
             joints[order, :, :2] / scale,
             joint_scores,

@@ -114,7 +114,7 @@ class PoseModel:
         for start in range(0, len(crops), self.batch):
             some = slice(start, start + self.batch)
             points[some], scores[some] = self._decode(self._answer(crops[some]))
-        return points, self._as_scores(scores)
+        return points, scores.clip(0, 1)
 
     def candidates(self, crops: NDArray[np.uint8]) -> Candidates:
         """Estimate the person at the centre of each crop, with the rivals of every joint.
@@ -141,11 +141,7 @@ class PoseModel:
             points[some] = self._in_crop(flat, heatmaps).reshape(found.points.shape)
             scores[some] = found.scores
             count[some] = found.count
-        return Candidates(points, self._as_scores(scores), count)
-
-    def _as_scores(self, responses: NDArray[np.float32]) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = np.clip(responses * np.float32(self.card.score_gain), 0, 1)
-        return scores
+        return Candidates(points, scores.clip(0, 1), count)
 
     def heatmaps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What a heatmap model answers before decoding.
