@@ -36,7 +36,7 @@ class PoseNmsParameters:
     sigma1: float = 0.1
     sigma2: float = 0.005
     lam: float = 1.0
-    eta: float = 0.8
+    eta: float = 1.1
     merge: float = 0.2
 
     def __post_init__(self) -> None:
