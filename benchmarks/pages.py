@@ -235,7 +235,7 @@ INT8 = Script(
     "models.int8",
     "What does int8 cost in AP?",
     "-",
-    "models/pose-lite.safetensors",
+    "models/pose-hr.safetensors",
 )
 SCORES = Script("models.scores", "What should a pose's score be made of?", "3 min")
 MPII = Script("mpii.photos", "What do the models reach on the paper's own photos, MPII's?", "-")

@@ -145,6 +145,14 @@ CLAIMS += [
     ),
     Claim(
         "README.md",
+        ("`--pose pose-lite`", "AP", "times"),
+        lambda: [
+            (ap("default detector", "pose-lite", "yes"), 0),
+            (SPEED.at(TEN, f"{OURS}, pose-lite") / SPEED.at(TEN, RIVAL), 1),
+        ],
+    ),
+    Claim(
+        "README.md",
         ("IoU of 0.5", "gains", "TinyPose", "AP"),
         lambda: [
             (stn_gain("boxes of IoU 0.5", "TinyPose"), 0),
