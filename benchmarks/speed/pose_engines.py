@@ -66,7 +66,7 @@ Run = Callable[[np.ndarray], object]
 
 
 def onnx_runtime(path: Path, threads: int) -> Run:
-    """As the product runs it: without spinning, which would starve a second session."""
+    """As the product runs it: threads that wait awake during a call, not after it."""
     return Session(path, "cpu", threads)
 
 
