@@ -156,8 +156,8 @@ class _OnnxRuntime:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Threads wait for the next operator awake, which takes a third of the time of small nets. After
-        # a call they would starve the decoder and the other sessions of a pipeline, so they stop.
+        # Threads wait for the next operator awake: small nets take a quarter less time. Afterwards
+        # they would starve the decoder and the other sessions of a pipeline, so they stop.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if device == "directml":  # its provider asks for this
             options.enable_mem_pattern = False

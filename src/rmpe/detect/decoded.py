@@ -8,6 +8,7 @@ from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
 from rmpe.detect.outputs import boxes_of
 from rmpe.errors import ModelError
+from rmpe.estimate.crops import network_input
 from rmpe.runtime import Session
 
 # Suppression compares all pairs, and an untrained model is sure of every box: only the best of them
@@ -50,11 +51,7 @@ class DecodedDetector:
     def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
         """Find the people of one RGB image; boxes in image pixels, best first."""
         canvas, scale = letterbox(image, self.size)
-        channels = canvas[..., ::-1] if self.card.color == "bgr" else canvas
-        mean, sd = (np.array(values, np.float32) for values in (self.card.mean, self.card.sd))
-        blob = (channels.astype(np.float32) - mean) / sd
-        batch = self.card.arranged(blob.transpose(2, 0, 1)[None])
-        xyxy, scores = self.session(batch)[:2]
+        xyxy, scores = self.session(network_input(canvas[None], self.card))[:2]
         best = np.argsort(-scores[0], kind="stable")[:CANDIDATES]
         best = best[scores[0, best] >= self.card.score_threshold]
         boxes = boxes_of(self.session, xyxy[0, best] / scale, scores[0, best])

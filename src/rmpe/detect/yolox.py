@@ -8,6 +8,7 @@ from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
 from rmpe.detect.outputs import boxes_of
 from rmpe.errors import ModelError
+from rmpe.estimate.crops import network_input
 from rmpe.runtime import Session
 
 STRIDES = (8, 16, 32)
@@ -63,12 +64,7 @@ class Yolox:
         return boxes[box_nms(boxes, self.card.nms)]
 
     def _forward(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
-        channels = canvas[..., ::-1] if self.card.color == "bgr" else canvas
-        blob = np.ascontiguousarray(channels.transpose(2, 0, 1)[None], np.float32)
-        if any(self.card.mean) or set(self.card.sd) != {1}:
-            blob -= np.array(self.card.mean, np.float32)[:, None, None]
-            blob /= np.array(self.card.sd, np.float32)[:, None, None]
-        output = self.session(self.card.arranged(blob))[0]
+        output = self.session(network_input(canvas[None], self.card))[0]
         if output.ndim != 3 or output.shape[1] != len(self._offsets) or output.shape[2] < 6:
             raise ModelError(
                 f"{self.session.path}: a YOLOX output at {self.size} is (1, {len(self._offsets)},"
