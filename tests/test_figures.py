@@ -159,11 +159,6 @@ CLAIMS += [
             (stn_gain("boxes of IoU 0.5", "default pose"), 0),
         ],
     ),
-    Claim(
-        "README.md",
-        ("YOLOX-nano's boxes", "TinyPose", "AP"),
-        lambda: [(-stn_gain("yolox_nano", "TinyPose"), 1)],
-    ),
     Claim("README.md", ("--detect-every 5", "--detect-every 10", "AP"), lambda: every("5")),
     Claim("README.md", ("--detect-every 5", "--detect-every 10", "AP"), lambda: every("10")),
     Claim(
