@@ -238,7 +238,7 @@ def speed(read: Read) -> Figure:
         dashed = "--" if name.endswith("pose-lite") else "-"
         axes.plot(people, rates, f"o{dashed}", color=color)
         _label(axes, 10, rates[-1], f"{label}: {rates[-1]:.0f}", color, at=at, **BOLD)
-        above = (0, 9) if name != "the models that ship" else (0, -12)
+        above = (0, 9) if color == BLUE else (0, -12)
         for count, rate in zip(people[:-1], rates[:-1], strict=True):
             _label(axes, count, rate, f"{rate:.0f}", color, at=above, fontsize=9)
     axes.set_xticks(people)
