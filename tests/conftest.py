@@ -29,5 +29,8 @@ def parity(data_root: Path) -> Path:
 def nobodys_models(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Isolate the tests from models that are installed on this machine."""
-    monkeypatch.setenv("RMPE_HOME", str(tmp_path_factory.getbasetemp() / "no_home"))
+    """Isolate the tests from models that are installed on this machine, and from each other.
+
+    `rmpe doctor` notes there which device is the fastest, and loads models on it from then on.
+    """
+    monkeypatch.setenv("RMPE_HOME", str(tmp_path_factory.mktemp("home") / "none"))

@@ -32,11 +32,11 @@ PEOPLED = FOOLING[:3]
 CHOSEN = [(500 + k, FOOLING[k % 13]) for k in range(24) if FOOLING[k % 13] not in PEOPLED]
 HELD_OUT = [(500 + k, FOOLING[3 + k % 10]) for k in range(24, 44)]
 RULES = {
-    "mean .30": BeliefParameters(moving=0.3, still=0.3),
-    "mean .35 (the old rule)": BeliefParameters(moving=0.35, still=0.35),
-    "mean .45": BeliefParameters(moving=0.45, still=0.45),
-    "moved .30, still .45, from the first pose on": BeliefParameters(young=0),
-    "moved .30, still .45 (the rule)": BeliefParameters(),
+    "mean .26": BeliefParameters(moving=0.26, still=0.26),
+    "mean .39": BeliefParameters(moving=0.39, still=0.39),
+    "moved .30, still .45 (the rule before)": BeliefParameters(moving=0.3, still=0.45),
+    "moved .26, still .39, from the first pose on": BeliefParameters(young=0),
+    "moved .26, still .39 (the rule)": BeliefParameters(),
 }
 TRACKERS = {
     "poseflow": lambda rule: PoseFlow(PoseFlowParameters(lookahead=2, memory=30, belief=rule)),

@@ -184,7 +184,7 @@ def test_a_pose_without_joints_is_like_nothing():
     blank = Poses(points, scores, poses.scores, poses.boxes, COCO)
     similarity = pose_similarity(blank, blank)
     assert max(similarity[0].max(), similarity[:, 0].max()) < 1e-30 < similarity[1, 2]
-    assert len(parametric_nms(blank)) == 2
+    assert len(parametric_nms(blank, PoseNmsParameters(eta=0.8))) == 2
 
 
 def test_similarity_of_two_different_sets():

@@ -26,8 +26,8 @@ class BeliefParameters:
         young: Number of poses up to which nothing is expected to have moved.
     """
 
-    moving: float = 0.3
-    still: float = 0.45
+    moving: float = 0.26
+    still: float = 0.39
     young: int = 5
 
 
