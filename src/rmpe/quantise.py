@@ -106,27 +106,14 @@ def _double_by_copying(model: Any) -> None:
     }
     makers = {name: node for node in graph.node for name in node.output}
     nodes = []
-    for rounding in graph.node:
-        resize = makers.get(rounding.input[0]) if rounding.op_type == "QuantizeLinear" else None
-        float_again = makers.get(resize.input[0]) if resize is not None else None
-        shape = shapes.get(resize.input[0], []) if resize is not None else []
-        if not (
-            resize is not None
-            and float_again is not None
-            and resize.op_type == "Resize"
-            and float_again.op_type == "DequantizeLinear"
-            and all(shape[1:])
-            and _doubles(resize, values)
-            # The same scale and zero point before and after: the bytes stay as they are.
-            and all(
-                np.array_equal(values[before], values[after])
-                for before, after in zip(float_again.input[1:], rounding.input[1:], strict=True)
-            )
-        ):
-            nodes.append(rounding)
+    for node in graph.node:
+        given = _doubled(node, makers, values)
+        shape = shapes.get(given, [])
+        if len(shape) != 4 or not all(shape[1:]):
+            nodes.append(node)
             continue
         _, channels, height, width = shape
-        name = rounding.name
+        name = node.name
         sides = {
             f"{name}_row": [0, height, 2 * width * channels],
             f"{name}_shape": [0, 2 * height, 2 * width, channels],
@@ -142,24 +129,36 @@ def _double_by_copying(model: Any) -> None:
             ("Reshape", [f"{name}_shape"], {}),
             ("Transpose", [], {"perm": [0, 3, 1, 2]}),
         ]
-        given = float_again.input[0]
         for number, (operator, more, attributes) in enumerate(steps):
-            made = f"{name}_{number}" if number < len(steps) - 1 else rounding.output[0]
+            made = f"{name}_{number}" if number < len(steps) - 1 else node.output[0]
             inputs = [given] * (2 if operator == "Concat" else 1) + more
             nodes.append(helper.make_node(operator, inputs, [made], made, **attributes))
             given = made
     _keep(graph, nodes)
 
 
-def _doubles(resize: Any, values: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether a Resize repeats each row and each column once."""
+def _doubled(node: Any, makers: Mapping[str, Any], values: Mapping[str, NDArray[Any]]) -> str:
+    """The name of the quantised features whose rows and columns ``node`` answers twice, or ``""``.
+
+    ``node`` quantises what a Resize made of them, with the scale and zero point that they have: so
+    the bytes are theirs.
+    """
+    resize = makers.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
+    if resize is None or resize.op_type != "Resize" or len(resize.input) != 3:
+        return ""
+    before = makers.get(resize.input[0])
+    if before is None or before.op_type != "DequantizeLinear":
+        return ""
     words = {entry.name: entry.s for entry in resize.attribute if entry.s}
     repeats = {"mode": b"nearest", "nearest_mode": b"floor"}
     repeats["coordinate_transformation_mode"] = b"asymmetric"
-    scales = values.get(resize.input[2]) if len(resize.input) == 3 else None
-    return (
-        repeats.items() <= words.items() and scales is not None and scales.tolist() == [1, 1, 2, 2]
+    scales = values.get(resize.input[2], np.zeros(0)).tolist()
+    same = all(
+        np.array_equal(values[one], values[other])
+        for one, other in zip(before.input[1:], node.input[1:], strict=True)
     )
+    doubles = repeats.items() <= words.items() and scales == [1, 1, 2, 2]
+    return str(before.input[0]) if doubles and same else ""
 
 
 def _keep(graph: Any, nodes: list[Any]) -> None:
