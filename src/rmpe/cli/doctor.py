@@ -65,7 +65,7 @@ def doctor(detector: str | None, pose: str | None) -> None:
     times: dict[Device, float] = {}
     for device in available_devices():
         try:
-            people, seconds = _timed(load(detector, pose, device=device), picture)
+            people, seconds = _timed(load(detector, pose, device=device, min_score=0), picture)
         except RmpeError as error:
             click.echo(f"self-test: {device} failed: {error}")
             continue
