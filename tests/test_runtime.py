@@ -92,8 +92,9 @@ def test_openvino_answers_nearly_as_onnx_runtime_in_int8(name):
     photo = cv2.resize(read_image(ROOT / "examples" / "basketball1.png"), (width, height))
     array = ((photo.astype(np.float32) - 127) / 128).transpose(2, 0, 1)[None]
     # The engines round differently, and a deep net makes that larger. AP stays the same.
+    least = 0.98 if name == "pose-hr" else 0.99
     for expected, got in zip(one(array), other(array), strict=True):
-        assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.98
+        assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > least
 
 
 @openvino

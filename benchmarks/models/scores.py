@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.options import benchmark
 from benchmarks.people import folder, interval
 from benchmarks.record import show
-from rmpe.estimate.score import SEEN, box_scores
+from rmpe.estimate.score import SEEN, box_scores, pose_scores
 from rmpe.evaluation.figures.bootstrap import compare
 from rmpe.evaluation.files.submissions import check_results, read_people
 from rmpe.evaluation.protocols.coco import evaluate_coco
@@ -25,15 +25,9 @@ def mean_above(joints, least):
     return (joints * seen).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
 
 
-def root_mean_square(joints):
-    return np.sqrt(np.square(joints).mean(axis=1))
-
-
 WAYS: dict[str, Callable] = {
-    "root of the box, mean square of joints that are seen": lambda box, joints: np.sqrt(
-        box * mean_above(joints**2, SEEN**2)
-    ),
-    "the same, of all joints": lambda box, joints: np.sqrt(box) * root_mean_square(joints),
+    "root of the box, mean square of joints that are seen": pose_scores,
+    "the same, of all joints": lambda box, joints: np.sqrt(box * (joints**2).mean(axis=1)),
     "box, mean of joints above .2": lambda box, joints: box * mean_above(joints, 0.2),
     "box, mean of all joints": lambda box, joints: box * joints.mean(axis=1),
 }
@@ -58,6 +52,8 @@ def main(data, save):
     val = folder(data)
     people = read_people(val / "annotations.json")
     names = {image["id"]: image["file_name"] for image in people.images}
+    images = [read_image(val / "images" / names[image_id]) for image_id in people.image_ids]
+    every = np.ones(len(images))
     published = data / "models"
     tiny = (published / "yolox_nano.onnx", published / "tinypose_256x192.onnx")
     rows = []
@@ -67,15 +63,11 @@ def main(data, save):
         "YOLOX-nano and TinyPose": tiny,
     }.items():
         estimator = load(*models, min_score=0)
-        poses = [
-            (image_id, estimator(read_image(val / "images" / names[image_id])))
-            for image_id in people.image_ids
-        ]
-        every = np.ones(len(people.images))
+        poses = list(zip(people.image_ids, map(estimator, images), strict=True))
         first = None
         for way, score in WAYS.items():
             ap = measured(people, poses, score).ranked["all"].coco_ap
-            gap = interval(compare(ap, first, len(people.images))) if first else ""
+            gap = interval(compare(ap, first, len(images))) if first else ""
             first = first or ap
             rows.append([name, way, 100 * ap(every), gap])
             print(rows[-1], flush=True)
@@ -83,7 +75,7 @@ def main(data, save):
         "pose-scores",
         save=save,
         title="What a pose's score is made of",
-        data=f"coco-val, {len(people.images)} photos",
+        data=f"coco-val, {len(images)} photos",
         columns=["models", "score", "AP", "less the first"],
         rows=rows,
         notes=(
