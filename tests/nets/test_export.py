@@ -444,18 +444,24 @@ def test_command_line_exports_and_quantises_a_localisation_net(photos, tmp_path)
     np.testing.assert_array_equal(theta, np.broadcast_to(np.eye(2, 3), (2, 2, 3)))
 
 
-def test_a_pose_model_keeps_its_ends_in_float(photos, tmp_path):
-    lite = {"name": "lite", "joints": 17, "pretrained": False}
+@pytest.mark.parametrize(
+    ("net", "first"),
+    [
+        ({"name": "lite", "joints": 17, "pretrained": False}, 3),
+        ({"name": "high_resolution", "joints": 17, "stages": [2, 3], "widths": [8, 8, 8]}, 8),
+    ],
+)
+def test_a_pose_model_keeps_its_ends_in_float(net, first, photos, tmp_path):
     checkpoint = tmp_path / "pose.safetensors"
-    save_checkpoint(checkpoint, build_net(lite), {**CONFIG, "model": lite})
+    save_checkpoint(checkpoint, build_net(net), {**CONFIG, "model": net})
     (file,) = export_checkpoint(checkpoint, tmp_path / "out")
     small = export_int8(file, photos, photos.parent / "images", tmp_path / "small.onnx")
     nodes = onnx.load(small).graph.node
     made = {name: node.op_type for node in nodes for name in node.output}
     convolutions = [made.get(node.input[1]) for node in nodes if node.op_type == "Conv"]
-    ends = convolutions[:3] + convolutions[-4:]
+    ends = convolutions[:first] + convolutions[-4:]
     assert set(ends) == {None}  # weights in float, as they are
-    assert set(convolutions[3:-4]) == {"DequantizeLinear"}
+    assert set(convolutions[first:-4]) == {"DequantizeLinear"}
 
 
 def test_a_detector_is_quantised_with_whole_photos(photos, tmp_path):

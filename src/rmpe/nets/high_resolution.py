@@ -167,6 +167,9 @@ class HighResolutionSppe(nn.Module):
         blocks: Blocks at each, between two exchanges.
     """
 
+    # The stem's convolutions: features that all later ones build on, so they stay float in int8.
+    float_first = 8
+
     def __init__(
         self,
         joints: int,
