@@ -373,12 +373,12 @@ def test_teacher_sees_what_the_detector_sees(data_root):
     teacher = YoloxTeacher(path)
     canvas, scale = letterbox(image, (416, 416))
     inputs = torch.from_numpy(canvas).permute(2, 0, 1)[None].float()
-    boxes, scores = teacher(inputs.repeat(2, 1, 1, 1))
+    boxes, scores, _ = teacher(inputs.repeat(2, 1, 1, 1))
     assert boxes.shape == (2, 3549, 4)
     best = load_detector(path)(image)
     np.testing.assert_allclose(scores[1].max(), best.scores[0], atol=1e-4)
     np.testing.assert_allclose(boxes[1, scores[1].argmax()] / scale, best.xyxy[0], atol=0.5)
-    assert teacher(torch.zeros(1, 3, 320, 256))[0].shape == (1, 40 * 32 + 20 * 16 + 10 * 8, 4)
+    assert teacher(torch.zeros(1, 3, 320, 256)).boxes.shape == (1, 40 * 32 + 20 * 16 + 10 * 8, 4)
 
 
 def test_export_equals_torch_and_detects(tmp_path, net):

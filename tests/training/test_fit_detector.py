@@ -18,6 +18,7 @@ from rmpe.media.images import save_image
 from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.training.detector.fit import DetectorConfig
+from rmpe.training.detector.hints import missed_variance
 from rmpe.training.detector.photos import PhotoSetConfig
 from rmpe.training.loop import Trainer
 
@@ -141,6 +142,43 @@ def test_a_teacher_joins_in(tmp_path, photo_set, data_root):
     parts = Trainer(load_config(DetectorConfig, file), silent).update()
     assert {"score", "box", "teacher_score", "teacher_box"} <= set(parts)
     assert all(np.isfinite(value) for value in parts.values())
+
+
+YOLOX_HINTS = (
+    'hints.tensors=[["1408", "1435", "1462"], ["1420", "1447", "1474"], ["1432", "1459", "1486"]]'
+)
+
+
+@pytest.mark.slow
+def test_a_teachers_features_are_learned(tmp_path, photo_set, data_root):
+    teacher = data_root / "models" / "yolox_nano.onnx"
+    file = small(tmp_path, photo_set, steps=30, teacher=str(teacher))
+    run = Trainer(load_config(DetectorConfig, file, [YOLOX_HINTS]), silent)
+    first = run.update()["hints"]
+    run.fit()
+    assert 0 < run.update()["hints"] < 0.9 * first <= 1
+    wrong = YOLOX_HINTS.replace('"1408", "1435"', '"1435", "1408"')
+    with pytest.raises(ModelError, match="list 1: the teacher's are"):
+        Trainer(load_config(DetectorConfig, file, [wrong]), silent).update()
+
+
+def test_a_hint_is_missed_by_what_no_linear_map_gives():
+    torch.manual_seed(0)
+    features = torch.randn(4, 8, 16, 16)
+    linear = torch.einsum("dc,bchw->bdhw", torch.randn(5, 8), features) + 3
+    noise = torch.randn(4, 5, 16, 16)
+    assert missed_variance(features, linear) < 1e-3
+    assert missed_variance(features, noise) == pytest.approx(1, abs=0.05)
+    mixed = linear / linear.std(dim=(0, 2, 3), keepdim=True) + noise
+    assert missed_variance(features, mixed) == pytest.approx(0.5, abs=0.05)
+
+
+def test_hints_need_a_teacher_and_nine_names(tmp_path, photo_set):
+    file = small(tmp_path, photo_set, steps=1)
+    with pytest.raises(DataError, match="hints need a teacher"):
+        load_config(DetectorConfig, file, [YOLOX_HINTS])
+    with pytest.raises(DataError, match="a list for each of pyramid, score heads, box heads"):
+        load_config(DetectorConfig, file, ['hints.tensors=[["1408"]]', "teacher=t.onnx"])
 
 
 def test_a_checkpoint_is_gone_on_from(tmp_path, photo_set):

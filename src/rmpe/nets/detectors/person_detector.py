@@ -12,7 +12,7 @@ score instead of two.
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,11 @@ class PersonDetector(nn.Module):
 
     def forward(self, images: Tensor) -> Detections:
         """Boxes and logits of all cells."""
+        pyramid = self.pyramid(images)
+        return self.predict(*self.searched(pyramid), images.shape[-2:])
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Features of ``width`` channels at each stride, finest first."""
         features = [
             lateral(level)
             for lateral, level in zip(self.lateral, self.backbone(images), strict=True)
@@ -80,17 +85,34 @@ class PersonDetector(nn.Module):
         for coarse_level in (1, 2):
             finer = self.up[coarse_level - 1](features[coarse_level - 1])
             features[coarse_level] = self.merge[coarse_level - 1](features[coarse_level] + finer)
-        scores = [
-            head(level).flatten(2) for head, level in zip(self.score_heads, features, strict=True)
-        ]
-        raw = torch.cat(
-            [head(level).flatten(2) for head, level in zip(self.box_heads, features, strict=True)],
-            dim=2,
+        return features
+
+    def searched(self, pyramid: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """What the layers of the score heads and of the box heads make of each level."""
+        return tuple(  # type: ignore[return-value] # two lists
+            [
+                cast(nn.Sequential, head)[:-1](level)
+                for head, level in zip(heads, pyramid, strict=True)
+            ]
+            for heads in (self.score_heads, self.box_heads)
         )
-        centers, strides = cells(images.shape[-2:], images.device)
-        return Detections(
-            decode(raw.transpose(1, 2), centers, strides), torch.cat(scores, dim=2)[:, 0]
+
+    def predict(
+        self, scores: Sequence[Tensor], boxes: Sequence[Tensor], size: Sequence[int]
+    ) -> Detections:
+        """Detections from `searched`, in an input of ``size`` (height, width)."""
+        logits, raw = (
+            torch.cat(
+                [
+                    cast(nn.Sequential, head)[-1](level).flatten(2)
+                    for head, level in zip(heads, levels, strict=True)
+                ],
+                dim=2,
+            )
+            for heads, levels in ((self.score_heads, scores), (self.box_heads, boxes))
         )
+        centers, strides = cells(size, raw.device)
+        return Detections(decode(raw.transpose(1, 2), centers, strides), logits[:, 0])
 
     def detect(self, images: Tensor) -> Detections:
         """The same as `forward`; the method that all detectors share."""

@@ -21,6 +21,7 @@ from rmpe.nets.detectors.ssd512_weights import load_published
 from rmpe.poses import Poses
 from rmpe.skeletons import load_skeleton
 from rmpe.training.detector.augment import PhotoAugmentation, PhotoBatch, draw_inputs, draw_patches
+from rmpe.training.detector.hints import DetectorHintsConfig, HintedDetector, hint_loss
 from rmpe.training.detector.losses import (
     DetectionTargets,
     detection_loss,
@@ -50,6 +51,7 @@ class DetectorConfig(RunConfig):
         last: The augmentation at the end of the run; its ``size`` is the input size of the net.
         last_share: Share of the steps that use ``last``.
         teacher: YOLOX model for distillation, for ``person_detector``.
+        hints: Which of the teacher's features are learned beside its answers.
         score_threshold: Score threshold on the card.
         nms: IoU threshold of box NMS on the card.
     """
@@ -66,6 +68,7 @@ class DetectorConfig(RunConfig):
     )
     last_share: float = 0.25
     teacher: Path | None = None
+    hints: DetectorHintsConfig = field(default_factory=DetectorHintsConfig)
     score_threshold: float = 0.05
     nms: float = 0.6
 
@@ -78,6 +81,8 @@ class DetectorConfig(RunConfig):
                 raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
         if self.teacher and self.model["name"] != "person_detector":
             raise ValueError("a teacher needs the net person_detector, which has the same cells")
+        if self.hints.tensors and not self.teacher:
+            raise ValueError("hints need a teacher")
         if self.weights and self.model["name"] != "ssd512":
             raise ValueError("weights = FILE is for ssd512; person_detector has pretrained = true")
 
@@ -112,8 +117,13 @@ class DetectorTask:
         self.net, self.model_config = _net(config, log)
         probe(self.net, config.last.size, self.model_config["name"])
         self.net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        names = config.hints.names
         self.learner = self.net
-        self.teacher = YoloxTeacher(config.teacher, config.threads) if config.teacher else None
+        if names and isinstance(self.net, PersonDetector):
+            self.learner = HintedDetector(self.net)
+        self.teacher = (
+            YoloxTeacher(config.teacher, config.threads, names) if config.teacher else None
+        )
         self.validation: Validate | None = None
         if config.validate and not worker.rank:
             self.validation = BoxValidation(config.validate, config.last.size, config.nms)
@@ -144,10 +154,15 @@ class DetectorTask:
         found = net(images)
         if isinstance(self.net, Ssd512):
             return ssd_objective(found, self.net.defaults, size, batch.targets)
-        parts = detection_loss(found, size, batch.targets)
-        return (
-            parts | distillation_loss(found, *self.teacher(batch.images)) if self.teacher else parts
-        )
+        if self.teacher is None:
+            return detection_loss(found, size, batch.targets)
+        answer = self.teacher(batch.images)
+        parts = {}
+        if self.config.hints.tensors:
+            found, features = found
+            parts["hints"] = self.config.hints.weight * hint_loss(features, answer.hints)
+        parts |= detection_loss(found, size, batch.targets)
+        return parts | distillation_loss(found, answer.boxes, answer.scores)
 
     def pictures(self, batch: DetectorBatch) -> list[NDArray[np.uint8]]:
         """Inputs with the boxes of people, white, and of ignored regions, magenta."""

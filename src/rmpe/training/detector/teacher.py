@@ -1,7 +1,9 @@
 """A published detector as a teacher, on the same augmented inputs and the same grid of cells."""
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,8 +11,23 @@ from torch import Tensor
 
 from rmpe.errors import ModelError
 from rmpe.nets.detectors.person_detector import cells, decode
+from rmpe.training.inside import with_outputs
 
 PERSON = 0  # COCO's first class
+
+
+class TeacherAnswer(NamedTuple):
+    """What a teacher finds.
+
+    Attributes:
+        boxes: ``(B, A, 4)`` xyxy input pixels.
+        scores: ``(B, A)``, of people.
+        hints: The tensors inside it that were asked for.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    hints: list[Tensor]
 
 
 class YoloxTeacher:
@@ -18,20 +35,24 @@ class YoloxTeacher:
 
     It runs during training instead of once in advance, because its predictions cannot be
     transferred to mosaics.
+
+    Args:
+        path: The ONNX file, whose input shape is made dynamic.
+        threads: Of the CPU; 0 = all.
+        hints: Names of tensors inside the model to answer, too.
+
+    Raises:
+        ModelError: If the file does not exist, or there is no such tensor.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        """Load the model and make its input shape dynamic.
-
-        Raises:
-            ModelError: If the file does not exist.
-        """
+    def __init__(self, path: Path, threads: int = 0, hints: Sequence[str] = ()) -> None:
         import onnx
         import onnxruntime
 
         if not path.is_file():
             raise ModelError(f"{path}: no such teacher model")
-        model = onnx.load(path)
+        with tempfile.TemporaryDirectory() as folder:
+            model = onnx.load(with_outputs(path, hints, Path(folder)) if hints else path)
         shape = model.graph.input[0].type.tensor_type.shape
         for axis, name in zip(shape.dim, ("batch", "", "height", "width"), strict=True):
             if name:
@@ -45,18 +66,17 @@ class YoloxTeacher:
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options)
         self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes ``(B, A, 4)`` xyxy and person scores ``(B, A)``.
-
-        Args:
-            images: ``(B, 3, H, W)`` RGB, 0..255.
-        """
+    def __call__(self, images: Tensor) -> TeacherAnswer:
+        """What it finds in images ``(B, 3, H, W)`` RGB, 0..255."""
         bgr = np.ascontiguousarray(images.flip(1).cpu().numpy(), np.float32)
-        rows = torch.from_numpy(self._session.run(None, {self._input: bgr})[0]).to(images.device)
+        rows, *hints = (
+            torch.from_numpy(output).to(images.device)
+            for output in self._session.run(None, {self._input: bgr})
+        )
         centers, strides = cells(images.shape[-2:], images.device)
         # YOLOX offsets are relative to the cell's corner.
         boxes = decode(rows[..., :4], centers - strides / 2, strides)
-        return boxes, rows[..., 4] * rows[..., 5 + PERSON]
+        return TeacherAnswer(boxes, rows[..., 4] * rows[..., 5 + PERSON], hints)
 
 
 def _free_batch(model: Any) -> None:

@@ -12,10 +12,8 @@ CVPR 2020; cutting the loss between parts from Nokland and Eidnes, "Training neu
 local error signals", ICML 2019. Not in the RMPE paper.
 """
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -131,36 +129,6 @@ def hint_loss(answers: list[Features], hints: list[Features]) -> Tensor:
     ]
     each = torch.ones(len(answers[0][0]), device=errors[0].device)
     return torch.stack(errors).mean() * (len(each) / weight_sum(each))
-
-
-def with_outputs(model: Path, tensors: Iterable[str], folder: Path) -> Path:
-    """A copy of an ONNX model that also answers tensors inside it.
-
-    Args:
-        model: The file.
-        tensors: Their names, each once.
-        folder: Where to write the copy.
-
-    Raises:
-        ModelError: If there is no such tensor.
-    """
-    import onnx
-
-    loaded = onnx.load(model)
-    answered = {output.name for output in loaded.graph.output}
-    known = {name for node in loaded.graph.node for name in node.output} - answered
-    for name in tensors:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise ModelError(
-                f"{model}: hints.tensors: no tensor {name!r}"
-                + (f"; the nearest name is {near[0]!r}" if near else "")
-            )
-        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-        loaded.graph.output.append(value)
-    file = folder / f"{model.stem}-hints.onnx"
-    onnx.save(loaded, file)
-    return file
 
 
 def hinted(net: nn.Module, features: list[Features], images: Tensor, config: HintsConfig) -> Hinted:
