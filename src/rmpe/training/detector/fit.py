@@ -32,6 +32,7 @@ from rmpe.training.detector.photos import PackedPhotos, PhotoDataConfig, open_ph
 from rmpe.training.detector.teacher import YoloxTeacher
 from rmpe.training.detector.validate import BoxValidation
 from rmpe.training.run import Log, Parts, RunConfig, Validate
+from rmpe.training.teacher_engine import Engine
 from rmpe.training.worker import Worker
 
 COCO = load_skeleton("coco17")
@@ -51,6 +52,7 @@ class DetectorConfig(RunConfig):
         last: The augmentation at the end of the run; its ``size`` is the input size of the net.
         last_share: Share of the steps that use ``last``.
         teacher: YOLOX model for distillation, for ``person_detector``.
+        teacher_engine: What runs it; OpenVINO is quicker where the CPU has bfloat16.
         hints: Which of the teacher's features are learned beside its answers.
         score_threshold: Score threshold on the card.
         nms: IoU threshold of box NMS on the card.
@@ -68,6 +70,7 @@ class DetectorConfig(RunConfig):
     )
     last_share: float = 0.25
     teacher: Path | None = None
+    teacher_engine: Engine = "onnxruntime"
     hints: DetectorHintsConfig = field(default_factory=DetectorHintsConfig)
     score_threshold: float = 0.05
     nms: float = 0.6
@@ -121,9 +124,10 @@ class DetectorTask:
         self.learner = self.net
         if names and isinstance(self.net, PersonDetector):
             self.learner = HintedDetector(self.net)
-        self.teacher = (
-            YoloxTeacher(config.teacher, config.threads, names) if config.teacher else None
-        )
+        self.teacher = None
+        if config.teacher:
+            engine = config.teacher_engine
+            self.teacher = YoloxTeacher(config.teacher, engine, config.threads, names)
         self.validation: Validate | None = None
         if config.validate and not worker.rank:
             self.validation = BoxValidation(config.validate, config.last.size, config.nms)

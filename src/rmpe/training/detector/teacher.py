@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rmpe.errors import ModelError
 from rmpe.nets.detectors.person_detector import cells, decode
-from rmpe.training.inside import with_outputs
+from rmpe.training.teacher_engine import IMAGES, Engine, load_engine, with_outputs
 
 PERSON = 0  # COCO's first class
 
@@ -38,40 +38,46 @@ class YoloxTeacher:
 
     Args:
         path: The ONNX file, whose input shape is made dynamic.
+        engine: What runs it.
         threads: Of the CPU; 0 = all.
         hints: Names of tensors inside the model to answer, too.
 
     Raises:
-        ModelError: If the file does not exist, or there is no such tensor.
+        ModelError: If the file does not exist, there is no such tensor, or the engine cannot be
+            used.
     """
 
-    def __init__(self, path: Path, threads: int = 0, hints: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        engine: Engine = "onnxruntime",
+        threads: int = 0,
+        hints: Sequence[str] = (),
+    ) -> None:
         import onnx
-        import onnxruntime
 
         if not path.is_file():
             raise ModelError(f"{path}: no such teacher model")
         with tempfile.TemporaryDirectory() as folder:
             model = onnx.load(with_outputs(path, hints, Path(folder)) if hints else path)
-        shape = model.graph.input[0].type.tensor_type.shape
-        for axis, name in zip(shape.dim, ("batch", "", "height", "width"), strict=True):
-            if name:
-                axis.dim_param = name
-        del model.graph.output[0].type.tensor_type.shape.dim[:]
-        del model.graph.value_info[:]
-        _free_batch(model)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-        self._input = self._session.get_inputs()[0].name
+            shape = model.graph.input[0].type.tensor_type.shape
+            for axis, name in zip(shape.dim, ("batch", "", "height", "width"), strict=True):
+                if name:
+                    axis.dim_param = name
+            del model.graph.output[0].type.tensor_type.shape.dim[:]
+            del model.graph.value_info[:]
+            _free_batch(model)
+            file = Path(folder) / path.name
+            onnx.save(model, file)
+            self._session = load_engine(file, engine, threads)
 
     def __call__(self, images: Tensor) -> TeacherAnswer:
         """What it finds in images ``(B, 3, H, W)`` RGB, 0..255."""
         bgr = np.ascontiguousarray(images.flip(1).cpu().numpy(), np.float32)
+        parts = [self._session(bgr[start : start + IMAGES]) for start in range(0, len(bgr), IMAGES)]
         rows, *hints = (
-            torch.from_numpy(output).to(images.device)
-            for output in self._session.run(None, {self._input: bgr})
+            torch.from_numpy(np.concatenate(outputs)).to(images.device)
+            for outputs in zip(*parts, strict=True)
         )
         centers, strides = cells(images.shape[-2:], images.device)
         # YOLOX offsets are relative to the cell's corner.

@@ -23,7 +23,7 @@ from rmpe.estimate.crops import cut
 from rmpe.estimate.pose_model import PoseModel
 from rmpe.nets.sstn import Size, stn
 from rmpe.runtime import sha256_of
-from rmpe.training.pose.teacher_engine import Engine, load_teacher
+from rmpe.training.teacher_engine import Engine, load_teacher
 
 BATCH = 64
 

@@ -20,10 +20,9 @@ from rmpe.estimate.pose_model import PoseModel
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.runtime import Session
 from rmpe.skeletons import Skeleton
-from rmpe.training.inside import with_outputs
 from rmpe.training.pose.distill import TeacherView
 from rmpe.training.pose.hints import Features, Scale
-from rmpe.training.pose.teacher_engine import Engine, load_engine, load_teacher
+from rmpe.training.teacher_engine import Engine, load_engine, load_teacher, with_outputs
 
 
 class Onlooker:

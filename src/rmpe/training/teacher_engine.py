@@ -1,5 +1,7 @@
-"""The engines that run a teacher of poses."""
+"""The engines that run a teacher, and what it answers from inside its graph."""
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -15,14 +17,14 @@ Engine: TypeAlias = Literal["onnxruntime", "openvino"]
 # Not pinned: it would choose the first core, where the process that trains may be.
 ONE_THREAD = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
 
-# Crops in one call: more take longer a crop, because the features leave the processor's cache.
-CROPS = 2
+# Images in one call: more take longer an image, because the features leave the processor's cache.
+IMAGES = 2
 
 
 def load_teacher(
     path: Path, engine: Engine = "onnxruntime", *, mirrored: bool = False
 ) -> PoseModel:
-    """A teacher on one thread.
+    """A teacher of poses on one thread.
 
     Args:
         path: ONNX pose model of any kind that `rmpe predict` takes.
@@ -32,19 +34,19 @@ def load_teacher(
     Raises:
         ModelError: If the model or the engine cannot be used.
     """
-    model = load_pose_model(path, threads=1, flip_test=mirrored, batch=CROPS)
+    model = load_pose_model(path, threads=1, flip_test=mirrored, batch=IMAGES)
     if engine == "openvino":
         model.session = OpenVino(path)
     return model
 
 
-def load_engine(path: Path, engine: Engine) -> Session:
-    """A model on one thread.
+def load_engine(path: Path, engine: Engine, threads: int = 1) -> Session:
+    """A model on so many threads, with OpenVINO on one.
 
     Raises:
         ModelError: If the model or the engine cannot be used.
     """
-    return OpenVino(path) if engine == "openvino" else Session(path, "cpu", threads=1)
+    return OpenVino(path) if engine == "openvino" else Session(path, "cpu", threads=threads)
 
 
 class OpenVino(Session):
@@ -81,3 +83,33 @@ class OpenVino(Session):
                 f"{self.path}: OpenVINO refused an input of shape {array.shape}: {reason}"
             ) from error
         return [np.array(output, np.float32) for output in outputs.values()]
+
+
+def with_outputs(model: Path, tensors: Iterable[str], folder: Path) -> Path:
+    """A copy of an ONNX model that also answers tensors inside it.
+
+    Args:
+        model: The file.
+        tensors: Their names, each once.
+        folder: Where to write the copy.
+
+    Raises:
+        ModelError: If there is no such tensor.
+    """
+    import onnx
+
+    loaded = onnx.load(model)
+    answered = {output.name for output in loaded.graph.output}
+    known = {name for node in loaded.graph.node for name in node.output} - answered
+    for name in tensors:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise ModelError(
+                f"{model}: hints.tensors: no tensor {name!r}"
+                + (f"; the nearest name is {near[0]!r}" if near else "")
+            )
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        loaded.graph.output.append(value)
+    file = folder / f"{model.stem}-hints.onnx"
+    onnx.save(loaded, file)
+    return file
