@@ -199,8 +199,9 @@ class PipelineOptions:
         """What decides the results, as JSON has it: two runs with the same one may be joined.
 
         Files count by their contents, models by the file that their name or the default stands for.
-        Device, threads and batch are left out: they change the results by rounding only. So is the
-        default detector where a one-stage model finds people by itself.
+        Device, threads and batch are left out: only rounding differs. It can move a box across a
+        threshold, though, and then a few poses of a video differ visibly. The default detector is
+        left out, too, where a one-stage model finds people by itself.
 
         Args:
             estimator: What `load` made of these options.
