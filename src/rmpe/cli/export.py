@@ -5,6 +5,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from rmpe.write.atomic import atomic
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -45,7 +47,6 @@ def export(
     A pose estimator becomes sppe.onnx (--pose), an STN stn.onnx (--stn), a detector detector.onnx.
     """
     from rmpe.export import check_photos, export_checkpoint, export_int8, read_about
-    from rmpe.write.atomic import atomic
 
     about = read_about(card) if card else None
     photos = (int8, images or int8.parent / "images") if int8 else None
