@@ -85,7 +85,7 @@ def models(read: Read) -> Figure:
     )
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    axes.set_title("Keypoint AP by boxes and pose model")
+    axes.set_title("Keypoint AP by boxes and pose model, without the STN")
     return figure
 
 

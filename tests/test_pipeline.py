@@ -18,7 +18,9 @@ from rmpe.detect import RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.estimate.pose_model import load_pose_model
 from rmpe.estimate.score import box_scores, lowest_box_score, pose_scores
+from rmpe.install.add import add_model
 from rmpe.media.images import save_image
+from rmpe.models import installed_models, use_model
 from rmpe.propose.regions import propose
 from rmpe.runtime import Session, choose_providers
 from rmpe.streaming import CHUNK
@@ -519,6 +521,27 @@ def test_the_pose_models_card_names_its_stn(tmp_path, monkeypatch, photo, spot_m
     prints = [one.fingerprint(one.load()) for one in (options, replace(options, stn="none"))]
     assert "stn" in prints[0]
     assert prints[0] != prints[1]
+
+
+def test_the_users_default_stn_goes_before_the_cards(tmp_path, spot_model):
+    add_model("shift", str(shifting_stn(tmp_path, (0.25, -0.1))))
+    card = spot_model.with_suffix(".toml")
+    bare = card.read_text()
+    before = {"stn-lite": "stn-lite", "": None}  # by the card's own
+    after = dict.fromkeys(before, "shift")
+    for default, expected in (("stn-lite", before), ("shift", after), ("stn-lite", before)):
+        use_model(default)
+        for named, stands in expected.items():
+            card.write_text(f'{bare}stn = "{named}"\n')
+            stn = rmpe.load(found, spot_model).stn
+            assert (stn and stn.session.path) == (stands and installed_models()[stands])
+    use_model("shift")
+    card.write_text(bare + 'stn = "stn-lite"\n')
+    assert rmpe.load(found, spot_model, stn="none").stn is None
+    asked = rmpe.load(found, spot_model, stn="stn-lite").stn
+    assert asked is not None
+    assert asked.session.path == installed_models()["stn-lite"]
+    assert rmpe.load(found).stn.session.path == installed_models()["shift"]
 
 
 def test_an_stn_whose_map_has_no_inverse_keeps_the_box(tmp_path, photo, spot_model):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper
-from tiny_models import yolox_model
+from tiny_models import constant_model, yolox_model
 
 import rmpe
 from rmpe.affine import apply, invert
@@ -261,6 +261,20 @@ def test_a_one_stage_model_needs_no_other(tmp_path, options):
     installed("rtmo-s", tmp_path)
     with pytest.raises(UsageError, match="finds people by itself"):
         rmpe.load(pose="rtmo-s", **options)
+
+
+def test_a_one_stage_model_refuses_the_users_default_stn(tmp_path):
+    installed("rtmo-s", tmp_path)
+    theta = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    stn = constant_model(tmp_path, "still.onnx", {"image": ["n", 3, 64, 48]}, theta, ["n", 2, 3])
+    stn.with_suffix(".toml").write_text('kind = "stn"\nname = "still"\ndecoder = "theta"\n')
+    add_model("still", str(stn))
+    use_model("still")
+    with pytest.raises(UsageError, match="without the default stn still: name the stn none"):
+        rmpe.load(pose="rtmo-s")
+    assert rmpe.load(pose="rtmo-s", stn="none").stn is None
+    use_model("stn-lite")
+    assert rmpe.load(pose="rtmo-s").stn is None
 
 
 def test_the_detector_counts_where_there_is_one(tmp_path, monkeypatch):

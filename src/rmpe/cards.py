@@ -63,7 +63,7 @@ class ModelCard:
             looks at, and both answers are fused (spatial transformers); a pose model that was
             trained behind its transformer needs none.
         stn: Name of the installed spatial transformer that stands before it unless another, or
-            none, is asked for (pose models); empty = none.
+            none, is asked for or the user's default (pose models); empty = none.
         license: Licence of the weights.
         source: Where the model comes from.
         notes: Training data, figures, known failures.

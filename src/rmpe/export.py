@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rmpe.affine import boxes_to_crops
+from rmpe.annotations.coco import read_coco_file
+from rmpe.annotations.image_names import ImageFolder
 from rmpe.cards import METADATA_KEY, ModelCard, find_card
 from rmpe.config import from_mapping
 from rmpe.datasets.coco import read_coco
@@ -288,6 +290,27 @@ def export_int8(file: Path, annotations: Path, images: Path, out: Path, people: 
     return quantise(file, batches, out, first=first, last=LAST_IN_FLOAT, averaged=True)
 
 
+def check_photos(annotations: Path, images: Path) -> None:
+    """That there are photos to calibrate with, before a net is exported.
+
+    Args:
+        annotations: COCO JSON.
+        images: Folder of its images.
+
+    Raises:
+        DataError: If the annotations cannot be used, or none of their photos is in the folder.
+    """
+    names = [image.file_name for image in read_coco_file(annotations).images]
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder: name that of the photos with --images")
+    folder = ImageFolder(images)
+    if names and not any(folder.find(name) for name in names):
+        raise DataError(
+            f"{images}: has none of the {len(names)} photos of {annotations}: "
+            "name their folder with --images"
+        )
+
+
 def calibration_batches(
     annotations: Path, images: Path, card: ModelCard, people: int = 256, batch: int = 16
 ) -> Iterator[NDArray[np.float32]]:
@@ -306,7 +329,10 @@ def calibration_batches(
     """
     persons = read_coco(annotations, images, load_skeleton(card.skeleton))
     if not len(persons):
-        raise DataError(f"{annotations}: contains no people to calibrate with")
+        raise DataError(
+            f"{annotations}: contains no people to calibrate with whose photos are in {images}: "
+            "name other annotations, or another folder with --images"
+        )
     chosen = _spread(len(persons), people)
     maps = boxes_to_crops(
         grow_proposals(persons.boxes[chosen], card.growth), card.size, card.alignment
@@ -337,7 +363,10 @@ def photo_batches(
     """
     names = read_coco(annotations, images, load_skeleton(card.skeleton)).images
     if not names:
-        raise DataError(f"{annotations}: contains no photos to calibrate with")
+        raise DataError(
+            f"{annotations}: contains no photos to calibrate with that are in {images}: "
+            "name other annotations, or another folder with --images"
+        )
     chosen = (read_image(names[index]) for index in _spread(len(names), photos))
     return _batches((letterbox(photo, card.size)[0] for photo in chosen), batch, card)
 

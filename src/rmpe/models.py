@@ -86,6 +86,18 @@ def default_model(kind: str) -> str | None:
     return name or (DEFAULTS[kind] if DEFAULTS[kind] in shipped_models() else None)
 
 
+def chosen_stn() -> str | None:
+    """Name of the spatial transformer that the user wants before every pose model, if any.
+
+    The one that ships is no such choice: it stands where a pose model's card names it.
+
+    Raises:
+        ModelError: If the user's choice is not installed any more.
+    """
+    name = default_model("stn")
+    return None if name == DEFAULTS["stn"] else name
+
+
 def use_model(name: str) -> ModelCard:
     """Make an installed model the default of its kind.
 

@@ -17,7 +17,7 @@ from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import PoseModel
 from rmpe.estimate.stn import Stn, load_stn
 from rmpe.media.arrays import ChannelOrder
-from rmpe.models import resolve_model
+from rmpe.models import chosen_stn, resolve_model
 from rmpe.one_stage import OneStageEstimator
 from rmpe.pipeline import Estimator
 from rmpe.runtime import Device, Session, sha256_of
@@ -39,7 +39,8 @@ class PipelineOptions:
         pose: ONNX file or name of the single-person pose model, or of a one-stage model, which
             needs no detector; ``None`` = the default model.
         stn: ONNX file or name of a spatial transformer, or ``none``; ``None`` = the one that the
-            pose model's card names, which is none for most published models.
+            user made the default, else the one that the pose model's card names, which is none for
+            most published models.
         card: Model card of the pose model, where it has none of its own.
         nms: ``parametric``, another of `rmpe.suppress.SUPPRESSORS`, or a TOML file of learned
             parameters.
@@ -156,7 +157,7 @@ class PipelineOptions:
 
     def _load_stn(self, card: ModelCard, threads: int) -> Stn | None:
         """The transformer before a pose model with this card, if any."""
-        name = card.stn if self.stn is None else str(self.stn)
+        name = (chosen_stn() or card.stn) if self.stn is None else str(self.stn)
         if name in ("", NO_STN):
             return None
         return load_stn(resolve_model(name, "stn"), self.device, threads)
@@ -176,6 +177,11 @@ class PipelineOptions:
                     f"{model}: a one-stage model finds people by itself: leave {name} out, or "
                     "name a pose model"
                 )
+        if self.stn is None and (chosen := chosen_stn()):
+            raise UsageError(
+                f"{model}: a one-stage model finds people by itself, without the default stn "
+                f"{chosen}: name the stn {NO_STN}, or a pose model"
+            )
 
     def load_detector(self, threads: int = 0) -> Detector:
         """The detector alone; ``threads`` = threads for one call, 0 = the engine's choice.
@@ -193,8 +199,9 @@ class PipelineOptions:
         """What decides the results, as JSON has it: two runs with the same one may be joined.
 
         Files count by their contents, models by the file that their name or the default stands for.
-        Device, threads and batch are left out: they change the results by rounding only. So is the
-        default detector where a one-stage model finds people by itself.
+        Device, threads and batch are left out: only rounding differs. It can move a box across a
+        threshold, though, and then a few poses of a video differ visibly. The default detector is
+        left out, too, where a one-stage model finds people by itself.
 
         Args:
             estimator: What `load` made of these options.
@@ -254,7 +261,7 @@ def load(
             default model.
         pose: ONNX file or name of the single-person pose model; ``None`` = the default model.
         stn: ONNX file or name of a spatial transformer, or ``none``; ``None`` = the one that the
-            pose model's card names.
+            user made the default, else the one that the pose model's card names.
         card: Model card of the pose model, where it has none of its own.
         nms: See `PipelineOptions`, like all that follow.
         associate: What decides whose joint a joint is, where people overlap.

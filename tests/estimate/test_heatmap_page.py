@@ -12,7 +12,7 @@ from rmpe.errors import ModelError
 from rmpe.estimate.crops import cut
 from rmpe.estimate.heatmap_page import COLUMNS, HEIGHT, heatmap_page
 from rmpe.estimate.pose_model import BoxCropper, load_pose_model
-from rmpe.media.tiles import GAP
+from rmpe.media.tiles import FONT, GAP, MARGIN, write_label
 
 BOX = np.array([10, 10, 70, 110], np.float32)
 CENTERS = [(30, 40), (50, 80), (25, 95)]
@@ -49,6 +49,27 @@ def test_a_spot_is_drawn_at_its_place(joint, tmp_path):
     place = apply(model.crop_maps(BOX[None])[0], np.array([CENTERS[joint]]))[0]
     scale = HEIGHT / model.size[0]
     assert np.allclose([x, y + 24], (place + 0.5) * scale - 0.5, atol=2 * scale)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", 1),
+        ("left_wrist 0.93", 1),
+        ("12  0.40 s", 1),
+        ("rmpe high resolution pose estimator 256x192, int8", 2),
+        ("n" * 30 + "m" * 30, 3),
+    ],
+)
+def test_a_long_label_is_written_whole_in_lines(monkeypatch, text, lines):
+    written = {}
+    monkeypatch.setattr(
+        "cv2.putText", lambda _tile, line, corner, *_style: written.setdefault(line, corner)
+    )
+    write_label(np.zeros((HEIGHT, 240, 3), np.uint8), text)
+    assert len(written) == lines
+    assert "".join(written).replace(" ", "") == text.replace(" ", "")
+    assert all(cv2.getTextSize(line, *FONT, 1)[0][0] <= 240 - 2 * MARGIN for line in written)
 
 
 def test_models_without_heatmaps_and_photos_without_people_say_so(tmp_path, monkeypatch):

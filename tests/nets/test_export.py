@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from rmpe import affine
 from rmpe.boxes import Boxes
 from rmpe.cli import rmpe
-from rmpe.errors import DataError, ModelError, UsageError
+from rmpe.errors import DataError, ModelError, RmpeError, UsageError
 from rmpe.estimate.crops import network_input
 from rmpe.estimate.heatmaps import decode_dark
 from rmpe.estimate.pose_model import PoseModel, load_pose_model
@@ -506,6 +506,37 @@ def test_wrong_requests_are_clear_errors(checkpoint, tmp_path):
         export_checkpoint(alone, tmp_path)
     with pytest.raises(UsageError, match="cannot create the folder"):
         export_checkpoint(checkpoint, checkpoint / "below a file")
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("nowhere", "nowhere: no such folder: name that of the photos with --images"),
+        ("empty", "empty: has none of the 2 photos of"),
+        ("others", "others: has none of the 2 photos of"),
+        ("images", "contains no people to calibrate with whose photos are in"),
+        ("broken", "2.png"),
+    ],
+)
+def test_photos_that_int8_cannot_use_leave_nothing(photos, tmp_path, monkeypatch, folder, words):
+    for name in ("empty", "others", "broken"):
+        (tmp_path / name).mkdir()
+    save_image(tmp_path / "others" / "3.png", np.zeros((60, 80, 3), np.uint8))
+    (tmp_path / "broken" / "2.png").write_text("hello")
+    if folder == "images":
+        data = json.loads(photos.read_text()) | {"annotations": []}
+        photos.write_text(json.dumps(data))
+    checkpoint, out = tmp_path / "part.safetensors", tmp_path / "out"
+    save_checkpoint(checkpoint, build_net(TINY), {**CONFIG, "model": TINY})
+    if folder in ("nowhere", "empty", "others"):  # the net is not exported at all
+        monkeypatch.setattr("rmpe.export.export_checkpoint", None)
+    line = ["export", str(checkpoint), "--out", str(out), "--int8", str(photos)]
+    result = CliRunner().invoke(rmpe, [*line, "--images", str(tmp_path / folder)])
+    assert result.exit_code != 0
+    assert isinstance(result.exception, RmpeError)
+    assert words in str(result.exception)
+    assert str(tmp_path / folder) in str(result.exception)
+    assert not out.exists()
 
 
 def test_what_the_card_says_in_words_can_be_given(tmp_path):

@@ -1,8 +1,11 @@
 """``rmpe export``: a trained checkpoint as ONNX files."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
+
+from rmpe.write.atomic import atomic
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -43,13 +46,19 @@ def export(
 
     A pose estimator becomes sppe.onnx (--pose), an STN stn.onnx (--stn), a detector detector.onnx.
     """
-    from rmpe.export import export_checkpoint, export_int8, read_about
+    from rmpe.export import check_photos, export_checkpoint, export_int8, read_about
 
     about = read_about(card) if card else None
-    files = export_checkpoint(checkpoint, out, way, extra=extra, about=about)  # type: ignore[arg-type] # click knows the choices
-    for file in files:
-        click.echo(f"wrote {file}")
-        if int8:
-            small = file.with_stem(file.stem + "_int8")
-            export_int8(file, int8, images or int8.parent / "images", small)
-            click.echo(f"wrote {small}")
+    photos = (int8, images or int8.parent / "images") if int8 else None
+    if photos:
+        check_photos(*photos)
+    with TemporaryDirectory() as folder:  # a step that fails leaves nothing half-made
+        files = export_checkpoint(checkpoint, Path(folder), way, extra=extra, about=about)  # type: ignore[arg-type] # click knows the choices
+        if photos:
+            files += [
+                export_int8(file, *photos, file.with_stem(file.stem + "_int8")) for file in files
+            ]
+        for file in files:
+            with atomic(out / file.name) as target:
+                target.write(file.read_bytes())
+            click.echo(f"wrote {out / file.name}")

@@ -63,7 +63,7 @@ def _flags(min_score: float) -> list[tuple[str, dict[str, Any]]]:
         "--pose": {"help": "Pose model: ONNX file or installed model."},
         "--stn": {
             "help": "Transformer (STN) before the pose model: ONNX file, installed model, or none."
-            "  [default: as the pose model's card says]"
+            "  [default: that of `rmpe models use`, else as the pose model's card says]"
         },
         "--card": {"type": FILE, "help": "Model card of the pose model (TOML)."},
         "--nms": {

@@ -1,4 +1,4 @@
-"""Pictures side by side on one page, each with a line of text."""
+"""Pictures side by side on one page, each with a text."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,32 @@ GAP = 4  # pixels between tiles
 EDGE = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
+MARGIN = 6  # pixels left and right of a line
+LINE = 18  # pixels from one line to the next
+FONT = (cv2.FONT_HERSHEY_SIMPLEX, 0.5)  # and its scale
+
+
 def write_label(tile: NDArray[np.uint8], text: str) -> None:
-    """Write a line into a tile's upper left corner, in place."""
-    for color, places in (((0, 0, 0), EDGE), ((255, 255, 255), ((0, 0),))):
-        for x, y in places:
-            corner = (6 + x, 18 + y)
-            cv2.putText(tile, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)
+    """Write a text into a tile's upper left corner, in place, in as many lines as it needs."""
+    for number, line in enumerate(_lines(text, tile.shape[1] - 2 * MARGIN), start=1):
+        for color, places in (((0, 0, 0), EDGE), ((255, 255, 255), ((0, 0),))):
+            for x, y in places:
+                corner = (MARGIN + x, number * LINE + y)
+                cv2.putText(tile, line, corner, *FONT, color, 1, cv2.LINE_AA)
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """A text in lines of at most ``width`` pixels, broken at spaces, else where a line is full."""
+    if _fits(text, width) or len(text) < 2:
+        return [text]
+    end = next((end for end in range(len(text) - 1, 1, -1) if _fits(text[:end], width)), 1)
+    space = text.rfind(" ", 1, end + 1)
+    end = space if space > 0 else end
+    return [text[:end].rstrip(), *_lines(text[end:].lstrip(), width)]
+
+
+def _fits(text: str, width: int) -> bool:
+    return bool(cv2.getTextSize(text, *FONT, 1)[0][0] <= width)
 
 
 def tile_page(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
