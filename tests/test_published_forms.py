@@ -263,17 +263,13 @@ def test_a_one_stage_model_needs_no_other(tmp_path, options):
         rmpe.load(pose="rtmo-s", **options)
 
 
-def test_a_one_stage_model_refuses_the_users_default_stn(tmp_path):
+def test_a_one_stage_model_does_without_the_users_default_stn(tmp_path):
     installed("rtmo-s", tmp_path)
     theta = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     stn = constant_model(tmp_path, "still.onnx", {"image": ["n", 3, 64, 48]}, theta, ["n", 2, 3])
     stn.with_suffix(".toml").write_text('kind = "stn"\nname = "still"\ndecoder = "theta"\n')
     add_model("still", str(stn))
     use_model("still")
-    with pytest.raises(UsageError, match="without the default stn still: name the stn none"):
-        rmpe.load(pose="rtmo-s")
-    assert rmpe.load(pose="rtmo-s", stn="none").stn is None
-    use_model("stn-lite")
     assert rmpe.load(pose="rtmo-s").stn is None
 
 

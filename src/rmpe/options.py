@@ -177,11 +177,6 @@ class PipelineOptions:
                     f"{model}: a one-stage model finds people by itself: leave {name} out, or "
                     "name a pose model"
                 )
-        if self.stn is None and (chosen := chosen_stn()):
-            raise UsageError(
-                f"{model}: a one-stage model finds people by itself, without the default stn "
-                f"{chosen}: name the stn {NO_STN}, or a pose model"
-            )
 
     def load_detector(self, threads: int = 0) -> Detector:
         """The detector alone; ``threads`` = threads for one call, 0 = the engine's choice.
