@@ -42,8 +42,8 @@ Kind: TypeAlias = Literal["pose", "detector", "stn"]
 # Descriptive entries of a card; the others follow from the net.
 ABOUT = ("name", "license", "source", "notes")
 # Convolutions of a pose model that stay float in int8: its joints lie nearer to where float32 has
-# them, and their scores rank people as it does, for a tenth of the time. A net with other first
-# layers says so (`float_first`), and the file carries it (`FLOAT_KEY`).
+# them, and their scores rank people as it does, for a tenth of the time. Of other models none. A
+# net for which another number is better has `float_first`, and its file carries it (`FLOAT_KEY`).
 FIRST_IN_FLOAT, LAST_IN_FLOAT = 3, 4
 FLOAT_KEY = "rmpe_float_first"
 # Width of the Gaussian that evens out exported heatmaps around a peak: chosen on the photos of
@@ -58,7 +58,6 @@ class LastHeatmaps(nn.Module):
     def __init__(self, sppe: nn.Module) -> None:
         super().__init__()
         self.sppe = sppe
-        self.float_first = getattr(sppe, "float_first", FIRST_IN_FLOAT)
 
     def forward(self, images: Tensor) -> Tensor:
         """Heatmaps ``(B, K, h, w)`` of images ``(B, 3, H, W)``."""
@@ -253,8 +252,11 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
     if program is None:
         raise ModelError(f"{path}: PyTorch exported nothing")
     model = program.model_proto
-    first = {FLOAT_KEY: str(net.float_first)} if isinstance(net, LastHeatmaps) else {}
-    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_toml()} | first)
+    properties = {METADATA_KEY: card.to_toml()}
+    for part in net.modules():
+        if first := getattr(part, "float_first", 0):
+            properties[FLOAT_KEY] = str(first)
+    onnx.helper.set_model_props(model, properties)
     try:
         onnx.save(model, path)
     except OSError as error:
@@ -281,12 +283,13 @@ def export_int8(file: Path, annotations: Path, images: Path, out: Path, people: 
     """
     session = Session(file)
     card = find_card(session)
+    first = int(session.metadata.get(FLOAT_KEY, FIRST_IN_FLOAT if card.kind == "pose" else 0))
     if card.kind == "detector":
-        return quantise(file, photo_batches(annotations, images, card, people // 2), out)
+        photos = photo_batches(annotations, images, card, people // 2)
+        return quantise(file, photos, out, first=first)
     batches = calibration_batches(annotations, images, card, people)
     if card.kind == "stn":
-        return quantise(file, batches, out)
-    first = int(session.metadata.get(FLOAT_KEY, FIRST_IN_FLOAT))
+        return quantise(file, batches, out, first=first)
     return quantise(file, batches, out, first=first, last=LAST_IN_FLOAT, averaged=True)
 
 

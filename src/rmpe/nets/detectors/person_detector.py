@@ -55,6 +55,9 @@ class PersonDetector(nn.Module):
         pretrained: Start the backbone from ImageNet.
     """
 
+    # Int8 takes longer than float for three channels, and for few large ones by depth.
+    float_first = 2
+
     def __init__(self, width: int = 64, depth: int = 2, pretrained: bool = False) -> None:
         super().__init__()
         self.backbone = FoldedBackbone(LEFT_OUT, pretrained)
