@@ -112,10 +112,12 @@ def iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """Intersection over union of boxes ``a`` ``(N, 4)`` and ``b`` ``(M, 4)``: ``(N, M)``."""
     a = np.asarray(a, np.float64)
     b = np.asarray(b, np.float64)
-    overlap = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(
-        a[:, None, :2], b[None, :, :2]
-    )
-    intersection = np.prod(np.maximum(overlap, 0), axis=2)
+    # Side by side: an axis of two pixels would be walked pair by pair.
+    intersection = np.ones((len(a), len(b)))
+    for axis in (0, 1):
+        ends = np.minimum(a[:, None, axis + 2], b[None, :, axis + 2])
+        ends -= np.maximum(a[:, None, axis], b[None, :, axis])
+        intersection *= np.maximum(ends, 0, out=ends)
     area_a = np.prod(np.maximum(a[:, 2:] - a[:, :2], 0), axis=1)
     area_b = np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), axis=1)
     union = area_a[:, None] + area_b[None] - intersection
