@@ -267,8 +267,8 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
 def export_int8(file: Path, annotations: Path, images: Path, out: Path, people: int = 256) -> Path:
     """Quantise an exported model to int8.
 
-    The first and last layers of a pose model stay float, and its ranges are averaged: outliers of
-    sums that no ReLU follows would leave few of the 256 steps to the others.
+    The first and last layers of a pose model stay float, and its ranges and a detector's are
+    averaged: outliers of sums that no ReLU follows would leave few of the 256 steps to the others.
 
     Args:
         file: What `export_checkpoint` wrote.
@@ -286,7 +286,7 @@ def export_int8(file: Path, annotations: Path, images: Path, out: Path, people: 
     first = int(session.metadata.get(FLOAT_KEY, FIRST_IN_FLOAT if card.kind == "pose" else 0))
     if card.kind == "detector":
         photos = photo_batches(annotations, images, card, people // 2)
-        return quantise(file, photos, out, first=first)
+        return quantise(file, photos, out, first=first, averaged=True)
     batches = calibration_batches(annotations, images, card, people)
     if card.kind == "stn":
         return quantise(file, batches, out, first=first)
