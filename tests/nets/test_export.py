@@ -432,6 +432,14 @@ def test_calibration_with_nobody_is_a_clear_error(tmp_path):
         next(calibration_batches(empty, tmp_path, model_card(CONFIG, "pose", "dark")))
 
 
+def test_photos_without_int8_are_refused(tmp_path):
+    checkpoint = tmp_path / "part.safetensors"
+    save_checkpoint(checkpoint, build_net(TINY), {**CONFIG, "model": TINY})
+    options = ["export", str(checkpoint), "--out", str(tmp_path / "out"), "--images", str(tmp_path)]
+    result = CliRunner().invoke(rmpe, options)
+    assert result.exit_code != 0 and "of --int8 FILE" in str(result.exception)
+
+
 def test_command_line_exports_and_quantises_a_localisation_net(photos, tmp_path):
     checkpoint, out = tmp_path / "part.safetensors", tmp_path / "out"
     save_checkpoint(checkpoint, build_net(TINY), {**CONFIG, "model": TINY})

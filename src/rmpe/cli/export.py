@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from rmpe.errors import UsageError
 from rmpe.write.atomic import atomic
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -48,6 +49,8 @@ def export(
     """
     from rmpe.export import check_photos, export_checkpoint, export_int8, read_about
 
+    if images and not int8:
+        raise UsageError("--images names the photos of --int8 FILE: give both")
     about = read_about(card) if card else None
     photos = (int8, images or int8.parent / "images") if int8 else None
     if photos:
