@@ -18,7 +18,7 @@ from rmpe.media.images import save_image
 from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.training.detector.fit import DetectorConfig
-from rmpe.training.detector.hints import missed_variance
+from rmpe.training.detector.hints import DetectorHintsConfig, missed_variance
 from rmpe.training.detector.photos import PhotoSetConfig
 from rmpe.training.loop import Trainer
 
@@ -111,7 +111,8 @@ def test_every_shipped_configuration_trains_two_steps(path, tmp_path, photo_set,
         "steps": 2,
         "batch": 2,
     }
-    changes |= {"device": "cpu", "threads": 1, "teacher": None, "validate": None}
+    changes |= {"device": "cpu", "threads": 1, "validate": None}
+    changes |= {"teacher": None, "hints": DetectorHintsConfig()}
     if config.start is not None:
         first = changes | {
             "run": tmp_path / "first",
