@@ -174,6 +174,15 @@ def test_a_hint_is_missed_by_what_no_linear_map_gives():
     assert missed_variance(features, mixed) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("augment.size=[300, 300]", "multiples of 32"), ("photos.sets=[]", "at least one set")],
+)
+def test_what_cannot_be_trained_is_refused(override, said, tmp_path, photo_set):
+    with pytest.raises(DataError, match=said):
+        load_config(DetectorConfig, small(tmp_path, photo_set, steps=1), [override])
+
+
 def test_hints_need_a_teacher_and_nine_names(tmp_path, photo_set):
     file = small(tmp_path, photo_set, steps=1)
     with pytest.raises(DataError, match="hints need a teacher"):

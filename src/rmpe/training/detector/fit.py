@@ -15,7 +15,7 @@ from rmpe.draw import draw_poses
 from rmpe.errors import ModelError
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import build_net, load_checkpoint, probe
-from rmpe.nets.detectors.person_detector import PersonDetector
+from rmpe.nets.detectors.person_detector import STRIDES, PersonDetector
 from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.detectors.ssd512_weights import load_published
 from rmpe.poses import Poses
@@ -84,6 +84,12 @@ class DetectorConfig(RunConfig):
                 raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1]")
         if self.teacher and self.model["name"] != "person_detector":
             raise ValueError("a teacher needs the net person_detector, which has the same cells")
+        for name in ("augment", "last"):
+            size = getattr(self, name).size
+            if self.model["name"] == "person_detector" and any(side % STRIDES[-1] for side in size):
+                raise ValueError(
+                    f"{name}.size = {list(size)}: person_detector takes multiples of {STRIDES[-1]}"
+                )
         if self.hints.tensors and not self.teacher:
             raise ValueError("hints need a teacher")
         if self.weights and self.model["name"] != "ssd512":

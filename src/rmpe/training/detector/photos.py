@@ -185,6 +185,8 @@ class PhotoDataConfig:
     side: int = 416
 
     def __post_init__(self) -> None:
+        if not self.sets:
+            raise ValueError("photos.sets is empty: name at least one set of photos")
         if self.labeller is None and not all(one.complete for one in self.sets):
             raise ValueError(
                 "a set with complete = false needs a labeller, which finds the other people"
