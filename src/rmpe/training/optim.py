@@ -182,3 +182,9 @@ def weight_sum(weights: Tensor) -> Tensor:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(total)
     return total.clamp(min=1)
+
+
+def batch_share(rows: Tensor) -> Tensor:
+    """How much the mean over this process's rows ``(B, ...)`` counts in that of the whole batch."""
+    each = torch.ones(len(rows), device=rows.device)
+    return len(rows) / weight_sum(each)

@@ -92,13 +92,14 @@ class PersonDetector(nn.Module):
 
     def searched(self, pyramid: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """What the layers of the score heads and of the box heads make of each level."""
-        return tuple(  # type: ignore[return-value] # two lists
+        scores, boxes = (
             [
                 cast(nn.Sequential, head)[:-1](level)
                 for head, level in zip(heads, pyramid, strict=True)
             ]
             for heads in (self.score_heads, self.box_heads)
         )
+        return scores, boxes
 
     def predict(
         self, scores: Sequence[Tensor], boxes: Sequence[Tensor], size: Sequence[int]

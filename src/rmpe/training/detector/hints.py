@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rmpe.errors import ModelError
 from rmpe.nets.detectors.person_detector import STRIDES, Detections, PersonDetector
-from rmpe.training.optim import weight_sum
+from rmpe.training.optim import batch_share
 
 # Of the mean square of the features, so that the best map is unique.
 RIDGE = 1e-3
@@ -82,8 +82,7 @@ def hint_loss(features: Sequence[Tensor], hints: Sequence[Tensor]) -> Tensor:
                 f" {tuple(hint.shape[1:])}, the net's {tuple(one.shape[1:])}"
             )
     missed = [missed_variance(one, hint) for one, hint in zip(features, hints, strict=True)]
-    each = torch.ones(len(features[0]), device=features[0].device)
-    return torch.stack(missed).mean() * (len(each) / weight_sum(each))
+    return torch.stack(missed).mean() * batch_share(features[0])
 
 
 def missed_variance(features: Tensor, hint: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from rmpe.errors import ModelError
 from rmpe.nets.high_resolution import HighResolutionSppe
-from rmpe.training.optim import weight_sum
+from rmpe.training.optim import batch_share
 
 Features = list[Tensor]  # of each resolution, finest first
 
@@ -127,8 +127,7 @@ def hint_loss(answers: list[Features], hints: list[Features]) -> Tensor:
         if hinted
         for answer, hint in zip(answered, hinted, strict=True)
     ]
-    each = torch.ones(len(answers[0][0]), device=errors[0].device)
-    return torch.stack(errors).mean() * (len(each) / weight_sum(each))
+    return torch.stack(errors).mean() * batch_share(answers[0][0])
 
 
 def hinted(net: nn.Module, features: list[Features], images: Tensor, config: HintsConfig) -> Hinted:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rmpe.nets.parallel_sppe import ParallelSppe
 from rmpe.nets.sstn import theta_loss
-from rmpe.training.optim import weight_sum
+from rmpe.training.optim import batch_share, weight_sum
 from rmpe.training.pose.batch import Batch
 from rmpe.training.pose.hints import hint_loss
 from rmpe.training.pose.losses import gaussian_targets, heatmap_loss, joint_candidate_targets
@@ -109,7 +109,7 @@ def stn_objective(net: nn.Module, batch: Batch) -> Parts:
 
 def _theta_loss(theta: Tensor, batch: Batch) -> Tensor:
     """This process's share of the mean over the whole batch."""
-    return theta_loss(theta, batch.theta) * (len(theta) / weight_sum(theta.new_ones(len(theta))))
+    return theta_loss(theta, batch.theta) * batch_share(theta)
 
 
 def _pose_loss(
