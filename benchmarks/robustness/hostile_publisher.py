@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -134,12 +134,14 @@ class Publisher:
         paths: Path -> behaviour.
         sent: Path -> bytes of bodies sent.
         asked: Path -> requests.
+        began: Path -> first byte of the file in each answer that sends some of it.
     """
 
     def __init__(self) -> None:
         self.paths: dict[str, Behaviour] = {}
         self.sent: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
+        self.began: defaultdict[str, list[int]] = defaultdict(list)
         self.stop = threading.Event()
         outer = self
 
@@ -212,6 +214,7 @@ class Publisher:
             request.end_headers()
             return
         rest = body[start:]
+        self.began[request.path].append(start)
         request.send_response(206 if start else 200)
         if start:
             first = start // 2 if how.wrong_range else start
