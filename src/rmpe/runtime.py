@@ -7,7 +7,7 @@ import platform
 import sys
 import threading
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,8 +40,10 @@ PROVIDERS = {
     "directml": ("DmlExecutionProvider", "onnxruntime-directml, on Windows"),
 }
 CPU = "CPUExecutionProvider"
-# What `auto` takes besides cuda and cpu must have needed at most this share of cpu's time.
+# What `auto` takes in place of cpu must have needed at most this share of cpu's time, ...
 CLEARLY_FASTER = 0.9
+# ... in this share of the rounds: on a busy machine one round says little.
+ROUNDS_FASTER = 0.75
 
 
 class Session:
@@ -73,7 +75,7 @@ class Session:
             raise ModelError(f"{path}: no such model file")
         # More threads than cores only wait, and the engine dies of a hundred thousand.
         threads = min(threads, os.cpu_count() or 1)
-        chosen = auto_device() if device == "auto" else device
+        chosen = auto_device(threads) if device == "auto" else device
         engine = _OpenVino if chosen == "openvino" else _OnnxRuntime
         self._engine: _OpenVino | _OnnxRuntime = engine(self.path, chosen, threads)
         self.inputs = self._engine.inputs
@@ -264,44 +266,51 @@ def available_devices() -> list[Device]:
     return found + (["openvino"] if find_spec("openvino") else [])
 
 
-def auto_device() -> Device:
+def auto_device(threads: int = 0) -> Device:
     """What ``auto`` stands for: the device that was measured to be the fastest on this machine.
 
-    `rmpe doctor` measures. Where it has not, or other engines are installed since, it is CUDA if
-    the engine has it, else the CPU.
+    `rmpe doctor` measures, with the engine's own number of threads. Where it has not, other engines
+    are installed since, or ``threads`` are asked for, it is CUDA if the engine has it, else the
+    CPU.
     """
     try:
         measured = tomllib.loads(_measured_file().read_text("utf-8"))
         fastest = measured["fastest"]
-        if measured["engines"] == _engines() and fastest in available_devices():
+        if threads == 0 and measured["engines"] == _engines() and fastest in available_devices():
             return cast(Device, fastest)
     except (OSError, ValueError, KeyError):
         pass  # not measured: that is no fault
     return "cuda" if "cuda" in available_devices() else "cpu"
 
 
-def remember_times(times: Mapping[Device, float]) -> Device:
-    """Note which device is the fastest, for ``auto``.
+def fastest_device(times: Mapping[Device, Sequence[float]]) -> Device:
+    """The device that needs the least time; ``cpu`` unless another one is clearly faster.
 
     Args:
-        times: Device -> seconds that the same work took; with ``cpu``.
+        times: Device -> seconds that the same work took, one number a round; with ``cpu``. The
+            devices take turns, so that other work on the machine disturbs all in the same rounds.
+    """
+    compared: dict[Device, float] = {
+        device: float(np.quantile(np.divide(seconds, times["cpu"]), ROUNDS_FASTER))
+        for device, seconds in times.items()
+        if device != "cpu"
+    }
+    faster = [device for device in compared if compared[device] <= CLEARLY_FASTER]
+    return min(faster, key=lambda device: compared[device], default="cpu")
 
-    Returns:
-        The fastest; ``cpu`` unless another one is clearly faster.
+
+def remember_fastest(fastest: Device) -> None:
+    """Note which device ``auto`` takes from now on.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    fastest = min(times, key=lambda device: times[device])
-    if times[fastest] > CLEARLY_FASTER * times["cpu"]:
-        fastest = "cpu"
     file = _measured_file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f'engines = "{_engines()}"\nfastest = "{fastest}"\n', "utf-8")
     except OSError as error:
         raise OutputError(f"{file}: cannot write: {error.strerror or error}") from error
-    return fastest
 
 
 def _measured_file() -> Path:

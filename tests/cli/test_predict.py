@@ -218,7 +218,8 @@ def test_models_and_doctor(models):
     assert "YOLOX" in CliRunner().invoke(command, ["models"]).output
     done = CliRunner().invoke(command, ["doctor", *models])
     assert done.exit_code == 0, done.output
-    assert "self-test: ok" in done.output
+    assert "self-test: ok" in done.output and "ms a picture" in done.output
+    assert "auto is now" not in done.output, "models that are only tested choose no device"
     broken = CliRunner().invoke(command, ["doctor", "--detector", "x.onnx", "--pose", "y.onnx"])
     assert broken.exit_code == 1
     assert "x.onnx" in broken.output
