@@ -15,7 +15,7 @@ from rmpe.detect import WHOLE_IMAGE, Detector, RecordedBoxes, WholeImage, load_d
 from rmpe.errors import UsageError
 from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import PoseModel
-from rmpe.estimate.stn import Stn, load_stn
+from rmpe.estimate.stn import NO_STN, Stn, load_stn
 from rmpe.media.arrays import ChannelOrder
 from rmpe.models import chosen_stn, resolve_model
 from rmpe.one_stage import OneStageEstimator
@@ -24,7 +24,6 @@ from rmpe.runtime import Device, Session, sha256_of
 from rmpe.suppress import suppressor
 
 DEFAULT_MIN_SCORE = 0.05
-NO_STN = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

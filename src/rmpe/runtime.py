@@ -269,14 +269,20 @@ def available_devices() -> list[Device]:
 def auto_device(threads: int = 0) -> Device:
     """What ``auto`` stands for: the device that was measured to be the fastest on this machine.
 
-    `rmpe doctor` measures, with the engine's own number of threads. Where it has not, other engines
-    are installed since, or ``threads`` are asked for, it is CUDA if the engine has it, else the
-    CPU.
+    `rmpe doctor` measures with a thread a core. Where it has not, other engines are installed
+    since, or a session has fewer threads, it is CUDA if the engine has it, else the CPU.
+
+    Args:
+        threads: Those of the session; 0 = one a core.
     """
     try:
         measured = tomllib.loads(_measured_file().read_text("utf-8"))
         fastest = measured["fastest"]
-        if threads == 0 and measured["engines"] == _engines() and fastest in available_devices():
+        if (
+            threads in (0, os.cpu_count())
+            and measured["engines"] == _engines()
+            and fastest in available_devices()
+        ):
             return cast(Device, fastest)
     except (OSError, ValueError, KeyError):
         pass  # not measured: that is no fault

@@ -105,6 +105,8 @@ def test_zip(tmp_path, pose):
     [
         ("../x", lambda folder, pose: str(pose), None, "cannot name a model"),
         ("", lambda folder, pose: str(pose), None, "cannot name a model"),
+        ("none", lambda folder, pose: str(pose), None, "cannot name a model"),
+        ("whole-image", lambda folder, pose: str(pose), None, "cannot name a model"),
         ("x", lambda folder, pose: str(folder / "none.onnx"), None, "none.onnx: cannot read"),
         ("x", lambda folder, pose: str(pose), "0" * 64, "SHA-256"),
         ("x", lambda folder, pose: str(pose), "é", "64 hexadecimal digits"),
@@ -149,6 +151,12 @@ def test_a_default_that_is_gone(home, pose):
     (home / "models" / "spots.onnx").unlink()
     with pytest.raises(ModelError, match="'spots' is not installed"):
         resolve_model(None, "pose")
+    listed = CliRunner().invoke(command, ["models"])
+    assert listed.exit_code == 0 and "pose-hr" in listed.output
+    assert "The default pose 'spots' is not installed" in listed.output
+    remove_model("spots")
+    assert default_model("pose") == "pose-hr"
+    assert not list((home / "models").iterdir())
 
 
 @pytest.mark.parametrize("what", [use_model, remove_model])

@@ -289,6 +289,15 @@ def test_a_second_run_at_once_is_refused(tmp_path, models, photos):
     assert run(photos, "--out", tmp_path / "out", *models).exit_code == 0
 
 
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, models, photos):
+    result = run(photos, "--out", tmp_path / "a" / "b", "--detector", "no.onnx")
+    assert isinstance(result.exception, RmpeError)
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "mine").mkdir()
+    run(photos, "--out", tmp_path / "mine", "--detector", "no.onnx")
+    assert (tmp_path / "mine").exists(), "a folder that was there is the user's"
+
+
 @pytest.mark.parametrize("touch", [True, False])
 def test_resume_refuses_a_photo_that_changed(tmp_path, models, photos, touch):
     out = tmp_path / "out"

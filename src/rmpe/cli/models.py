@@ -22,7 +22,14 @@ from rmpe.install.carry import export_models, import_models
 from rmpe.install.get import verify_entry
 from rmpe.install.place import remove_model
 from rmpe.install.records import Outcome, known_models, verify_models
-from rmpe.models import KINDS, added_models, default_model, installed_models, use_model
+from rmpe.models import (
+    KINDS,
+    added_models,
+    choices,
+    default_model,
+    installed_models,
+    use_model,
+)
 from rmpe.runtime import Session
 
 YES = click.option("-y", "--yes", is_flag=True, help="Download without asking.")
@@ -221,7 +228,9 @@ def _list() -> None:
     console = Console()
     installed = installed_models()
     if installed:
-        defaults = {default_model(kind) for kind in KINDS}
+        # A choice that is gone stops what uses it, but not the list that tells what there is.
+        gone = {kind: name for kind, name in choices().items() if name not in installed}
+        defaults = {default_model(kind) for kind in KINDS if kind not in gone}
         table = Table("name", "kind", "default", "card", "size", "MB", "licence", title="Installed")
         for name, file in installed.items():
             card = find_card(Session(file, "cpu"))
@@ -237,6 +246,8 @@ def _list() -> None:
                 card.license,
             )
         console.print(table)
+        for kind, name in gone.items():
+            console.print(f"The default {kind} {name!r} is not installed: rmpe models use ANOTHER")
     else:
         console.print(
             "No model is installed: rmpe models get NAME, or name files with --detector, --pose"

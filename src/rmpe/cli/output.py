@@ -72,11 +72,14 @@ def default_out(source: str, *, resume: bool) -> Path:
 def only_run_in(out: Path) -> Iterator[None]:
     """Keep a second run out of a folder; the lock goes with the process, however it ends.
 
+    Folders that are made for a run which writes nothing are removed again.
+
     Raises:
         OutputError: If the folder cannot be written, or another run is writing there.
     """
     path = out / LOCK
     try:
+        made = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path, timeout=0)
         lock.acquire()
@@ -97,6 +100,8 @@ def only_run_in(out: Path) -> Iterator[None]:
         lock.release()
         with suppress(OSError):
             path.unlink()
+            for folder in made:
+                folder.rmdir()  # fails where something was written
 
 
 def remove_stale(out: Path) -> None:

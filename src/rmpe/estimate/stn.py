@@ -34,6 +34,8 @@ from rmpe.runtime import Device, Session
 
 # Times the crop's area that a theta may look at.
 WIDEST = 100.0
+# Stands for no transformer where one is named.
+NO_STN = "none"
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float64)
 
 

@@ -13,12 +13,12 @@ import filelock
 import numpy as np
 
 from rmpe.cards import ModelCard
-from rmpe.detect import DECODERS
+from rmpe.detect import DECODERS, WHOLE_IMAGE
 from rmpe.errors import ModelError
 from rmpe.estimate.crops import network_input
 from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import PoseModel
-from rmpe.estimate.stn import Stn
+from rmpe.estimate.stn import NO_STN, Stn
 from rmpe.files import home
 from rmpe.install.records import Known, add_record, replace_text
 from rmpe.models import added_models, choices, choose, models_folder, shipped_models
@@ -33,12 +33,13 @@ def check_name(name: str) -> None:
     """Refuse what cannot name a model.
 
     Raises:
-        ModelError: If it is no harmless file name, or the name of a shipped model.
+        ModelError: If it is no harmless file name, the name of a shipped model, or a word that
+            `--detector` or `--stn` takes for something else.
     """
-    if not NAME.fullmatch(name) or name in shipped_models():
+    if not NAME.fullmatch(name) or name in {*shipped_models(), WHOLE_IMAGE, NO_STN}:
         raise ModelError(
             f"{name!r} cannot name a model: use up to 100 letters, digits, '.', '_', '-', "
-            "and no shipped model's name"
+            f"and no shipped model's name, {WHOLE_IMAGE!r} or {NO_STN!r}"
         )
 
 
@@ -142,18 +143,18 @@ def place(name: str, model: Path, card: ModelCard, record: Known) -> ModelCard:
 def remove_model(name: str) -> None:
     """Remove a model that the user installed; a default that it was falls back to what ships.
 
-    Its hash stays known, so that a model that was trusted on first use stays the same one.
+    Its file may be gone already. Its hash stays known, so that a model that was trusted on first
+    use stays the same one.
 
     Raises:
         ModelError: If the user installed none of that name.
     """
-    file = added_models().get(name)
-    if file is None:
+    chosen = choices()
+    if name not in {*added_models(), *chosen.values()} - {*shipped_models()}:
         raise ModelError(f"{name}: not a model that was added")
-    choose({kind: choice for kind, choice in choices().items() if choice != name})
-    file.unlink()
-    for beside in (card_file(name), skeleton_file(name)):
-        beside.unlink(missing_ok=True)
+    choose({kind: choice for kind, choice in chosen.items() if choice != name})
+    for file in (models_folder() / f"{name}.onnx", card_file(name), skeleton_file(name)):
+        file.unlink(missing_ok=True)
 
 
 @contextmanager
