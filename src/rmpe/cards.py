@@ -46,6 +46,9 @@ class ModelCard:
         decoder: How its outputs are read; which ones exist depends on the kind (`DECODERS`).
         skeleton: Name of the joints' skeleton or path of its TOML (pose models).
         size: Input (height, width); ``(0, 0)`` = read it from the model.
+        stride: Pixels of a side of the coarsest cells, for a detector whose input may have any
+            multiples of it as sides: it is given only the part of ``size`` that a photo covers;
+            0 = always the whole.
         color: ``rgb`` or ``bgr``.
         layout: Order of the input's axes: ``nchw`` (channels first) or ``nhwc`` (channels last).
         mean: Three numbers subtracted from the 0..255 channels, in the model's channel order.
@@ -79,6 +82,7 @@ class ModelCard:
     decoder: str
     skeleton: str = "coco17"
     size: tuple[int, int] = (0, 0)
+    stride: int = 0
     color: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -108,6 +112,15 @@ class ModelCard:
             )
         if not all(0 <= side <= LARGEST_SIDE for side in self.size):
             raise ValueError(f"size {self.size}: sides must be 0 to {LARGEST_SIDE} pixels")
+        if self.stride and (
+            self.decoder != "boxes"
+            or not 0 < self.stride <= min(self.size)
+            or any(side % self.stride for side in self.size)
+        ):
+            raise ValueError(
+                f"stride {self.stride}: is for the decoder boxes only, and divides both sides of"
+                f" size {self.size}"
+            )
         if min(*self.sd, self.growth, self.split) <= 0:
             raise ValueError(
                 f"sd {self.sd}, growth {self.growth} and split {self.split} must be above 0"

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -26,7 +27,7 @@ from rmpe.media.images import read_image
 from rmpe.nets import PIXEL_MEAN, PIXEL_SD
 from rmpe.nets.checkpoint import load_checkpoint
 from rmpe.nets.decoding import decode_heatmaps
-from rmpe.nets.detectors.person_detector import PersonDetector
+from rmpe.nets.detectors.person_detector import STRIDES, PersonDetector, detections
 from rmpe.nets.detectors.ssd512 import Ssd512
 from rmpe.nets.localisation import Localisation
 from rmpe.nets.parallel_sppe import SstnSppe
@@ -49,6 +50,8 @@ FLOAT_KEY = "rmpe_float_first"
 # Width of the Gaussian that evens out exported heatmaps around a peak: chosen on the photos of
 # configs/dev.txt for the models that ship.
 BLUR = 7
+# Outputs of detectors.
+BOXES = ["boxes", "scores"]
 OPSET = 18  # the first opset whose GridSample runs in both ONNX Runtime and OpenVINO
 
 
@@ -65,18 +68,43 @@ class LastHeatmaps(nn.Module):
         return heatmaps
 
 
+class Maps(nn.Module):
+    """The convolutions of a person detector: images ``(B, 3, H, W)`` to what `Cells` takes."""
+
+    def __init__(self, net: PersonDetector) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Logits ``(B, 1, h, w)`` of each stride, then raw boxes ``(B, 4, h, w)``."""
+        logits, raw = self.net.maps(images)
+        return (*logits, *raw)
+
+
+class Cells(nn.Module):
+    """Boxes ``(B, A, 4)`` xyxy in input pixels and scores ``(B, A)`` of a person detector's cells.
+
+    It takes what `Maps` answers.
+    """
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes and scores of every cell, before NMS."""
+        found = detections(maps[: len(STRIDES)], maps[len(STRIDES) :])
+        return found.boxes, found.logits.sigmoid()
+
+
 class BoxesAndScores(nn.Module):
     """A detector with its decoding.
 
     Maps images ``(B, 3, H, W)`` to boxes ``(B, A, 4)`` xyxy in input pixels and scores ``(B, A)``.
     """
 
-    def __init__(self, net: PersonDetector | Ssd512) -> None:
+    def __init__(self, net: Ssd512) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes and scores of every cell or default box, before NMS."""
+        """Boxes and scores of every default box, before NMS."""
         found = self.net.detect(images)
         return found.boxes, found.logits.sigmoid()
 
@@ -187,9 +215,12 @@ def read_about(path: Path) -> dict[str, str]:
 
 
 def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
-    if isinstance(net, PersonDetector | Ssd512):
+    if isinstance(net, PersonDetector):
+        card = replace(model_card(config, "detector", "boxes"), stride=max(STRIDES))
+        return export_detector(net, card, out / "detector.onnx")
+    if isinstance(net, Ssd512):
         card = model_card(config, "detector", "boxes")
-        return export_onnx(BoxesAndScores(net), ["boxes", "scores"], card, out / "detector.onnx")
+        return export_onnx(BoxesAndScores(net), BOXES, card, out / "detector.onnx")
     if isinstance(net, Localisation):
         return export_onnx(net, ["theta"], model_card(config, "stn", "theta"), out / "stn.onnx")
     return export_onnx(
@@ -233,25 +264,77 @@ def export_onnx(net: nn.Module, outputs: list[str], card: ModelCard, path: Path)
         card: Stored as TOML under ``rmpe_card``; its ``size`` is the size of the images.
         path: File to write.
     """
+    batch = {0: torch.export.Dim("batch")}
+    images = torch.zeros(2, 3, *card.size)
+    return _save(_traced(net, (images,), ["images"], outputs, (batch,)), net, card, path)
+
+
+def export_detector(net: PersonDetector, card: ModelCard, path: Path) -> Path:
+    """Write a person detector as ONNX for images of any size, with its card in the metadata.
+
+    Its convolutions do not depend on the size of the image, and tracing them for any size takes
+    minutes. So they are traced for one, and only the cells for any.
+
+    Args:
+        net: The detector.
+        card: Stored as TOML under ``rmpe_card``.
+        path: File to write.
+    """
     import onnx
 
+    free = torch.export.Dim
+    batch = free("batch")
+    names = [f"{what}_{stride}" for what in ("logits", "raw") for stride in STRIDES]
+    images = torch.zeros(2, 3, *card.size)
+    convolutions = _traced(Maps(net), (images,), ["images"], names, ({0: batch},))
+    with torch.inference_mode():
+        maps = Maps(net)(images)
+    grids = [{2: free(f"rows_{stride}"), 3: free(f"columns_{stride}")} for stride in STRIDES]
+    shapes = tuple({0: batch, **grid} for grid in grids * 2)
+    cells = _traced(Cells(), maps, [f"cells_{name}" for name in names], BOXES, (shapes,))
+    cells = onnx.compose.add_prefix(cells, "cells_", rename_inputs=False, rename_outputs=False)
+    del convolutions.graph.value_info[:]
+    for value in [*convolutions.graph.input, *convolutions.graph.output]:
+        for axis, side in ((2, "height"), (3, "width")):
+            value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{side}"
+    model = onnx.compose.merge_models(
+        convolutions, cells, io_map=[(name, f"cells_{name}") for name in names]
+    )
+    del model.opset_import[1:]  # the merger lists the version that both have twice
+    return _save(model, net, card, path)
+
+
+def _traced(
+    net: nn.Module,
+    inputs: tuple[Tensor, ...],
+    input_names: list[str],
+    output_names: list[str],
+    free: tuple[Any, ...],
+) -> Any:
+    """A net as an ONNX model; ``free`` names the axes of each input that may have any length."""
     # The exporter reports progress as warnings.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             net.eval(),
-            (torch.zeros(2, 3, *card.size),),
-            input_names=["images"],
-            output_names=outputs,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            inputs,
+            input_names=input_names,
+            output_names=output_names,
+            dynamic_shapes=free,
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
     if program is None:
-        raise ModelError(f"{path}: PyTorch exported nothing")
-    model = program.model_proto
+        raise ModelError(f"a {type(net).__name__} cannot be exported: PyTorch answers nothing")
+    return program.model_proto
+
+
+def _save(model: Any, net: nn.Module, card: ModelCard, path: Path) -> Path:
+    """Write an ONNX model with its card."""
+    import onnx
+
     properties = {METADATA_KEY: card.to_toml()}
     for part in net.modules():
         if first := getattr(part, "float_first", 0):

@@ -95,45 +95,39 @@ def _double_by_copying(model: Any) -> None:
     Copies of whole pixels and rows give the same bytes in a quarter of the time; the transpositions
     around them cancel those of the convolutions.
     """
-    import onnx
     from onnx import helper, numpy_helper
 
     graph = model.graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    shapes = {
-        info.name: [side.dim_value for side in info.type.tensor_type.shape.dim]
-        for info in onnx.shape_inference.infer_shapes(model).graph.value_info
-    }
     makers = {name: node for node in graph.node for name in node.output}
     nodes = []
     for node in graph.node:
         given = _doubled(node, makers, values)
-        shape = shapes.get(given, [])
-        if len(shape) != 4 or not all(shape[1:]):
+        if not given:
             nodes.append(node)
             continue
-        _, channels, height, width = shape
-        name = node.name
-        sides = {
-            f"{name}_row": [0, height, 2 * width * channels],
-            f"{name}_shape": [0, 2 * height, 2 * width, channels],
-        }
-        graph.initializer.extend(
-            numpy_helper.from_array(np.array(side), key) for key, side in sides.items()
+        once, columns, flat, both, shape, twice, doubled = (
+            f"{node.name}_{part}" for part in range(7)
         )
-        steps: list[tuple[str, list[str], dict[str, Any]]] = [
-            ("Transpose", [], {"perm": [0, 2, 3, 1]}),
-            ("Concat", [], {"axis": 3}),
-            ("Reshape", [f"{name}_row"], {}),
-            ("Concat", [], {"axis": 2}),
-            ("Reshape", [f"{name}_shape"], {}),
-            ("Transpose", [], {"perm": [0, 3, 1, 2]}),
+        row, sides = f"{node.name}_row", f"{node.name}_sides"
+        graph.initializer.extend(
+            numpy_helper.from_array(np.array(numbers), name)
+            for name, numbers in ((row, [0, 0, -1]), (sides, [1, 2, 2, 1]))
+        )
+        steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+            ("Transpose", [given], once, {"perm": [0, 2, 3, 1]}),
+            ("Concat", [once, once], columns, {"axis": 3}),
+            ("Reshape", [columns, row], flat, {}),
+            ("Concat", [flat, flat], both, {"axis": 2}),
+            ("Shape", [once], shape, {}),
+            ("Mul", [shape, sides], twice, {}),
+            ("Reshape", [both, twice], doubled, {}),
+            ("Transpose", [doubled], node.output[0], {"perm": [0, 3, 1, 2]}),
         ]
-        for number, (operator, more, attributes) in enumerate(steps):
-            made = f"{name}_{number}" if number < len(steps) - 1 else node.output[0]
-            inputs = [given] * (2 if operator == "Concat" else 1) + more
-            nodes.append(helper.make_node(operator, inputs, [made], made, **attributes))
-            given = made
+        nodes += [
+            helper.make_node(operator, inputs, [made], made, **attributes)
+            for operator, inputs, made, attributes in steps
+        ]
     _keep(graph, nodes)
 
 

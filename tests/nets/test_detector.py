@@ -1,6 +1,7 @@
 """The small detector: net, assignment, loss, augmentation, labels of photos, teacher, export."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -396,9 +397,15 @@ def test_export_equals_torch_and_detects(tmp_path, net):
         found = net(images)
     np.testing.assert_allclose(boxes / 128, found.boxes / 128, atol=1e-4)
     np.testing.assert_allclose(scores, found.logits.sigmoid(), atol=1e-4)
+    other = torch.randn(1, 3, 64, 32)
+    boxes, scores = onnxruntime.InferenceSession(str(path)).run(None, {"images": other.numpy()})
+    with torch.no_grad():
+        found = net(other)
+    np.testing.assert_allclose(boxes / 64, found.boxes / 64, atol=1e-4)
+    np.testing.assert_allclose(scores, found.logits.sigmoid(), atol=1e-4)
     detector = load_detector(path)
     assert isinstance(detector, DecodedDetector)
-    assert detector.size == (96, 128)
+    assert (detector.size, detector.card.stride) == ((96, 128), 32)
     assert len(detector(np.zeros((50, 40, 3), np.uint8))) == 0  # nobody, and nobody is sure
 
 
@@ -444,6 +451,36 @@ def test_decoded_boxes_come_back_in_image_pixels():
     assert session.seen.shape == (1, 3, 64, 64)
     assert session.seen[0, :, 0, 0].tolist() == [5, 5, 5]
     assert session.seen[0, 0, 40, 0] == 7  # the letterbox's grey
+
+
+@pytest.mark.parametrize(
+    ("photo", "seen"),
+    [
+        ((480, 640), (96, 128)),
+        ((360, 640), (96, 128)),
+        ((320, 640), (64, 128)),
+        ((640, 480), (96, 96)),
+        ((900, 10), (96, 32)),
+    ],
+)
+def test_an_input_ends_where_the_photo_does(photo, seen):
+    session = FakeSession([[8, 8, 24, 16]], [0.9], (None, 3, None, None))
+    detector = DecodedDetector(session, replace(CARD, size=(96, 128), stride=32))
+    found = detector(np.full((*photo, 3), 110, np.uint8))
+    assert session.seen.shape == (1, 3, *seen)
+    scale = min(96 / photo[0], 128 / photo[1])
+    limits = [photo[1], photo[0]] * 2
+    np.testing.assert_allclose(
+        found.xyxy[0], np.minimum([8, 8, 24, 16] / np.float64(scale), limits)
+    )
+
+
+def test_a_fixed_input_is_not_cut():
+    with pytest.raises(ModelError, match="leave stride out of its card"):
+        DecodedDetector(FakeSession([], []), replace(CARD, size=(64, 64), stride=32))
+    for change in ({"size": (64, 60)}, {"size": (0, 0)}, {"stride": -32}, {"decoder": "yolox"}):
+        with pytest.raises(ValueError, match="divides both sides"):
+            replace(CARD, **({"size": (64, 64), "stride": 32} | change))
 
 
 def test_a_model_that_is_sure_of_everything_is_survived():

@@ -14,7 +14,7 @@ from conftest import ROOT
 from rmpe.affine import boxes_to_crops, crop_to_heatmap
 from rmpe.boxes import Boxes, box_nms
 from rmpe.cards import ModelCard
-from rmpe.detect.letterbox import letterbox
+from rmpe.detect.letterbox import covered, letterbox
 from rmpe.estimate.candidates import Candidates, fuse
 from rmpe.estimate.crops import cut
 from rmpe.estimate.heatmaps import decode_dark
@@ -85,6 +85,13 @@ def test_letterbox(size):
     values = np.array(answer["input"]).reshape(3, 96, 80).transpose(1, 2, 0) * 128 + 127
     away = np.abs(values - canvas)
     assert away.max() <= 1e-3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (480, 640), (427, 640), (1080, 1920), (31, 700)])
+def test_the_part_of_the_input_that_a_picture_covers(size):
+    picture = {"height": size[0], "width": size[1]}
+    code = "return [32, 0].map((stride) => pixels.covered(picture, [416, 320], stride));"
+    assert in_node(code, picture=picture) == [[*covered(size, (416, 320), 32)], [416, 320]]
 
 
 @pytest.mark.parametrize("alignment", ["corner", "udp", "center"])

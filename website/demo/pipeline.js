@@ -3,7 +3,7 @@
 import { apply, invert } from './affine.js';
 import { cellToCrop, cropMap, people as peopleOf } from './boxes.js';
 import { decodeDark } from './heatmaps.js';
-import { cut, letterbox } from './pixels.js';
+import { covered, cut, letterbox } from './pixels.js';
 import { poseNms } from './suppress.js';
 import { fuse, transformedMaps } from './transformer.js';
 
@@ -51,8 +51,9 @@ function asCoco({ box, joints: found, score }) {
 export async function estimate(picture, about, models) {
   const start = performance.now();
   const { card } = about.detector;
-  const { input, scale } = letterbox(picture, card.size, card.mean, card.sd);
-  const [corners, scores] = await models.detect(input, [1, 3, ...card.size]);
+  const size = covered(picture, card.size, card.stride);
+  const { input, scale } = letterbox(picture, size, card.mean, card.sd);
+  const [corners, scores] = await models.detect(input, [1, 3, ...size]);
   const found = peopleOf(corners.data, scores.data, scale, picture, card, about.limit);
   const detected = performance.now();
   const poses = [];

@@ -31,11 +31,19 @@ function taps(from, to, clamped) {
   return { low, high, first, second };
 }
 
+const inside = ({ height, width }, scale) => [height, width].map((side) => Math.max(1, roundEven(side * scale)));
+
+/** The part of a letterboxed input that a picture covers, to whole cells of `stride` pixels; all of it if that is 0. */
+export function covered(picture, [rows, columns], stride) {
+  if (!stride) return [rows, columns];
+  const scale = Math.min(rows / picture.height, columns / picture.width);
+  return inside(picture, scale).map((side) => Math.ceil(side / stride) * stride);
+}
+
 /** A picture at the top left of a detector's input, aspect kept, the rest grey; normalised, channels first. */
 export function letterbox(picture, [rows, columns], mean, sd) {
   const scale = Math.min(rows / picture.height, columns / picture.width);
-  const height = Math.max(1, roundEven(picture.height * scale));
-  const width = Math.max(1, roundEven(picture.width * scale));
+  const [height, width] = inside(picture, scale);
   const input = new Float32Array(3 * rows * columns);
   const across = taps(picture.width, width, true);
   const down = taps(picture.height, height, false);

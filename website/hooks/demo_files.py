@@ -47,7 +47,7 @@ PAGE = "index.html"
 WORKER = "offline.js"
 # What the page reads of a card.
 FIELDS = (
-    *("name", "size", "mean", "sd", "growth", "alignment", "blur"),
+    *("name", "size", "stride", "mean", "sd", "growth", "alignment", "blur"),
     *("score_threshold", "nms", "keep_overlap", "second_look", "license"),
 )
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.cards import ModelCard
-from rmpe.detect.letterbox import letterbox
+from rmpe.detect.letterbox import covered, letterbox
 from rmpe.detect.outputs import boxes_of
 from rmpe.errors import ModelError
 from rmpe.estimate.crops import network_input
@@ -19,6 +19,9 @@ CANDIDATES = 1000
 class DecodedDetector:
     """A detector that gives decoded boxes and scores.
 
+    Attributes:
+        size: (height, width) of the largest input.
+
     Boxes are ``(1, A, 4)`` xyxy in input pixels, scores ``(1, A)`` in [0, 1].
     """
 
@@ -30,6 +33,10 @@ class DecodedDetector:
                 input size.
         """
         shape = card.input_shape(session)
+        if card.stride and any(shape[2:]):
+            raise ModelError(
+                f"{session.path}: takes inputs of shape {shape}; leave stride out of its card"
+            )
         if len(shape) != 4 or shape[1] != 3:
             raise ModelError(
                 f"{session.path}: a detector takes (1, 3, height, width), this one takes {shape}"
@@ -50,7 +57,8 @@ class DecodedDetector:
 
     def __call__(self, image: NDArray[np.uint8], name: str = "") -> Boxes:  # noqa: ARG002
         """Find the people of one RGB image; boxes in image pixels, best first."""
-        canvas, scale = letterbox(image, self.size)
+        size, stride = self.size, self.card.stride
+        canvas, scale = letterbox(image, covered(size_of(image), size, stride) if stride else size)
         xyxy, scores = self.session(network_input(canvas[None], self.card))[:2]
         best = np.argsort(-scores[0], kind="stable")[:CANDIDATES]
         best = best[scores[0, best] >= self.card.score_threshold]

@@ -1,10 +1,24 @@
 """Letterboxing: an image at the top left of a detector's input, aspect kept, the rest grey."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.boxes import size_of
+
+
+def covered(image: tuple[int, int], size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The part of a letterboxed input that an image covers, to whole cells of a network.
+
+    Args:
+        image: (height, width) of the image.
+        size: (height, width) of the whole input, multiples of ``stride``.
+        stride: Pixels of a side of the network's coarsest cells.
+    """
+    height, width = _inside(image, size)
+    return math.ceil(height / stride) * stride, math.ceil(width / stride) * stride
 
 
 def letterbox(
@@ -17,9 +31,15 @@ def letterbox(
     """
     height, width = size_of(image)
     scale = min(size[0] / height, size[1] / width)
-    inside = max(1, round(height * scale)), max(1, round(width * scale))
+    inside = _inside((height, width), size)
     canvas = np.full((*size, 3), pad, np.uint8)
     canvas[: inside[0], : inside[1]] = cv2.resize(
         image, inside[::-1], interpolation=cv2.INTER_LINEAR
     )
     return canvas, scale
+
+
+def _inside(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of an image in an input of ``size``."""
+    scale = min(size[0] / image[0], size[1] / image[1])
+    return max(1, round(image[0] * scale)), max(1, round(image[1] * scale))

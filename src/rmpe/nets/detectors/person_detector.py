@@ -73,8 +73,11 @@ class PersonDetector(nn.Module):
 
     def forward(self, images: Tensor) -> Detections:
         """Boxes and logits of all cells."""
-        pyramid = self.pyramid(images)
-        return self.predict(*self.searched(pyramid), images.shape[-2:])
+        return detections(*self.maps(images))
+
+    def maps(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What `detections` takes: the logits and raw boxes of each level, finest first."""
+        return self.predict(*self.searched(self.pyramid(images)))
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Features of ``width`` channels at each stride, finest first."""
@@ -102,21 +105,17 @@ class PersonDetector(nn.Module):
         return scores, boxes
 
     def predict(
-        self, scores: Sequence[Tensor], boxes: Sequence[Tensor], size: Sequence[int]
-    ) -> Detections:
-        """Detections from `searched`, in an input of ``size`` (height, width)."""
+        self, scores: Sequence[Tensor], boxes: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What the heads' last layers make of `searched`, for `detections`."""
         logits, raw = (
-            torch.cat(
-                [
-                    cast(nn.Sequential, head)[-1](level).flatten(2)
-                    for head, level in zip(heads, levels, strict=True)
-                ],
-                dim=2,
-            )
+            [
+                cast(nn.Sequential, head)[-1](level)
+                for head, level in zip(heads, levels, strict=True)
+            ]
             for heads, levels in ((self.score_heads, scores), (self.box_heads, boxes))
         )
-        centers, strides = cells(size, raw.device)
-        return Detections(decode(raw.transpose(1, 2), centers, strides), logits[:, 0])
+        return logits, raw
 
     def detect(self, images: Tensor) -> Detections:
         """The same as `forward`; the method that all detectors share."""
@@ -196,6 +195,19 @@ def head(width: int, depth: int, start: Tensor) -> nn.Sequential:
     return nn.Sequential(*(separable(width) for _ in range(depth)), predict)
 
 
+def detections(logits: Sequence[Tensor], raw: Sequence[Tensor]) -> Detections:
+    """Boxes and logits of all cells.
+
+    Args:
+        logits: ``(B, 1, h, w)`` of each stride, finest first.
+        raw: ``(B, 4, h, w)`` of each stride, for `decode`.
+    """
+    centers, strides = _cells([level.shape[-2:] for level in raw], raw[0].device)
+    flat = torch.cat([level.flatten(2) for level in raw], dim=2)
+    boxes = decode(flat.transpose(1, 2), centers, strides)
+    return Detections(boxes, torch.cat([level.flatten(1) for level in logits], dim=1))
+
+
 def cells(size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Centres and strides of all cells.
 
@@ -206,11 +218,16 @@ def cells(size: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
     Returns:
         Centres ``(A, 2)`` as (x, y) in input pixels, and strides ``(A, 1)``.
     """
+    return _cells([(size[0] // stride, size[1] // stride) for stride in STRIDES], device)
+
+
+def _cells(grids: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The same from the (rows, columns) of each grid."""
     centers = []
     strides = []
-    for stride in STRIDES:
-        y = torch.arange(size[0] // stride, device=device, dtype=torch.float32)
-        x = torch.arange(size[1] // stride, device=device, dtype=torch.float32)
+    for stride, (rows, columns) in zip(STRIDES, grids, strict=True):
+        y = torch.arange(rows, device=device, dtype=torch.float32)
+        x = torch.arange(columns, device=device, dtype=torch.float32)
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
         centers.append((grid + 0.5) * stride)
         strides.append(torch.full_like(grid[:, :1], stride))

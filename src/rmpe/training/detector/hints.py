@@ -16,7 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from rmpe.errors import ModelError
-from rmpe.nets.detectors.person_detector import STRIDES, Detections, PersonDetector
+from rmpe.nets.detectors.person_detector import (
+    STRIDES,
+    Detections,
+    PersonDetector,
+    detections,
+)
 from rmpe.training.optim import batch_share
 
 # Of the mean square of the features, so that the best map is unique.
@@ -66,7 +71,8 @@ class HintedDetector(nn.Module):
         """Detections as those of the net, and the features of pyramid, score and box heads."""
         pyramid = self.net.pyramid(images)
         scores, boxes = self.net.searched(pyramid)
-        return self.net.predict(scores, boxes, images.shape[-2:]), [*pyramid, *scores, *boxes]
+        found = detections(*self.net.predict(scores, boxes))
+        return found, [*pyramid, *scores, *boxes]
 
 
 def hint_loss(features: Sequence[Tensor], hints: Sequence[Tensor]) -> Tensor:
