@@ -98,6 +98,12 @@ def test_openvino_answers_nearly_as_onnx_runtime_in_int8(name):
         assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > least
 
 
+def test_a_checkpoint_is_no_model_to_run(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    with pytest.raises(ModelError, match=r"rmpe export .*model\.safetensors --out DIR"):
+        Session(tmp_path / "model.safetensors")
+
+
 @openvino
 def test_faults_of_openvino_are_one_line(tmp_path):
     file = tmp_path / "text.onnx"

@@ -73,6 +73,8 @@ class Session:
         self._loaded_as = (self.path.absolute(), device, threads)
         if not self.path.is_file():
             raise ModelError(f"{path}: no such model file")
+        if self.path.suffix == ".safetensors":
+            raise ModelError(f"{path}: a checkpoint to train from: rmpe export {path} --out DIR")
         # More threads than cores only wait, and the engine dies of a hundred thousand.
         threads = min(threads, os.cpu_count() or 1)
         chosen = auto_device(threads) if device == "auto" else device
