@@ -34,7 +34,7 @@ CHECKPOINTS = ROOT / "models"
 STN = {"keep_overlap": 0.85, "second_look": True}
 BEFORE = "stn-lite"
 # The detector's largest input, chosen on the photos of configs/dev.txt.
-LARGEST_INPUT = (448, 448)
+LARGEST_INPUT = (384, 384)
 
 
 def export(name: str, checkpoint: Path, data: Path) -> None:
