@@ -25,6 +25,7 @@ from rmpe.cards import METADATA_KEY, ModelCard, find_card
 from rmpe.export import export_checkpoint, export_int8, read_about
 from rmpe.models import DEFAULTS
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
+from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.runtime import Session
 
 SHIPPED = ROOT / "src" / "rmpe" / "data" / "models"
@@ -38,17 +39,20 @@ LARGEST_INPUT = (384, 384)
 
 
 def export(name: str, checkpoint: Path, data: Path) -> None:
+    net, config = load_checkpoint(checkpoint)
+    if isinstance(net, PersonDetector):
+        config["size"] = LARGEST_INPUT
     with tempfile.TemporaryDirectory() as out:
+        save_checkpoint(Path(out) / CHECKPOINT, net, config)
         (file,) = export_checkpoint(
-            checkpoint, Path(out), about=read_about(ROOT / "configs" / "cards" / f"{name}.toml")
+            Path(out) / CHECKPOINT,
+            Path(out),
+            about=read_about(ROOT / "configs" / "cards" / f"{name}.toml"),
         )
         SHIPPED.mkdir(parents=True, exist_ok=True)
         (SHIPPED / f"{name}.onnx").write_bytes(file.read_bytes())
     file = SHIPPED / f"{name}.onnx"
     card = find_card(Session(file))
-    if card.kind == "detector":
-        card = replace(card, size=LARGEST_INPUT)
-        write_card(file, card)
     # coco-more holds no photo of configs/dev.txt, on which models are compared.
     more = folder(data, "coco-more")
     export_int8(file, more / "annotations.json", more / "images", file)
@@ -56,7 +60,6 @@ def export(name: str, checkpoint: Path, data: Path) -> None:
         write_card(file, replace(card, stn=BEFORE))
     if card.kind == "stn":
         write_card(file, replace(card, **STN))
-    net, config = load_checkpoint(checkpoint)
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
     if (log := checkpoint.with_name("log.jsonl")).is_file():
