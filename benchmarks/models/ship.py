@@ -130,7 +130,8 @@ def add_figures(file: Path) -> None:
 
 def write_card(file: Path, card: ModelCard) -> None:
     model = onnx.load(file)
-    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_toml()})
+    others = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, others | {METADATA_KEY: card.to_toml()})
     onnx.save(model, file)
 
 
