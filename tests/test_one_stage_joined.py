@@ -23,7 +23,7 @@ from rmpe.evaluation.protocols.coco import evaluate_coco
 from rmpe.files import read_json
 from rmpe.runtime import Session
 
-SIDE = 416
+SIDE = 384
 HEIGHT, WIDTH = 256, 192
 ROWS, COLUMNS = 64, 48
 MOST = 100
