@@ -17,7 +17,7 @@ def covered(image: tuple[int, int], size: tuple[int, int], stride: int) -> tuple
         size: (height, width) of the whole input, multiples of ``stride``.
         stride: Pixels of a side of the network's coarsest cells.
     """
-    height, width = _inside(image, size)
+    (height, width), _ = _inside(image, size)
     return math.ceil(height / stride) * stride, math.ceil(width / stride) * stride
 
 
@@ -29,9 +29,7 @@ def letterbox(
     Returns:
         The input ``(height, width, 3)`` uint8 and the scale from image pixels to input pixels.
     """
-    height, width = size_of(image)
-    scale = min(size[0] / height, size[1] / width)
-    inside = _inside((height, width), size)
+    inside, scale = _inside(size_of(image), size)
     canvas = np.full((*size, 3), pad, np.uint8)
     canvas[: inside[0], : inside[1]] = cv2.resize(
         image, inside[::-1], interpolation=cv2.INTER_LINEAR
@@ -39,7 +37,7 @@ def letterbox(
     return canvas, scale
 
 
-def _inside(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of an image in an input of ``size``."""
+def _inside(image: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int, int], float]:
+    """(height, width) of an image in an input of ``size``, and its scale there."""
     scale = min(size[0] / image[0], size[1] / image[1])
-    return max(1, round(image[0] * scale)), max(1, round(image[1] * scale))
+    return (max(1, round(image[0] * scale)), max(1, round(image[1] * scale))), scale
