@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 # would cost two conversions.
 PASSING: Final = ("Add", "Clip", "Relu", "Resize", "MaxPool", "AveragePool")
 # Operators that only move values, quantised or not.
-MOVING: Final = ("Concat", "Reshape", "Transpose")
+MOVING: Final = ("Concat", "Reshape", "Squeeze", "Transpose")
 
 
 def quantise(
@@ -106,23 +106,24 @@ def _double_by_copying(model: Any) -> None:
         if not given:
             nodes.append(node)
             continue
-        once, columns, flat, both, shape, twice, doubled = (
-            f"{node.name}_{part}" for part in range(7)
-        )
-        row, sides = f"{node.name}_row", f"{node.name}_sides"
+        once, pixels, pairs, wide, rows, apart, tall = (f"{node.name}_{part}" for part in range(7))
+        shapes = {"pixels": [0, 0, 0, 1, -1], "wide": [0, 0, 1, -1, 0], "tall": [0, 1, -1, 0, 0]}
+        names = {key: f"{node.name}_{key}" for key in [*shapes, "one"]}
         graph.initializer.extend(
-            numpy_helper.from_array(np.array(numbers), name)
-            for name, numbers in ((row, [0, 0, -1]), (sides, [1, 2, 2, 1]))
+            numpy_helper.from_array(np.array(numbers), names[key])
+            for key, numbers in (shapes | {"one": [1]}).items()
         )
+        # An axis of length 1 is what becomes the other copy. No shape is computed: OpenVINO takes
+        # the scales of int8 from elsewhere where one is.
         steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
             ("Transpose", [given], once, {"perm": [0, 2, 3, 1]}),
-            ("Concat", [once, once], columns, {"axis": 3}),
-            ("Reshape", [columns, row], flat, {}),
-            ("Concat", [flat, flat], both, {"axis": 2}),
-            ("Shape", [once], shape, {}),
-            ("Mul", [shape, sides], twice, {}),
-            ("Reshape", [both, twice], doubled, {}),
-            ("Transpose", [doubled], node.output[0], {"perm": [0, 3, 1, 2]}),
+            ("Reshape", [once, names["pixels"]], pixels, {}),
+            ("Concat", [pixels, pixels], pairs, {"axis": 3}),
+            ("Reshape", [pairs, names["wide"]], wide, {}),
+            ("Concat", [wide, wide], rows, {"axis": 2}),
+            ("Reshape", [rows, names["tall"]], apart, {}),
+            ("Squeeze", [apart, names["one"]], tall, {}),
+            ("Transpose", [tall], node.output[0], {"perm": [0, 3, 1, 2]}),
         ]
         nodes += [
             helper.make_node(operator, inputs, [made], made, **attributes)
