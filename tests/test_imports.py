@@ -43,13 +43,18 @@ LAYERS = [
     {"evaluation.protocols"},
     {"evaluation.figures"},
     {"evaluation.benchmarks", "evaluation"},
+    {"rounding"},
     {"learn", "datasets", "nets", "quantise"},
     {"training", "export"},
     {"training.pose", "training.detector"},
     {"ablation", "serve", "farm"},
     {"cli", "__main__"},
 ]
-HEAVY_ROOMS = TORCH_ROOMS | {"quantise", "learn"}  # these may import scikit-learn or onnx on top
+HEAVY_ROOMS = TORCH_ROOMS | {
+    "quantise",
+    "rounding",
+    "learn",
+}  # these may import scikit-learn or onnx on top
 
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

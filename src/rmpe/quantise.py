@@ -8,11 +8,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.rounding import round_together
+
 # Operators that pass features on. They are quantised with the adjacent convolutions; otherwise each
 # would cost two conversions.
 PASSING: Final = ("Add", "Clip", "Relu", "Resize", "MaxPool", "AveragePool")
 # Operators that only move values, quantised or not.
 MOVING: Final = ("Concat", "Reshape", "Squeeze", "Transpose")
+# Of seven bits a weight.
+LARGEST_WEIGHT: Final = 64
+# Batches of inputs that weights are rounded by, about.
+ROUNDED_BY: Final = 6
 
 
 def quantise(
@@ -26,8 +32,9 @@ def quantise(
 ) -> Path:
     """Quantise a model to int8, with weight scales per channel and activation scales per tensor.
 
-    The output convolutions and everything else outside the convolutional part (sampling, decoding)
-    stay in float. The metadata, which includes the card, is copied.
+    Weights are rounded together (`rmpe.rounding`). The output convolutions and everything else
+    outside the convolutional part (sampling, decoding) stay in float. The metadata, which includes
+    the card, is copied.
 
     Args:
         path: ONNX file with one input.
@@ -60,6 +67,7 @@ def quantise(
     inputs = list(batches)
     if not inputs:
         raise ValueError("quantisation needs inputs to calibrate with")
+    properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     with tempfile.TemporaryDirectory() as folder:
         fused = Path(folder) / "fused.onnx"  # with folded batch norms and inferred shapes
         quant_pre_process(path, fused, skip_symbolic_shape=True)
@@ -79,8 +87,8 @@ def quantise(
             weight_type=QuantType.QInt8,
             extra_options={"CalibMovingAverage": averaged},  # of one pass: the mean over it
         )
-    properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
-    model = onnx.load(out)
+        model = onnx.load(out)
+        round_together(model, fused, inputs[:: max(1, len(inputs) // ROUNDED_BY)], LARGEST_WEIGHT)
     _double_by_copying(model)
     _store_matrices_small(model.graph)
     onnx.helper.set_model_props(model, properties)

@@ -107,7 +107,7 @@ def pack(
         temporary = Path(tempfile.mkdtemp(prefix="packing-", dir=cache))
         try:
             _write(people, spec, stored, temporary, progress)
-            _settle(temporary, folder)
+            settle(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     # From edge coordinates to the frame of pixel centres.
@@ -124,12 +124,12 @@ def pack(
     )
 
 
-def _settle(written: Path, folder: Path) -> None:
-    """Give a cache its name, unless another run has stored the same people meanwhile."""
+def settle(written: Path, folder: Path) -> None:
+    """Give a cache its name, unless another process has stored the same things meanwhile."""
     try:
         written.rename(folder)
     except OSError:
-        if not (folder / "crops.npy").is_file():
+        if not folder.is_dir():
             raise
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rmpe.annotations.coco import CocoPerson, read_coco_file, require_names
 from rmpe.annotations.image_names import ImageFolder, parts_of
 from rmpe.boxes import Boxes, iou
-from rmpe.datasets.packed import read_rgb
+from rmpe.datasets.packed import read_rgb, settle
 from rmpe.datasets.unlisted import SAME, SURE
 from rmpe.detect.letterbox import letterbox
 from rmpe.errors import DataError, ImageError
@@ -247,7 +247,7 @@ def pack_photos(
         temporary = Path(tempfile.mkdtemp(prefix="packing-", dir=cache))
         try:
             _write(photos, labeller, side, temporary)
-            temporary.rename(folder)
+            settle(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     labels = np.load(folder / "labels.npz")
