@@ -13,6 +13,7 @@ from rmpe.cards import ModelCard
 from rmpe.detect import DecodedDetector, load_detector
 from rmpe.detect.decoded import CANDIDATES
 from rmpe.errors import DataError, ModelError
+from rmpe.media.images import save_image
 from rmpe.nets.detectors.boxes import paired_giou, pairwise_iou
 from rmpe.nets.detectors.person_detector import Detections, PersonDetector, cells, decode
 from rmpe.training.detector.assignment import CELLS_A_PERSON, assign
@@ -322,8 +323,6 @@ def test_labels_of_photos(annotated, teacher, kinds):
 def test_photos_are_packed_once(tmp_path):
     import json
 
-    from rmpe.media.images import save_image
-
     for name in ("a.png", "b.png", "c.png", "d.png"):
         save_image(tmp_path / name, np.full((30, 60, 3), 200, np.uint8))
     entry = [
@@ -361,6 +360,20 @@ def test_photos_are_packed_once(tmp_path):
     assert len(read_photos(file, tmp_path, complete=False)) == 4
     with pytest.raises(DataError, match="no photos"):
         read_photos(file, tmp_path, complete=True, without={"a.png", "b.png", "d.png"})
+
+
+def test_two_processes_may_store_the_same_photos(tmp_path):
+    save_image(tmp_path / "a.png", np.full((20, 30, 3), 9, np.uint8))
+    photos = [replace(photo([]), path=tmp_path / "a.png", complete=False)]
+    cache = tmp_path / "packed"
+
+    def interrupted(_image):  # the other process is through before this one
+        pack_photos(photos, lambda _image: Boxes.empty(), 16, cache)
+        return Boxes.empty()
+
+    packed = pack_photos(photos, interrupted, 16, cache)
+    assert packed.canvases.shape == (1, 16, 16, 3)
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_teacher_sees_what_the_detector_sees(data_root):
