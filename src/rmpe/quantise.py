@@ -121,8 +121,8 @@ def _double_by_copying(model: Any) -> None:
             numpy_helper.from_array(np.array(numbers), names[key])
             for key, numbers in (shapes | {"one": [1]}).items()
         )
-        # An axis of length 1 is what becomes the other copy. No shape is computed: OpenVINO takes
-        # the scales of int8 from elsewhere where one is.
+        # An axis of length 1 becomes the two copies. No shape is computed: where one is, OpenVINO's
+        # scores are wrong.
         steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
             ("Transpose", [given], once, {"perm": [0, 2, 3, 1]}),
             ("Reshape", [once, names["pixels"]], pixels, {}),

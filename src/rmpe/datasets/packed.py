@@ -129,7 +129,7 @@ def settle(written: Path, folder: Path) -> None:
     try:
         written.rename(folder)
     except OSError:
-        if not folder.is_dir():
+        if not all((folder / file.name).is_file() for file in written.iterdir()):
             raise
 
 
