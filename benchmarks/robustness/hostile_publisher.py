@@ -132,14 +132,12 @@ class Publisher:
 
     Attributes:
         paths: Path -> behaviour.
-        sent: Path -> bytes of bodies sent.
         asked: Path -> requests.
         began: Path -> first byte of the file in each answer that sends some of it.
     """
 
     def __init__(self) -> None:
         self.paths: dict[str, Behaviour] = {}
-        self.sent: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.began: defaultdict[str, list[int]] = defaultdict(list)
         self.stop = threading.Event()
@@ -241,7 +239,6 @@ class Publisher:
             piece = data[start : start + how.piece]
             request.wfile.write(piece)
             request.wfile.flush()
-            self.sent[request.path] += len(piece)
             if how.pause and self.stop.wait(how.pause):
                 return
 
