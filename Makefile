@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DETECTOR ?=
 POSE ?=
 
-.PHONY: demo test test-browser lint docs site dist clean
+.PHONY: demo test test-browser docs site dist clean
 
 demo: $(VENV)/core
 	$(BIN)/rmpe predict examples/basketball1.png --out out/demo $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))

@@ -115,8 +115,8 @@ def figures(kind: str, name: str) -> list[str]:
     for row in rows("detectors"):
         if kind == "detector" and row["detector"].startswith("rmpe"):
             lines.append(
-                f"coco-val: box AP {100 * row['AP']:.1f}, AP50 {100 * row['AP50']:.1f},"
-                f" {row['ms']:.0f} ms"
+                f"coco-val, {row['detector']}: box AP {100 * row['AP']:.1f},"
+                f" AP50 {100 * row['AP50']:.1f}, {row['ms']:.0f} ms"
             )
     return lines
 

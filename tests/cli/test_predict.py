@@ -341,11 +341,11 @@ def test_videos_are_named_with_their_command(tmp_path, models, photos):
 def test_weaker_poses_are_mentioned(tmp_path, models, photos):
     out = tmp_path / "out"
     text = run(photos, "--out", out, *models, "--draw-min-score", 1).stdout
-    assert "4 weaker poses are in the results; --draw-min-score 0.5 " in text
+    assert "4 weaker poses are in the results; --draw-min-score 0.59 " in text
 
 
 def test_a_resumed_run_counts_what_it_did_itself(tmp_path, models, photos):
     run(photos, "--out", tmp_path / "out", *models, "--limit", 3)
     text = run(photos, "--out", tmp_path / "out", *models, "--resume").stdout
-    assert text.startswith("4 images (3 of them earlier), 1 people")
+    assert text.startswith("4 images (3 of them earlier), 1 new people")
     assert "images/s" not in run(photos, "--out", tmp_path / "out", *models, "--resume").stdout

@@ -31,9 +31,9 @@ def description(server):
 OPERATIONS = [
     ("/v1/poses", "POST"),
     ("/v1/videos", "POST"),
-    ("/v1/videos/{name}", "GET"),
-    ("/v1/videos/{name}", "DELETE"),
-    ("/v1/videos/{name}/result", "GET"),
+    ("/v1/videos/{id}", "GET"),
+    ("/v1/videos/{id}", "DELETE"),
+    ("/v1/videos/{id}/result", "GET"),
     ("/v1/models", "GET"),
     ("/healthz", "GET"),
     ("/readyz", "GET"),

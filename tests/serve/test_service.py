@@ -433,9 +433,17 @@ def test_models_and_limits(client):
 def test_the_description_names_every_route(client):
     paths = client("GET", "/openapi.json").json()["paths"]
     assert set(paths) == {
-        "/v1/poses", "/v1/videos", "/v1/videos/{name}", "/v1/videos/{name}/result", "/v1/models",
+        "/v1/poses", "/v1/videos", "/v1/videos/{id}", "/v1/videos/{id}/result", "/v1/models",
         "/healthz", "/readyz", "/metrics",
     }  # fmt: skip
+
+
+def test_a_misspelt_parameter_is_refused(client, photo):
+    answer = client("POST", "/v1/poses?minscore=0.3", content=photo)
+    assert answer.status_code == 422
+    assert (
+        answer.json()["error"] == "minscore: no such parameter; known: format, min_score, image_id"
+    )
 
 
 def test_the_log_has_no_names_and_no_tokens(connect, photo, caplog):
@@ -445,14 +453,14 @@ def test_the_log_has_no_names_and_no_tokens(connect, photo, caplog):
     client = connect(tokens=(TOKEN,))
     client(
         "POST",
-        "/v1/poses?secret=query",
+        "/v1/poses?image_id=424242",
         files={"file": ("my-secret-name.png", photo)},
         headers={"authorization": f"Bearer {TOKEN}"},
     )
     line = json.loads(caplog.messages[-1])
     assert set(line) == {"id", "method", "route", "status", "bytes", "people", "ms"}
     assert (line["route"], line["status"], line["people"]) == ("/v1/poses", 200, 1)
-    assert "secret" not in caplog.text and TOKEN not in caplog.text
+    assert "secret" not in caplog.text and "424242" not in caplog.text and TOKEN not in caplog.text
 
 
 # ---- as a process

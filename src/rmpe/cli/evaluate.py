@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,10 @@ def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: Pipel
         )
         measure = measure_of(protocol, found)
     measured = measure(options.annotations, results)
+    if results != options.results and not options.save_results:
+        # The file is gone when this is read: what it holds comes from the photos.
+        said = [line.replace(str(results), str(options.images)) for line in measured.warnings]
+        measured = replace(measured, warnings=said)
     report = measured.figures | {"warnings": measured.warnings}
     if options.against:
         other = measure(options.annotations, options.against)
@@ -189,7 +193,11 @@ def _print(console: Console, name: str, report: dict[str, Any]) -> None:
         ):
             columns.setdefault(tuple(value), {name: list(value)})[key] = list(value.values())
     for side_by_side in columns.values():
-        names = [key for key, cells in side_by_side.items() if isinstance(cells[0], str)]
+        names = [
+            key
+            for key, cells in side_by_side.items()
+            if all(isinstance(cell, str) for cell in cells)
+        ]
         values = [key for key in side_by_side if key not in names]
         for start in range(0, len(values), WIDEST):
             console.print(

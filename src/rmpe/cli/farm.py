@@ -17,7 +17,7 @@ import click
 
 from rmpe.cli.commands import HelpfulGroup, SectionCommand
 from rmpe.cli.farm_progress import Progressed, shown, time_left
-from rmpe.cli.output import only_run_in, terminated_as_interrupted
+from rmpe.cli.output import only_run_in, remove_stale, terminated_as_interrupted
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.tracking_flags import tracking_flags, video_formats
 from rmpe.errors import UsageError
@@ -219,8 +219,9 @@ def _do(
         before = f" ({earlier:,} of them earlier)" if earlier else ""
         failed = f", {len(failures):,} failed" if failures else ""
         rate = f" ({progress.photos / seconds:.1f} photos/s)" if progress.photos else ""
+        what = "photos and videos" if run.videos else "photos"
         click.echo(
-            f"{sum(mark.photos for mark in marks):,} photos{before},"
+            f"{sum(mark.photos for mark in marks):,} {what}{before},"
             f" {sum(mark.people for mark in marks):,} people of any score{failed},"
             f" {seconds:.1f} s{rate}"
         )
@@ -295,6 +296,7 @@ def merge_command(folder: str, out: str, formats: tuple[str, ...], partial: bool
             f" done: rmpe farm run {storage.address}, or merge what is there with --partial"
         )
     with _local(out) as results:
+        remove_stale(results)
         files, unwritten = write_results(storage, run, done, formats, results)
         for reason in unwritten:
             click.echo(f"failed: {reason}", err=True)

@@ -109,6 +109,8 @@ def kinematics(
         raise UsageError(f"--end {end:g} must come after --start {start:g}")
     if cutoff is not None and filter_name not in (None, "butterworth"):
         raise UsageError(f"--cutoff is for --filter butterworth, not for {filter_name}")
+    if height is not None and known_length is not None:
+        raise UsageError("--height and --known-length both say how large a person is: give one")
     usual: Filter = Cleaning.filter if cutoff is None else "butterworth"
     options = MeasureOptions(
         cleaning=Cleaning(

@@ -74,7 +74,7 @@ def learn_nms(
     click.echo(figures)
     lines = [
         f"# Learned by rmpe learn nms from {candidates.name} and",
-        f"# {annotations.parent.name}/{annotations.name}, {truths.photos} photos.",
+        f"# {annotations.absolute().parent.name}/{annotations.name}, {truths.photos} photos.",
         f"# {figures}.",
         *(f"{name} = {value!r}" for name, value in asdict(learned.parameters).items()),
     ]

@@ -120,7 +120,7 @@ def learn_pgpg(
     pgpg = fit(kept, best.sizes, iou, seed)
     pgpg.learned.update(
         detections=detections.name,
-        annotations=f"{annotations.parent.name}/{annotations.name}",
+        annotations=f"{annotations.absolute().parent.name}/{annotations.name}",
         people=len(kept),
         held_out_log_likelihood=round(best.log_likelihood, 4),
     )

@@ -1,6 +1,7 @@
 """``rmpe predict``: everybody's pose from image files."""
 
 import json
+import math
 import shlex
 import sys
 import tempfile
@@ -185,6 +186,7 @@ def _run(
             "done": sum(item in ids and ids[item] in journal for item in items),
             "people": found.people,
             "weaker": found.weaker,
+            "best_weaker": found.best,
             "new": found.images,
             "videos": [str(video) for video in videos],
             "failed": [
@@ -270,11 +272,13 @@ class Found:
         images: Images looked at.
         people: Poses that are likely enough to be drawn.
         weaker: The other poses in the results.
+        best: The highest score of those.
     """
 
     images: int = 0
     people: int = 0
     weaker: int = 0
+    best: float = 0.0
 
     def add(self, result: Result, min_score: float) -> None:
         """Count one more image."""
@@ -283,6 +287,8 @@ class Found:
             likely = int((result.poses.scores >= min_score).sum())
             self.people += likely
             self.weaker += len(result.poses) - likely
+            below = result.poses.scores[result.poses.scores < min_score]
+            self.best = max(self.best, float(below.max(initial=0.0)))
 
 
 def _rate(bar: Progress, task: Any, people: int, failures: int) -> str:
@@ -305,18 +311,20 @@ def _report(summary: dict[str, Any], options: PredictOptions) -> None:
         failed = f", {len(summary['failed'])} failed" if summary["failed"] else ""
         earlier = summary["done"] + len(summary["failed"]) - summary["new"]
         before = f" ({earlier} of them earlier)" if options.resume and earlier > 0 else ""
+        people = f"{summary['people']} {'new ' if before else ''}people"
         seconds = summary["seconds"]
         rate = f" ({summary['new'] / seconds:.1f} images/s)" if summary["new"] and seconds else ""
         click.echo(
-            f"{summary['done']} images{before}, {summary['people']} people"
+            f"{summary['done']} images{before}, {people}"
             f" (score >= {options.draw_min_score}){failed}, {seconds:.1f} s{rate}"
         )
         if summary["weaker"] and not summary["people"]:
+            enough = math.floor(summary["best_weaker"] * 90) / 100  # the best, and those near it
             click.echo(
                 f"{summary['weaker']} weaker poses are in the results;"
-                f" --draw-min-score {options.draw_min_score / 2:g} counts and draws more of them"
+                f" --draw-min-score {enough:g} counts and draws the best of them"
             )
-        if summary["files"]:
-            click.echo(f"results: {summary['files'][0]}")
+        for file in summary["files"]:
+            click.echo(f"results: {file}")
         if summary["drawn"]:
             click.echo(f"pictures: {summary['drawn']}")

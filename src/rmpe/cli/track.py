@@ -178,7 +178,7 @@ def _report(summary: dict[str, Any], options: TrackOptions) -> None:
             f" (score >= {options.draw_min_score}), "
             f"{summary['ids']} ids, {summary['seconds']:.1f} s ({rate:.1f} frames/s)"
         )
-        if summary["files"]:
-            click.echo(f"results: {summary['files'][0]}")
+        for file in summary["files"]:
+            click.echo(f"results: {file}")
         if summary["drawn"]:
             click.echo(f"video: {summary['drawn']}")

@@ -171,7 +171,9 @@ def _lines(path: Path) -> list[dict[str, Any]]:
             raise DataError(f"{path}: no such file; name the folder that `rmpe track` wrote")
         text = read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(
+            f"{path}: not the tracks of `rmpe track`; of a video, run `rmpe track` first"
+        ) from error
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
         place = f"{path}: line {number}"

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from rmpe import __version__
 from rmpe.errors import OutputError, RmpeError
+from rmpe.fields import cut
 from rmpe.media.headers import SIGNATURE_LENGTH
 from rmpe.options import PipelineOptions
 from rmpe.pipeline import Estimator
@@ -36,10 +37,20 @@ GONE = 499  # nobody reads it; the log shows it
 
 JsonName = Literal["json", "coco", "csv", "openpose"]
 ResultName = Literal["json", "coco", "csv", "posetrack", "mot", "trc", "mp4"]
-JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22}$", description="As `POST` answered.")]
+JobId = Annotated[str, Path(alias="id", description="As `POST` answered.")]
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
+def _no_other_parameters(request: Request) -> None:
+    """That a misspelt parameter is not passed over."""
+    known = [one.alias for one in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            said = f"known: {', '.join(known)}" if known else "there are none here"
+            raise HttpError(422, f"{cut(name)}: no such parameter; {said}")
+
+
+STRICT = [Depends(_no_other_parameters)]
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 
@@ -198,6 +209,7 @@ def _add_photos(web: FastAPI, service: Service) -> None:
 
     @web.post(
         "/v1/poses",
+        dependencies=STRICT,
         tags=["photos"],
         response_class=Response,
         responses={**known, **{code: REFUSALS[code] for code in codes}},
@@ -255,6 +267,7 @@ def _add_videos(web: FastAPI, service: Service) -> None:
 
     @web.post(
         "/v1/videos",
+        dependencies=STRICT,
         tags=["videos"],
         status_code=202,
         responses={code: REFUSALS[code] for code in codes},
@@ -305,13 +318,14 @@ def _add_videos(web: FastAPI, service: Service) -> None:
         **{code: REFUSALS[code] for code in (401, 403, 422)},
     }
 
-    @web.get("/v1/videos/{name}", tags=["videos"], responses=missing)
+    @web.get("/v1/videos/{id}", tags=["videos"], responses=missing)
     async def progress(name: JobId) -> VideoStatus:
         """How far a video is."""
         return status(known(name))
 
     @web.get(
-        "/v1/videos/{name}/result",
+        "/v1/videos/{id}/result",
+        dependencies=STRICT,
         tags=["videos"],
         response_class=FileResponse,
         responses={**missing, 409: {"model": Failure, "description": "Not done yet."}},
@@ -328,7 +342,7 @@ def _add_videos(web: FastAPI, service: Service) -> None:
             raise HttpError(404, "this result was not asked for")
         return FileResponse(job.out / file, media_type=kind)
 
-    @web.delete("/v1/videos/{name}", tags=["videos"], status_code=204, responses=missing)
+    @web.delete("/v1/videos/{id}", tags=["videos"], status_code=204, responses=missing)
     async def delete(name: JobId) -> None:
         """Stop the work on a video, and delete it with its results."""
         await asyncio.to_thread(service.videos.delete, known(name))
