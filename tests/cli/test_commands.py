@@ -61,3 +61,22 @@ def test_without_torch_one_line_says_what_to_install(arguments):
     )
     assert done.returncode == 2
     assert done.stderr == "rmpe: torch is not installed: pip install 'rmpe[train]'\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["track", "x", "--fps", "nan"],
+        ["track", "x", "--fps", "inf"],
+        ["track", "x", "--trails", "1e300"],
+        ["predict", "x", "--draw-min-score", "nan"],
+        ["kinematics", "x", "--cutoff", "nan"],
+        ["serve", "--timeout", "inf"],
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_one_line(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert arguments[-2] in result.output

@@ -201,6 +201,8 @@ def test_against(parity):
     answer = json.loads(run(*given, "--against", given[-1], "--samples", 10, "--json").stdout)
     assert answer["against"]["figure"] == "AP"
     assert answer["against"]["difference"] == 0 and answer["against"]["first"] == answer["AP"]
+    table = run(*given, "--against", given[-1], "--samples", 10).stdout
+    assert all(name in table for name in ("difference", "low", "high"))
 
 
 def test_unanswerable_questions(parity, tmp_path):

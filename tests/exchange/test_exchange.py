@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from small_set import write_set
 
 from rmpe.cli import rmpe
-from rmpe.errors import DataError, RmpeError
+from rmpe.errors import DataError, OutputError, RmpeError
 from rmpe.exchange.convert import FORMATS, ExchangeOptions, read_data_set, write_data_set
 from rmpe.exchange.labelled import LabelledImage, LabelledPerson, LabelledSet
 from rmpe.files import parse_xml, parse_yaml
@@ -351,3 +351,12 @@ def test_a_new_person_in_cvat_begins_as_the_people_of_the_set(tmp_path):
     assert [(one.get("data-node-from"), one.get("data-node-to")) for one in root.iter("line")] == [
         ("1", "3")
     ]
+
+
+def test_labels_of_another_set_are_not_mixed_in(tmp_path):
+    out = tmp_path / "out"
+    stray = out / "labels" / "other.txt"
+    stray.parent.mkdir(parents=True)
+    stray.touch()
+    with pytest.raises(OutputError, match=r"other\.txt: labels of another data set"):
+        write_data_set(made_set(COCO, tmp_path), "yolo", out, OPTIONS)

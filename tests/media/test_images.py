@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rmpe.errors import ImageError, OutputError, UsageError
-from rmpe.media.headers import SIZES, jpeg_is_whole, kind_of, size_of
+from rmpe.media.headers import SIZES, is_animated, jpeg_is_whole, kind_of, size_of
 from rmpe.media.images import read_image, save_image
 
 Image = pytest.importorskip("PIL.Image")
@@ -344,3 +344,12 @@ def test_an_offset_beyond_all_memory_is_a_damaged_file():
     data = b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(40)
     with pytest.raises(ImageError, match="damaged or truncated TIFF"):
         read_image(data)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("gif", "GIF"), ("png", "PNG"), ("webp", "WebP")])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_what_moves_is_told_from_what_does_not(suffix, kind, frames):
+    pictures = [Image.new("RGB", (40, 30), (60 * k, 0, 0)) for k in range(frames)]
+    file = io.BytesIO()
+    pictures[0].save(file, suffix, save_all=frames > 1, append_images=pictures[1:])
+    assert is_animated(kind, file.getvalue()) == (frames > 1)

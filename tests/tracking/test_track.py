@@ -795,3 +795,9 @@ def test_belief_is_one_rule():
         belief.see(start, 0.01)
     assert belief.is_person(rule)  # for good
     assert Belief(start, 0.0).is_person(EVERYTHING)
+
+
+@pytest.mark.parametrize("size", [(10, 20000), (3000, 1), (1, 1)])
+def test_a_thin_frame_is_shrunk_to_something(size):
+    small = shrink(np.zeros((*size, 3), np.uint8))
+    assert min(small.grey.shape) >= 1 and small.size == size

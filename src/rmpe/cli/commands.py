@@ -1,11 +1,25 @@
 """What all commands share: help in sections, lazy groups, and a hint for a mistyped command."""
 
+import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
+
+
+class Number(click.FloatRange):
+    """A finite number in a range; click's own range lets NaN through, and infinity where open."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, or one line that it is none."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 class SectionOption(click.Option):

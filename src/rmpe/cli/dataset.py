@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from rmpe.cli.commands import Number
 from rmpe.cli.output import only_run_in
 from rmpe.errors import UsageError
 from rmpe.exchange.convert import (
@@ -42,14 +43,14 @@ NEXT = {
 @click.option("--skeleton", help="Skeleton of the joints: a name or a file of your own.")
 @click.option(
     "--min-score",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=ExchangeOptions.min_score,
     show_default=True,
     help="Predicted people with a lower score are left out.",
 )
 @click.option(
     "--min-joint-score",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=ExchangeOptions.min_joint_score,
     show_default=True,
     help="Predicted joints with a lower score are not labelled.",

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 import click
 
-from rmpe.cli.commands import HelpfulGroup, SectionCommand
+from rmpe.cli.commands import HelpfulGroup, Number, SectionCommand
 from rmpe.cli.farm_progress import Progressed, shown, time_left
 from rmpe.cli.output import only_run_in, remove_stale, terminated_as_interrupted
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
@@ -134,7 +134,7 @@ def plan_command(
     type=click.IntRange(1),
     help="How many at a time; one a core if not given.",
 )
-@click.option("--gpus", type=click.FloatRange(0), default=0.0, help="Ray: GPUs a worker, e.g. 0.5.")
+@click.option("--gpus", type=Number(0), default=0.0, help="Ray: GPUs a worker, e.g. 0.5.")
 @click.option(
     "--part",
     metavar="I/N",

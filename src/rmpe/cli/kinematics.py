@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from rmpe.cli.commands import Number
 from rmpe.cli.output import only_run_in
 from rmpe.errors import DataError, UsageError
 from rmpe.kinematics.angles import FACINGS, Facing
@@ -58,7 +59,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # click
 )
 @click.option(
     "--cutoff",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help=f"Cut-off frequency, Hz; chooses butterworth, whose default is {Cleaning.cutoff:g}.",
 )
 @click.option(
@@ -70,7 +71,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # click
 )
 @click.option(
     "--min-joint-score",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=Cleaning.min_score,
     show_default=True,
     help="Joints with a lower score are missing.",
@@ -133,6 +134,8 @@ def kinematics(
     default = results if results.is_dir() else results.parent
     folder = out or default / "kinematics"
     with only_run_in(folder):
+        for stale in folder.glob("person_[0-9][0-9][0-9][0-9]*"):  # of somebody whom this run lacks
+            stale.unlink(missing_ok=True)
         files = write_report(measured.movements, options, folder)
     if quiet:
         return

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rmpe.cli.commands import Number
 from rmpe.datasets.unlabelled import find_unlabelled
 from rmpe.detect import load_detector
 from rmpe.errors import DataError
@@ -35,14 +36,14 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option(
     "--sure",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.35,
     show_default=True,
     help="Smallest score of a box.",
 )
 @click.option(
     "--smallest",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=48,
     show_default=True,
     help="Longer side, pixels.",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from rmpe.cli.commands import Number
 from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag
 from rmpe.errors import UsageError
 from rmpe.learn.detector_errors import match_coco, match_mpii
@@ -33,7 +34,7 @@ EDGES = ("left", "top", "right", "bottom")
 )
 @click.option(
     "--iou",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.5,
     show_default=True,
     help="Smallest IoU of a match.",

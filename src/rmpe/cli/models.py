@@ -231,8 +231,8 @@ def _list() -> None:
         # A choice that is gone stops what uses it, but not the list that tells what there is.
         gone = {kind: name for kind, name in choices().items() if name not in installed}
         defaults = {default_model(kind) for kind in KINDS if kind not in gone}
-        name = Column("name", no_wrap=True)  # it is what one types
-        table = Table(name, "kind", "default", "card", "size", "MB", "licence", title="Installed")
+        typed = Column("name", no_wrap=True)
+        table = Table(typed, "kind", "default", "card", "size", "MB", "licence", title="Installed")
         for name, file in installed.items():
             card = find_card(Session(file, "cpu"))
             size = "x".join(map(str, card.size)) if all(card.size) else "of the model"

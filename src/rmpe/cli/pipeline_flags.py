@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from rmpe.associate import ASSOCIATORS
-from rmpe.cli.commands import SectionOption
+from rmpe.cli.commands import Number, SectionOption
 from rmpe.detect import WHOLE_IMAGE
 from rmpe.options import DEFAULT_MIN_SCORE, PipelineOptions
 from rmpe.runtime import DEVICES
@@ -80,7 +80,7 @@ def _flags(min_score: float) -> list[tuple[str, dict[str, Any]]]:
     }
     running: dict[str, dict[str, Any]] = {
         "--min-score": {
-            "type": click.FloatRange(0, 1),
+            "type": Number(0, 1),
             "default": min_score,
             "show_default": True,
             "help": "Lowest score of a pose in the results.",

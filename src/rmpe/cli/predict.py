@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rmpe import __version__
 from rmpe.boxes import size_of
-from rmpe.cli.commands import SectionCommand
+from rmpe.cli.commands import Number, SectionCommand
 from rmpe.cli.draw_flags import draw_flags
 from rmpe.cli.output import (
     default_out,
@@ -29,6 +29,7 @@ from rmpe.cli.output import (
 from rmpe.cli.pipeline_flags import FILE, pipeline_flags
 from rmpe.cli.terminal import warnings_to
 from rmpe.draw import DrawStyle, draw_poses
+from rmpe.errors import OutputError
 from rmpe.media.arrays import Image
 from rmpe.media.images import decode_image, read_file, save_image
 from rmpe.media.remote import fetch, is_remote
@@ -88,7 +89,7 @@ class PredictOptions:
 )
 @click.option(
     "--draw-min-score",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.3,
     show_default=True,
     help="Lowest score in pictures and in the printed count.",
@@ -154,6 +155,7 @@ def _run(
         disable=options.quiet or options.as_json or not show.is_terminal,
     )
     found = Found()
+    undrawn: list[str] = []
     if not options.resume:
         remove_stale(out)
     with Journal(out / "journal.jsonl", settings, resume=options.resume) as journal:
@@ -161,7 +163,7 @@ def _run(
         try:
             with bar, warnings_to(show):
                 task = bar.add_task("people", total=len(todo), rate="")
-                draw = _drawer(todo, out, options, with_stn=estimator.stn is not None)
+                draw = _drawer(todo, out, options, undrawn, with_stn=estimator.stn is not None)
                 read = _Reader()
                 for result in stream(estimator, list(todo), read, each=draw):
                     item = todo[result.path]
@@ -194,7 +196,8 @@ def _run(
                 for failure in journal.failures.values()
             ],
             "files": files,
-            "unwritten": unwritten,
+            "unwritten": unwritten + undrawn,
+            "undrawn": _undrawn_before(items, todo, out) if options.draw else 0,
             "drawn": str(out / "drawn") if options.draw else None,
             "seconds": round(time.perf_counter() - started, 3),
         }
@@ -216,8 +219,14 @@ def _todo(
 
 
 def _drawer(
-    items: dict[Path, ImageItem], out: Path, options: PredictOptions, *, with_stn: bool
+    items: dict[Path, ImageItem],
+    out: Path,
+    options: PredictOptions,
+    undrawn: list[str],
+    *,
+    with_stn: bool,
 ) -> Callable[[Result], None] | None:
+    """What draws a result; a picture that cannot be written costs nobody's pose."""
     if not options.draw:
         return None
 
@@ -232,9 +241,18 @@ def _drawer(
                 other_boxes=likely.stn_boxes if options.draw_boxes and with_stn else None,
                 style=options.style,
             )
-            save_image(out / "drawn" / f"{items[result.path].name}.jpg", drawn)
+            try:
+                save_image(out / "drawn" / f"{items[result.path].name}.jpg", drawn)
+            except OutputError as error:
+                undrawn.append(str(error))
 
     return draw
+
+
+def _undrawn_before(items: list[ImageItem], todo: Mapping[Path, ImageItem], out: Path) -> int:
+    """How many images of an earlier run have no picture; only new ones are drawn."""
+    earlier = (item for item in items if item.path not in todo)
+    return sum(not (out / "drawn" / f"{item.name}.jpg").is_file() for item in earlier)
 
 
 class _Reader:
@@ -328,3 +346,8 @@ def _report(summary: dict[str, Any], options: PredictOptions) -> None:
             click.echo(f"results: {file}")
         if summary["drawn"]:
             click.echo(f"pictures: {summary['drawn']}")
+        if options.resume and summary["undrawn"]:
+            click.echo(
+                f"{summary['undrawn']} images of the earlier run have no picture: run it without"
+                " --resume to draw them"
+            )

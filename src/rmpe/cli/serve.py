@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from rmpe.cli.commands import SectionCommand, SectionOption
+from rmpe.cli.commands import Number, SectionCommand, SectionOption
 from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.errors import MissingPackageError
 from rmpe.extras import missing_line, missing_modules
@@ -72,7 +72,7 @@ def _flags(command: Callable[..., T]) -> Callable[..., T]:
             "help": "Photos of one caller at once [default: 4 on a network].",
         },
         "--timeout": {
-            "type": click.FloatRange(0, min_open=True),
+            "type": Number(0, min_open=True),
             "default": 30.0,
             "show_default": True,
             "help": "Seconds until a photo's work must begin.",
@@ -82,7 +82,7 @@ def _flags(command: Callable[..., T]) -> Callable[..., T]:
         "--max-video": {"callback": _amount("b"), "default": "500MB", "show_default": True},
         "--jobs-size": {"callback": _amount("b"), "default": "4GB", "show_default": True},
         "--keep": {
-            "type": click.FloatRange(0, min_open=True),
+            "type": Number(0, min_open=True),
             "default": 3600.0,
             "show_default": True,
             "help": "Seconds until a finished video is deleted.",
@@ -92,7 +92,7 @@ def _flags(command: Callable[..., T]) -> Callable[..., T]:
             "help": f"Photos in one call of the models [default: 1; {GPU_BATCH} on a GPU].",
         },
         "--batch-wait": {
-            "type": click.FloatRange(0),
+            "type": Number(0),
             "default": 5.0,
             "show_default": True,
             "help": "Milliseconds that a photo waits for others.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rmpe.cli.commands import SectionCommand
+from rmpe.cli.commands import Number, SectionCommand
 from rmpe.cli.draw_flags import draw_flags
 from rmpe.cli.output import default_out
 from rmpe.cli.pipeline_flags import pipeline_flags
@@ -45,14 +45,14 @@ from rmpe.write.foreign import require_joints
 )
 @click.option(
     "--draw-min-score",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.3,
     show_default=True,
     help="Lowest score in the drawn video and in the printed count.",
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(0.1),
+    type=Number(0.1, 1000),
     help="Frames a second of a folder of images, or to ask a camera for.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many frames.")
@@ -63,7 +63,7 @@ from rmpe.write.foreign import require_joints
 )
 @click.option(
     "--trails",
-    type=click.FloatRange(0),
+    type=Number(0, 3600),
     default=0.0,
     show_default=True,
     help="Draw the way of each person in the last so many seconds.",

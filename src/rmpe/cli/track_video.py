@@ -29,6 +29,9 @@ from rmpe.video import NONE, Following
 from rmpe.write import VIDEO_FORMATS, write_formats
 from rmpe.write.journal import Journal, JournalRecord
 
+# Formats that hold nothing but people with ids.
+NEED_IDS = frozenset({"mot", "trc"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrackOptions:
@@ -65,6 +68,10 @@ class TrackOptions:
     def __post_init__(self) -> None:
         if self.sheet and not self.draw:
             raise UsageError("--contact-sheet is made from the drawn video: leave out --no-draw")
+        if self.following.tracker == NONE and (needy := {*self.formats} & NEED_IDS):
+            raise UsageError(
+                f"--format {min(needy)} is of people with ids, which --tracker none does not give"
+            )
 
 
 def track_video(

@@ -138,7 +138,8 @@ def write_yolo(labelled: LabelledSet, out: Path) -> list[Path]:
         The files: ``data.yaml`` first.
 
     Raises:
-        OutputError: If one cannot be written.
+        OutputError: If one cannot be written, or labels of other images are there: trainers would
+            read them, too.
         DataError: If two images would share a file of labels.
     """
     skeleton = labelled.skeleton
@@ -154,7 +155,6 @@ def write_yolo(labelled: LabelledSet, out: Path) -> list[Path]:
         "  0:",
         *(f"    - {json.dumps(joint)}" for joint in skeleton.joints),
     ]
-    files = [out / FILE]
     taken: dict[Path, str] = {}
     for image in labelled.images:
         if ".." in PurePosixPath(image.name).parts or PurePosixPath(image.name).is_absolute():
@@ -162,6 +162,13 @@ def write_yolo(labelled: LabelledSet, out: Path) -> list[Path]:
         file = labels_of(out / "images" / image.name)
         if taken.setdefault(file, image.name) != image.name:
             raise DataError(f"{taken[file]} and {image.name} would share {file}: rename one")
+    if others := sorted(set((out / "labels").rglob("*.txt")) - set(taken)):
+        raise OutputError(
+            f"{others[0]}: labels of another data set are in this folder: name another --out"
+        )
+    files = [out / FILE]
+    for image in labelled.images:
+        file = labels_of(out / "images" / image.name)
         rows = [_line(person, image.size) for person in image.people if not person.crowd]
         with atomic(file) as text:
             text.write("".join(f"{row}\n" for row in rows).encode())

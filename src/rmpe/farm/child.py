@@ -74,8 +74,11 @@ def _answer(action: Any, arguments: tuple[Any, ...]) -> Answer:
 
 
 def _send(answers: BinaryIO, answer: Answer) -> None:
-    pickle.dump(answer, answers)
-    answers.flush()
+    try:
+        pickle.dump(answer, answers)
+        answers.flush()
+    except BrokenPipeError:  # the parent was killed: what was done is in the storage
+        os._exit(1)
 
 
 def _end_with(parent: int) -> None:

@@ -39,8 +39,6 @@ JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 JPEG_START_OF_SCAN = 0xDA
 JPEG_WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
 
-# One per frame: a graphic control extension followed by an image or by another extension.
-GIF_FRAME = re.compile(rb"!\xf9\x04.{4}\0[,!]", re.DOTALL)
 PNM_SIZE = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)")
 
 
@@ -99,11 +97,35 @@ def png_is_whole(data: bytes) -> bool:
 
 
 def is_animated(kind: str, data: bytes) -> bool:
-    """Whether a GIF or WebP holds more than one frame."""
+    """Whether a GIF, PNG or WebP is made to move."""
     if kind == "GIF":
-        frames = GIF_FRAME.finditer(data)
-        return next(frames, None) is not None and next(frames, None) is not None
+        return _has_two_frames(data)
+    if kind == "PNG":
+        return b"acTL" in data[: data.find(b"IDAT")]
     return kind == "WebP" and data[12:16] == b"VP8X" and bool(data[20:21]) and bool(data[20] & 0b10)
+
+
+def _has_two_frames(gif: bytes) -> bool:
+    """Whether a GIF goes on with a picture after the first; block by block."""
+
+    def table(flags: int) -> int:
+        return 3 << (flags % 8 + 1) if flags & 0x80 else 0
+
+    frames = 0
+    try:
+        place = 13 + table(gif[10])
+        while frames < 2 and gif[place] in b"!,":
+            if gif[place] == ord(","):
+                frames += 1
+                place += 11 + table(gif[place + 9])
+            else:
+                place += 2
+            while gif[place]:
+                place += 1 + gif[place]
+            place += 1
+    except IndexError:  # the file ends early
+        pass
+    return frames >= 2
 
 
 def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:

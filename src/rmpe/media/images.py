@@ -271,4 +271,8 @@ def _why_not(kind: str | None, *, animated: bool) -> str:
             f"damaged, or this OpenCV ({cv2.__version__}) has no {missing} decoder; convert it to"
             " JPEG or PNG, or install opencv-python-headless 4.12 or newer"
         )
+    if kind == "TIFF":
+        return (
+            "damaged or truncated TIFF, or of 32 bits or floating point; save it with 8 or 16 bits"
+        )
     return f"damaged or truncated {kind}"

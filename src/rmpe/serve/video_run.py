@@ -19,12 +19,14 @@ from rmpe.poses import Poses
 from rmpe.serve.job import Job
 from rmpe.serve.options import ServeOptions
 from rmpe.skeletons import Skeleton
+from rmpe.video import NONE
 from rmpe.write.atomic import atomic
 
 logger = logging.getLogger("rmpe.serve")
 
 CHILD = "rmpe.cli.video_job"
-TRACK_FORMATS = ("coco", "csv", "posetrack", "mot", "trc")
+WITHOUT_IDS = ("coco", "csv", "posetrack")
+TRACK_FORMATS = (*WITHOUT_IDS, "mot", "trc")
 POLL = 0.2
 # Seconds that a stopped job may take to close its files.
 GRACE = 10.0
@@ -151,7 +153,7 @@ def _arguments(job: Job, options: ServeOptions, pipeline: PipelineOptions, room:
         "--draw" if wish.draw else "--no-draw",
         *("--resume", "--quiet", "--json"),
     ]
-    for name in TRACK_FORMATS:
+    for name in TRACK_FORMATS if wish.tracker != NONE else WITHOUT_IDS:
         flags += ["--format", name]
     return [*limits, *flags, *pipeline_arguments(pipeline)]
 

@@ -44,7 +44,8 @@ def shrink(image: NDArray[np.uint8]) -> SmallPicture:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     scale = min(1.0, LONGEST_SIDE / max(height, width))
-    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    across, down = (max(1, round(side * scale)) for side in (width, height))
+    small = cv2.resize(grey, (across, down), interpolation=cv2.INTER_LINEAR)
     return SmallPicture(np.asarray(small, np.uint8), scale, (height, width))
 
 

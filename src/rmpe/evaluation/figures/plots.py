@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rmpe.evaluation.matching.ranked import RECALLS
 from rmpe.evaluation.protocols.coco import THRESHOLDS
 from rmpe.extras import load_extra
+from rmpe.write.atomic import atomic
 
 COLORS = ("#2e7d32", "#9ccc65", "#ffb300", "#8e24aa", "#c62828")
 
@@ -139,6 +140,6 @@ def _figure(x_label: str, y_label: str, size: tuple[float, float] = (6, 4)) -> t
 
 
 def _save(figure: Any, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with atomic(path) as file:
+        figure.savefig(file, format=path.suffix.removeprefix("."))
     return path
