@@ -349,3 +349,13 @@ def test_a_resumed_run_counts_what_it_did_itself(tmp_path, models, photos):
     text = run(photos, "--out", tmp_path / "out", *models, "--resume").stdout
     assert text.startswith("4 images (3 of them earlier), 1 new people")
     assert "images/s" not in run(photos, "--out", tmp_path / "out", *models, "--resume").stdout
+
+
+def test_a_resumed_run_brings_all_its_formats_up_to_date(tmp_path, models, photos):
+    out = tmp_path / "out"
+    run(photos, "--out", out, *models, "--limit", 3)
+    run(photos, "--out", out, *models, "--resume", "--format", "csv")
+    whole = tmp_path / "whole"
+    run(photos, "--out", whole, *models)
+    assert (out / "coco.json").read_bytes() == (whole / "coco.json").read_bytes()
+    assert (out / "poses.csv").exists() and not (whole / "poses.csv").exists()

@@ -13,22 +13,17 @@ import click
 import filelock
 
 from rmpe.errors import OutputError
+from rmpe.write import PLACES
 
 # Where results go when no folder is named.
 DEFAULT_ROOT = Path("rmpe-out")
 LOCK = ".lock"
 SAMPLE = 1 << 20  # bytes
 JOURNALS = ("journal.jsonl", "tracks.jsonl")
-# What the writers make beside the pictures: `rmpe.write`.
+# Files that are not pictures of single images.
 RESULTS = (
-    "coco.json",
-    "coco-dataset.json",
+    *(place for place in PLACES.values() if "." in place),
     "images.json",
-    "alphapose-results.json",
-    "poses.csv",
-    "coco_wholebody.json",
-    "mot.txt",
-    "posetrack.json",
     "drawn.mp4",
     "contact.jpg",
 )

@@ -36,7 +36,7 @@ from rmpe.media.remote import fetch, is_remote
 from rmpe.media.sources import ImageItem, find_media, image_ids
 from rmpe.options import PipelineOptions
 from rmpe.streaming import Result, stream
-from rmpe.write import FORMATS, write_formats
+from rmpe.write import FORMATS, with_those_in, write_formats
 from rmpe.write.foreign import require_joints
 from rmpe.write.journal import Failure, Journal, JournalRecord, file_stamp
 
@@ -178,7 +178,7 @@ def _run(
             click.echo(f"rmpe: stopped after {len(journal)} images; go on with --resume", err=True)
         files, unwritten = write_formats(
             FORMATS,
-            options.formats,
+            with_those_in(out, FORMATS, options.formats) if options.resume else options.formats,
             lambda: journal.records(estimator.skeleton),
             estimator.skeleton,
             out,

@@ -26,7 +26,7 @@ from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.trails import Trails
 from rmpe.video import NONE, Following
-from rmpe.write import VIDEO_FORMATS, write_formats
+from rmpe.write import VIDEO_FORMATS, with_those_in, write_formats
 from rmpe.write.journal import Journal, JournalRecord
 
 # Formats that hold nothing but people with ids.
@@ -154,8 +154,11 @@ def _run(
                 lost = str(error)
         if not len(tracks):
             raise ImageError(lost or f"{video.name}: no frame could be read")
+        formats = options.formats
+        if options.resume:
+            formats = tuple(with_those_in(out, VIDEO_FORMATS, formats))
         files, unwritten = write_formats(
-            VIDEO_FORMATS, options.formats, lambda: tracks.records(skeleton), skeleton, out
+            VIDEO_FORMATS, formats, lambda: tracks.records(skeleton), skeleton, out
         )
         return {
             "frames": len(tracks),

@@ -31,6 +31,24 @@ FORMATS: dict[str, Writer] = {
     "csv": table.write,
 }
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
+# The file or the folder of each.
+PLACES = {
+    "coco": "coco.json",
+    "coco-dataset": "coco-dataset.json",
+    "coco-wholebody": "coco_wholebody.json",
+    "alphapose": "alphapose-results.json",
+    "openpose": "openpose",
+    "csv": "poses.csv",
+    "posetrack": "posetrack.json",
+    "mot": "mot.txt",
+    "trc": "trc",
+}
+
+
+def with_those_in(folder: Path, writers: Mapping[str, Writer], names: Sequence[str]) -> list[str]:
+    """The formats, and those of which an earlier run left files: they grow with it, too."""
+    there = (name for name in writers if (folder / PLACES[name]).exists())
+    return list(dict.fromkeys([*names, *there]))
 
 
 def write_formats(
