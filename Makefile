@@ -8,8 +8,8 @@ POSE ?=
 .PHONY: demo test test-browser docs site dist clean
 
 demo: $(VENV)/core
-	$(BIN)/rmpe predict examples/basketball1.png --out out/demo $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
-	@echo "look at out/demo/drawn/basketball1.jpg"
+	$(BIN)/rmpe predict examples/pedestrians.jpg --out out/demo $(if $(DETECTOR),--detector $(DETECTOR)) $(if $(POSE),--pose $(POSE))
+	@echo "look at out/demo/drawn/pedestrians.jpg"
 
 test: $(VENV)/dev
 	$(BIN)/ruff format --check src tests benchmarks website
