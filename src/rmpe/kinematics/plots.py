@@ -50,7 +50,7 @@ def plot_angles(movement: Movement, path: Path) -> Path:
         panel.set_title(title, fontsize=10, loc="left")
         panel.set_ylabel("degrees", fontsize=8)
         if len(names) > 1:
-            panel.legend(fontsize=7, loc="upper right", frameon=False, ncols=2)
+            panel.legend(fontsize=7, loc="best", frameon=False, ncols=2)
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
     for panel in axes[max(0, len(shown) - columns) : len(shown)]:
