@@ -359,3 +359,10 @@ def test_a_resumed_run_brings_all_its_formats_up_to_date(tmp_path, models, photo
     run(photos, "--out", whole, *models)
     assert (out / "coco.json").read_bytes() == (whole / "coco.json").read_bytes()
     assert (out / "poses.csv").exists() and not (whole / "poses.csv").exists()
+
+
+def test_a_resumed_run_says_which_pictures_it_does_not_draw(tmp_path, models, photos):
+    out = tmp_path / "out"
+    run(photos, "--out", out, *models, "--limit", 3, "--no-draw")
+    text = run(photos, "--out", out, *models, "--resume").stdout
+    assert "3 images of the earlier run have no picture: run it without --resume" in text

@@ -6,7 +6,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,7 @@ def _run(
             ],
             "files": files,
             "unwritten": unwritten + undrawn,
-            "undrawn": _undrawn_before(items, todo, out) if options.draw else 0,
+            "undrawn": _undrawn_before(ids, todo, out) if options.draw else 0,
             "drawn": str(out / "drawn") if options.draw else None,
             "seconds": round(time.perf_counter() - started, 3),
         }
@@ -249,7 +249,7 @@ def _drawer(
     return draw
 
 
-def _undrawn_before(items: list[ImageItem], todo: Mapping[Path, ImageItem], out: Path) -> int:
+def _undrawn_before(items: Iterable[ImageItem], todo: Mapping[Path, ImageItem], out: Path) -> int:
     """How many images of an earlier run have no picture; only new ones are drawn."""
     earlier = (item for item in items if item.path not in todo)
     return sum(not (out / "drawn" / f"{item.name}.jpg").is_file() for item in earlier)
