@@ -64,6 +64,16 @@ def test_merged_files_are_those_of_predict(tmp_path, rmpe, models, photos, plann
         assert finished(open_storage(str(planned)).entries()) == {}
 
 
+def test_a_merge_that_is_refused_leaves_what_was_there(tmp_path, rmpe, planned):
+    assert rmpe("run", planned).exit_code == 0
+    out = tmp_path / "merged"
+    assert rmpe("merge", planned, "--out", out).exit_code == 0
+    before = (out / "coco.json").read_bytes()
+    refused = rmpe("merge", planned, "--out", out, "--format", "posetrack")
+    assert "--format posetrack: " in str(refused.exception)
+    assert (out / "coco.json").read_bytes() == before
+
+
 def test_paths_are_those_of_predict(tmp_path, rmpe, models, photos, monkeypatch):
     monkeypatch.chdir(photos.parent)
     assert rmpe("plan", photos.name, "--out", tmp_path / "run", *models).exit_code == 0

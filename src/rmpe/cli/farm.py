@@ -23,7 +23,7 @@ from rmpe.cli.tracking_flags import tracking_flags, video_formats
 from rmpe.errors import UsageError
 from rmpe.farm import engines
 from rmpe.farm.manifest import SHARD, Run, plan, read_run
-from rmpe.farm.merge import write_results
+from rmpe.farm.merge import check_formats, write_results
 from rmpe.farm.parts import (
     IMAGES,
     Part,
@@ -37,7 +37,6 @@ from rmpe.farm.storage import LocalStorage, Storage, open_storage
 from rmpe.farm.work import Outcome
 from rmpe.options import PipelineOptions
 from rmpe.video import Following
-from rmpe.write.foreign import require_joints
 
 # Failures that are printed; the rest is counted.
 SHOWN = 100
@@ -219,9 +218,8 @@ def _do(
         before = f" ({earlier:,} of them earlier)" if earlier else ""
         failed = f", {len(failures):,} failed" if failures else ""
         rate = f" ({progress.photos / seconds:.1f} photos/s)" if progress.photos else ""
-        what = "photos and videos" if run.videos else "photos"
         click.echo(
-            f"{sum(mark.photos for mark in marks):,} {what}{before},"
+            f"{sum(mark.photos for mark in marks):,} {_what(run)}{before},"
             f" {sum(mark.people for mark in marks):,} people of any score{failed},"
             f" {seconds:.1f} s{rate}"
         )
@@ -264,7 +262,7 @@ def status_command(folder: str, failed: bool, as_json: bool) -> None:
         click.echo(json.dumps(summary))
     else:
         click.echo(
-            f"{summary['photos_done']:,} of {photos:,} photos ({len(done):,} of"
+            f"{summary['photos_done']:,} of {photos:,} {_what(run)} ({len(done):,} of"
             f" {len(run.shards):,} shards), {summary['people']:,} people of any score,"
             f" {summary['photos_failed']:,} photos failed, {len(broken):,} shards failed"
         )
@@ -288,7 +286,7 @@ def merge_command(folder: str, out: str, formats: tuple[str, ...], partial: bool
     """Make the files of rmpe predict from the photos, and in OUT/NAME those of each video."""
     storage = open_storage(folder)
     run = read_run(storage)
-    require_joints(formats, run.skeleton)
+    check_formats(run, formats)
     done = sorted(shard for shard in finished(storage.entries()) if shard in run.shards)
     if len(done) < len(run.shards) and not partial:
         raise UsageError(
@@ -318,6 +316,11 @@ def _local(out: str) -> Iterator[Path]:
         for file in sorted(Path(scratch).rglob("*")):
             if file.is_file():
                 storage.write(file.relative_to(scratch).as_posix(), file.read_bytes())
+
+
+def _what(run: Run) -> str:
+    """What a run counts."""
+    return "photos and videos" if run.videos else "photos"
 
 
 def _named(file: str, results: Path, out: str) -> str:

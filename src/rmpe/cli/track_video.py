@@ -26,11 +26,8 @@ from rmpe.pipeline import Estimator
 from rmpe.poses import Poses
 from rmpe.trails import Trails
 from rmpe.video import NONE, Following
-from rmpe.write import VIDEO_FORMATS, with_those_in, write_formats
+from rmpe.write import VIDEO_FORMATS, require_ids, with_those_in, write_formats
 from rmpe.write.journal import Journal, JournalRecord
-
-# Formats that hold nothing but people with ids.
-NEED_IDS = frozenset({"mot", "trc"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +65,8 @@ class TrackOptions:
     def __post_init__(self) -> None:
         if self.sheet and not self.draw:
             raise UsageError("--contact-sheet is made from the drawn video: leave out --no-draw")
-        if self.following.tracker == NONE and (needy := {*self.formats} & NEED_IDS):
-            raise UsageError(
-                f"--format {min(needy)} is of people with ids, which --tracker none does not give"
-            )
+        if self.following.tracker == NONE:
+            require_ids(self.formats)
 
 
 def track_video(

@@ -12,7 +12,9 @@ from rmpe.farm.manifest import Item, Run, read_shard
 from rmpe.farm.parts import Row, read_ids, read_mark, read_part
 from rmpe.farm.storage import Storage
 from rmpe.media.sources import shortened
-from rmpe.write import FORMATS, VIDEO_FORMATS, write_formats
+from rmpe.video import NONE
+from rmpe.write import FORMATS, VIDEO_FORMATS, require_ids, write_formats
+from rmpe.write.foreign import require_joints
 from rmpe.write.journal import JournalRecord
 
 # Shards whose rows are held at a time: ids may follow another order than shards do.
@@ -74,6 +76,20 @@ def _record(row: Row, run: Run, fps: float | None) -> JournalRecord:
     )
 
 
+def check_formats(run: Run, formats: Sequence[str]) -> None:
+    """That the formats can hold what a run found.
+
+    Raises:
+        UsageError: If one has none of its joints, needs ids that it has not, or is for videos only
+            and there are photos.
+    """
+    require_joints(formats, run.skeleton)
+    if run.following.tracker == NONE:
+        require_ids(formats)
+    if run.photos and (wrong := [name for name in formats if name not in FORMATS]):
+        raise UsageError(f"--format {wrong[0]}: for videos only, this run has photos")
+
+
 def write_results(
     storage: Storage, run: Run, done: Sequence[int], formats: Sequence[str], out: Path
 ) -> tuple[list[str], list[str]]:
@@ -83,14 +99,13 @@ def write_results(
         storage: Where the run is.
         run: The run.
         done: The shards that are merged, in their order.
-        formats: Names of `rmpe.write.VIDEO_FORMATS`; with photos of `rmpe.write.FORMATS`.
+        formats: Names of `rmpe.write.VIDEO_FORMATS`; checked by `check_formats`.
         out: The folder.
 
     Returns:
         The files, and a line for each that failed.
 
     Raises:
-        UsageError: If a format holds videos only, and the run has photos.
         DataError: If a part is damaged.
     """
     photos = [shard for shard in done if shard < run.first_unnamed]
@@ -98,8 +113,6 @@ def write_results(
     files: list[str] = []
     unwritten: list[str] = []
     if run.photos:
-        if wrong := [name for name in formats if name not in FORMATS]:
-            raise UsageError(f"--format {wrong[0]}: for videos only, this run has photos")
         written, failed = write_formats(
             FORMATS, formats, lambda: photo_records(storage, run, photos), run.skeleton, out
         )

@@ -41,16 +41,6 @@ JobId = Annotated[str, Path(alias="id", description="As `POST` answered.")]
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
-def _no_other_parameters(request: Request) -> None:
-    """That a misspelt parameter is not passed over."""
-    known = [one.alias for one in request.scope["route"].dependant.query_params]
-    for name in request.query_params:
-        if name not in known:
-            said = f"known: {', '.join(known)}" if known else "there are none here"
-            raise HttpError(422, f"{cut(name)}: no such parameter; {said}")
-
-
-STRICT = [Depends(_no_other_parameters)]
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 
@@ -209,7 +199,7 @@ def _add_photos(web: FastAPI, service: Service) -> None:
 
     @web.post(
         "/v1/poses",
-        dependencies=STRICT,
+        dependencies=[Depends(_no_other_parameters)],
         tags=["photos"],
         response_class=Response,
         responses={**known, **{code: REFUSALS[code] for code in codes}},
@@ -267,7 +257,7 @@ def _add_videos(web: FastAPI, service: Service) -> None:
 
     @web.post(
         "/v1/videos",
-        dependencies=STRICT,
+        dependencies=[Depends(_no_other_parameters)],
         tags=["videos"],
         status_code=202,
         responses={code: REFUSALS[code] for code in codes},
@@ -325,7 +315,7 @@ def _add_videos(web: FastAPI, service: Service) -> None:
 
     @web.get(
         "/v1/videos/{id}/result",
-        dependencies=STRICT,
+        dependencies=[Depends(_no_other_parameters)],
         tags=["videos"],
         response_class=FileResponse,
         responses={**missing, 409: {"model": Failure, "description": "Not done yet."}},
@@ -346,6 +336,14 @@ def _add_videos(web: FastAPI, service: Service) -> None:
     async def delete(name: JobId) -> None:
         """Stop the work on a video, and delete it with its results."""
         await asyncio.to_thread(service.videos.delete, known(name))
+
+
+def _no_other_parameters(request: Request) -> None:
+    """That a misspelt parameter is not passed over."""
+    known = [one.alias for one in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            raise HttpError(422, f"{cut(name)}: no such parameter; known: {', '.join(known)}")
 
 
 def _head(job: Job) -> bytes:

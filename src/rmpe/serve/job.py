@@ -4,14 +4,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from rmpe.write import PLACES
+
 State: TypeAlias = Literal["queued", "running", "done", "failed"]
 # Result format -> file in ``out/`` and media type.
 RESULTS = {
     "json": ("frames.json", "application/json"),
-    "coco": ("coco.json", "application/json"),
-    "csv": ("poses.csv", "text/csv; charset=utf-8"),
-    "posetrack": ("posetrack.json", "application/json"),
-    "mot": ("mot.txt", "text/plain; charset=utf-8"),
+    "coco": (PLACES["coco"], "application/json"),
+    "csv": (PLACES["csv"], "text/csv; charset=utf-8"),
+    "posetrack": (PLACES["posetrack"], "application/json"),
+    "mot": (PLACES["mot"], "text/plain; charset=utf-8"),
     "trc": ("trc.zip", "application/zip"),
     "mp4": ("drawn.mp4", "video/mp4"),
 }

@@ -20,13 +20,13 @@ from rmpe.serve.job import Job
 from rmpe.serve.options import ServeOptions
 from rmpe.skeletons import Skeleton
 from rmpe.video import NONE
+from rmpe.write import NEED_IDS
 from rmpe.write.atomic import atomic
 
 logger = logging.getLogger("rmpe.serve")
 
 CHILD = "rmpe.cli.video_job"
-WITHOUT_IDS = ("coco", "csv", "posetrack")
-TRACK_FORMATS = (*WITHOUT_IDS, "mot", "trc")
+TRACK_FORMATS = ("coco", "csv", "posetrack", "mot", "trc")
 POLL = 0.2
 # Seconds that a stopped job may take to close its files.
 GRACE = 10.0
@@ -153,8 +153,9 @@ def _arguments(job: Job, options: ServeOptions, pipeline: PipelineOptions, room:
         "--draw" if wish.draw else "--no-draw",
         *("--resume", "--quiet", "--json"),
     ]
-    for name in TRACK_FORMATS if wish.tracker != NONE else WITHOUT_IDS:
-        flags += ["--format", name]
+    for name in TRACK_FORMATS:
+        if wish.tracker != NONE or name not in NEED_IDS:
+            flags += ["--format", name]
     return [*limits, *flags, *pipeline_arguments(pipeline)]
 
 

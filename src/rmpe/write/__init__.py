@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from rmpe.errors import OutputError
+from rmpe.errors import OutputError, UsageError
 from rmpe.skeletons import Skeleton
 from rmpe.write import (
     alphapose,
@@ -33,16 +33,30 @@ FORMATS: dict[str, Writer] = {
 VIDEO_FORMATS = FORMATS | {"posetrack": posetrack.write, "mot": mot.write, "trc": trc.write}
 # The file or the folder of each.
 PLACES = {
-    "coco": "coco.json",
-    "coco-dataset": "coco-dataset.json",
-    "coco-wholebody": "coco_wholebody.json",
-    "alphapose": "alphapose-results.json",
-    "openpose": "openpose",
-    "csv": "poses.csv",
-    "posetrack": "posetrack.json",
-    "mot": "mot.txt",
-    "trc": "trc",
+    "coco": coco.FILE,
+    "coco-dataset": coco_dataset.FILE,
+    "coco-wholebody": coco_wholebody.FILE,
+    "alphapose": alphapose.FILE,
+    "openpose": openpose.FOLDER,
+    "csv": table.FILE,
+    "posetrack": posetrack.FILE,
+    "mot": mot.FILE,
+    "trc": trc.FOLDER,
 }
+# Those that hold nothing but people with ids.
+NEED_IDS = frozenset({"mot", "trc"})
+
+
+def require_ids(formats: Iterable[str]) -> None:
+    """That no format needs what a run without a tracker has not.
+
+    Raises:
+        UsageError: If one of them holds people with ids only.
+    """
+    if needy := NEED_IDS & {*formats}:
+        raise UsageError(
+            f"--format {min(needy)} is of people with ids, which --tracker none does not give"
+        )
 
 
 def with_those_in(folder: Path, writers: Mapping[str, Writer], names: Sequence[str]) -> list[str]:

@@ -9,11 +9,13 @@ from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import write_list
 from rmpe.write.journal import JournalRecord
 
+FILE = "alphapose-results.json"
+
 
 def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``alphapose-results.json``; arguments and errors as for `rmpe.write.coco.write`."""
     people = (json.dumps(person) for record in records for person in _people(record))
-    return write_list(out_dir / "alphapose-results.json", people)
+    return write_list(out_dir / FILE, people)
 
 
 def _people(record: JournalRecord) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from rmpe.errors import OutputError
 
@@ -77,6 +77,25 @@ def write_list(path: Path, items: Iterable[str]) -> Path:
     """
     with atomic(path) as file:
         file.writelines(encode_list(items))
+    return path
+
+
+def save_figure(figure: Any, path: Path, **settings: Any) -> Path:
+    """Draw a figure of matplotlib into a file; its suffix says the kind, PNG without one.
+
+    Args:
+        figure: The figure.
+        path: The file.
+        settings: As for ``Figure.savefig``.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with atomic(path) as file:
+        figure.savefig(file, format=path.suffix.removeprefix(".") or "png", **settings)
     return path
 
 

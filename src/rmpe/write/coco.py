@@ -12,6 +12,8 @@ from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import write_list
 from rmpe.write.journal import JournalRecord
 
+FILE = "coco.json"
+
 
 def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``coco.json``.
@@ -27,7 +29,7 @@ def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -
     Raises:
         OutputError: If it cannot be written.
     """
-    return write_list(out_dir / "coco.json", people(records))
+    return write_list(out_dir / FILE, people(records))
 
 
 def people(records: Iterable[JournalRecord]) -> Iterator[str]:

@@ -18,6 +18,8 @@ from rmpe.write.atomic import atomic
 from rmpe.write.coco import image_row
 from rmpe.write.journal import JournalRecord
 
+FILE = "coco-dataset.json"
+
 VISIBLE = 2  # COCO's visibility of a joint that is labelled and seen
 
 
@@ -27,7 +29,7 @@ def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -
     A joint's third number is COCO's visibility: 2, or 0 where it is missing. ``keypoint_scores``,
     ``score`` and ``track_id`` are extra keys.
     """
-    path = out_dir / "coco-dataset.json"
+    path = out_dir / FILE
     category = {
         "id": 1,
         "name": "person",

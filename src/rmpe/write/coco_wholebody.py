@@ -14,6 +14,8 @@ from rmpe.skeletons import Skeleton, load_skeleton
 from rmpe.write.atomic import write_list
 from rmpe.write.journal import JournalRecord
 
+FILE = "coco_wholebody.json"
+
 # Key in a file -> the joints of the skeleton wholebody133 that it holds.
 PARTS = {
     "keypoints": slice(0, 17),
@@ -46,7 +48,7 @@ def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -
         for record in records
         for person in record.poses.to_skeleton(whole).to_coco(record.image_id)
     )
-    return write_list(out_dir / "coco_wholebody.json", map(json.dumps, people))
+    return write_list(out_dir / FILE, map(json.dumps, people))
 
 
 def split_parts(person: dict[str, Any]) -> dict[str, Any]:

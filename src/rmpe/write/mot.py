@@ -11,6 +11,8 @@ from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
+FILE = "mot.txt"
+
 
 def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -> Path:  # noqa: ARG001
     """Write ``mot.txt``; arguments and errors as for `rmpe.write.coco.write`.
@@ -18,7 +20,7 @@ def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -
     Frames, ids and pixels are counted from 1, as the format has it. People without an id are left
     out: the format has no place for them.
     """
-    path = out_dir / "mot.txt"
+    path = out_dir / FILE
     with atomic(path) as file:
         file.writelines(line.encode() for record in records for line in _lines(record))
     return path

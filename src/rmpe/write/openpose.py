@@ -21,6 +21,8 @@ from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
+FOLDER = "openpose"
+
 BODY_25 = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist",
     "left_shoulder", "left_elbow", "left_wrist", "mid_hip",
@@ -49,7 +51,7 @@ def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -
     Returns:
         The folder.
     """
-    folder = out_dir / "openpose"
+    folder = out_dir / FOLDER
     failures = []
     for record in records:
         try:

@@ -20,6 +20,8 @@ from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
+FILE = "posetrack.json"
+
 JOINTS = (
     "nose", "head_bottom", "head_top", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
     "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee",
@@ -34,7 +36,7 @@ def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -
 
     People without a track id are left out. Image ids and ``frame_id`` are those of the records.
     """
-    path = out_dir / "posetrack.json"
+    path = out_dir / FILE
     categories = [{"id": 1, "name": "person", "supercategory": "person", "keypoints": JOINTS}]
     # The people are written as they come; the images wait in a file, because the format wants two
     # lists.

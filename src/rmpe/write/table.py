@@ -12,6 +12,8 @@ from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
+FILE = "poses.csv"
+
 IMAGE = ("image_id", "file_name", "frame", "seconds", "fps")
 PERSON = ("person", "track_id", "score", "x1", "y1", "x2", "y2")
 
@@ -24,7 +26,7 @@ def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -
     coordinates of a missing joint are empty, as is the track id of a person who has none. The file
     is UTF-8: bytes of a file name that are no text are written as escapes, as in JSON.
     """
-    path = out_dir / "poses.csv"
+    path = out_dir / FILE
     with atomic(path) as file:
         write_to(file, records, skeleton)
     return path

@@ -20,6 +20,8 @@ from rmpe.skeletons import Skeleton
 from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
+FOLDER = "trc"
+
 UNITS = "mm"
 SCALE = "1 px is written as 1 mm"
 MISSING = "nan\tnan\tnan"
@@ -42,7 +44,7 @@ def write(records: Iterable[JournalRecord], skeleton: Skeleton, out_dir: Path) -
     Returns:
         The folder.
     """
-    folder = out_dir / "trc"
+    folder = out_dir / FOLDER
     people: dict[int, _Person] = {}
     clip = _Clip()
     with tempfile.TemporaryDirectory() as scratch:
