@@ -172,6 +172,16 @@ def test_one_person_and_a_part_of_the_time(tmp_path):
     assert rows["x_m"].isna().all()
 
 
+def test_a_second_report_leaves_nobody_of_the_first(tmp_path):
+    results = write_results(tmp_path, [WALKER.track(), replace(WALKER.track(), person=7)])
+    out = tmp_path / "out"
+    run(results, "--out", out)
+    (out / "person_0001_notes.txt").touch()  # not ours
+    run(results, "--out", out, "--person", 7)
+    left = {file.name for file in out.glob("person_0001*")}
+    assert left == {"person_0001_notes.txt"} and (out / "person_0007.trc").is_file()
+
+
 def test_someone_seen_too_briefly_is_named(tmp_path):
     short = replace(WALKER.track().between(0, 0.05), person=3)
     done = run(write_results(tmp_path, [WALKER.track(), short]))

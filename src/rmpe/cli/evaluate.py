@@ -142,7 +142,7 @@ def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: Pipel
         )
         measure = measure_of(protocol, found)
     measured = measure(options.annotations, results)
-    if results != options.results and not options.save_results:
+    if results is not None and results.parent == scratch:
         # The file is gone when this is read: what it holds comes from the photos.
         said = [line.replace(str(results), str(options.images)) for line in measured.warnings]
         measured = replace(measured, warnings=said)

@@ -134,8 +134,6 @@ def kinematics(
     default = results if results.is_dir() else results.parent
     folder = out or default / "kinematics"
     with only_run_in(folder):
-        for stale in folder.glob("person_[0-9][0-9][0-9][0-9]*"):  # of somebody whom this run lacks
-            stale.unlink(missing_ok=True)
         files = write_report(measured.movements, options, folder)
     if quiet:
         return

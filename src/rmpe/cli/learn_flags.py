@@ -6,6 +6,12 @@ import click
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+
+def with_folder(file: Path) -> str:
+    """How a learned file names what it was learned from: the file and its folder."""
+    return f"{file.absolute().parent.name}/{file.name}"
+
+
 protocol_flag = click.option(
     "--protocol",
     type=click.Choice(["coco", "mpii"]),

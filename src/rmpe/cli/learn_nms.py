@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag
+from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag, with_folder
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.learn.flat_matching import Truths
 from rmpe.learn.mpii_matching import MpiiTruths
@@ -74,7 +74,7 @@ def learn_nms(
     click.echo(figures)
     lines = [
         f"# Learned by rmpe learn nms from {candidates.name} and",
-        f"# {annotations.absolute().parent.name}/{annotations.name}, {truths.photos} photos.",
+        f"# {with_folder(annotations)}, {truths.photos} photos.",
         f"# {figures}.",
         *(f"{name} = {value!r}" for name, value in asdict(learned.parameters).items()),
     ]

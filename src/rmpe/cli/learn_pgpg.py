@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from rmpe.cli.commands import Number
-from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag
+from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag, with_folder
 from rmpe.errors import UsageError
 from rmpe.learn.detector_errors import match_coco, match_mpii
 from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
@@ -121,7 +121,7 @@ def learn_pgpg(
     pgpg = fit(kept, best.sizes, iou, seed)
     pgpg.learned.update(
         detections=detections.name,
-        annotations=f"{annotations.absolute().parent.name}/{annotations.name}",
+        annotations=with_folder(annotations),
         people=len(kept),
         held_out_log_likelihood=round(best.log_likelihood, 4),
     )

@@ -302,11 +302,11 @@ class Found:
         """Count one more image."""
         self.images += 1
         if result.poses is not None:
-            likely = int((result.poses.scores >= min_score).sum())
-            self.people += likely
-            self.weaker += len(result.poses) - likely
-            below = result.poses.scores[result.poses.scores < min_score]
-            self.best = max(self.best, float(below.max(initial=0.0)))
+            scores = result.poses.scores
+            weaker = scores[scores < min_score]
+            self.people += len(scores) - len(weaker)
+            self.weaker += len(weaker)
+            self.best = max(self.best, float(weaker.max(initial=0.0)))
 
 
 def _rate(bar: Progress, task: Any, people: int, failures: int) -> str:

@@ -12,7 +12,7 @@ from rmpe.extras import load_extra
 from rmpe.kinematics.angles import DEFINITIONS
 from rmpe.kinematics.measure import Movement
 from rmpe.kinematics.tracks import Track, runs
-from rmpe.write.atomic import atomic
+from rmpe.write.atomic import save_figure
 
 RESOLUTION = 110  # dots per inch
 COLORS = {"left": "#00a844", "right": "#f07800", "": "#2f7fd6"}  # as in drawn pictures
@@ -147,6 +147,4 @@ def _figure(width: float, height: float) -> Any:
 def _save(figure: Any, path: Path) -> Path:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    with atomic(path) as file:
-        figure.savefig(file, dpi=RESOLUTION, format="png")
-    return path
+    return save_figure(figure, path, dpi=RESOLUTION)

@@ -1,5 +1,6 @@
 """All files of a measurement in one folder."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +57,10 @@ def measure_all(tracks: Sequence[Track], options: MeasureOptions) -> Measured:
     return Measured(movements, short, unscaled)
 
 
+# Files of one person.
+OF_ONE = re.compile(r"person_\d{4,}(\.trc|\.mot|\.c3d|_strip\.png|_angles\.png)")
+
+
 def write_report(
     movements: Sequence[Movement], options: MeasureOptions, out_dir: Path
 ) -> list[Path]:
@@ -80,4 +85,12 @@ def write_report(
         ]
         files += plots[movement.track.person]
     page = write_page(movements, plots, timeline, options, out_dir / "index.html")
+    _remove_others(out_dir, files)
     return [*files, timeline, page]
+
+
+def _remove_others(out_dir: Path, files: Sequence[Path]) -> None:
+    """Remove what an older report wrote of people who are not in this one."""
+    for stale in {*out_dir.glob("person_*")} - {*files}:
+        if OF_ONE.fullmatch(stale.name) and stale.is_file():
+            stale.unlink()

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from rmpe.learn.nms import PLANES, Learned
+from rmpe.write.atomic import save_figure
 
 
 def plot_surfaces(learned: Learned, path: Path) -> None:
@@ -49,5 +50,4 @@ def plot_surfaces(learned: Learned, path: Path) -> None:
         f"Pose NMS: mAP {100 * learned.start_ap:.2f} before, {100 * learned.ap:.2f} learned, "
         f"{100 * learned.held_out_ap:.2f} cross-validated"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)

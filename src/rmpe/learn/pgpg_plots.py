@@ -9,6 +9,7 @@ from rmpe.learn.detector_errors import Matches
 from rmpe.propose.offsets import disturb
 from rmpe.propose.pgpg import Pgpg
 from rmpe.skeletons import Skeleton
+from rmpe.write.atomic import save_figure
 
 EDGES = ("left", "top", "right", "bottom")
 COLUMNS = 6
@@ -39,7 +40,7 @@ def plot_atoms(pgpg: Pgpg, matches: Matches, skeleton: Skeleton, path: Path) -> 
     figure.suptitle(
         f"Atomic poses (torso of length 1); {np.sum(kinds == count)} people without a visible torso"
     )
-    _save(figure, path)
+    save_figure(figure, path, dpi=110)
 
 
 def plot_offsets(pgpg: Pgpg, matches: Matches, path: Path) -> None:
@@ -58,7 +59,7 @@ def plot_offsets(pgpg: Pgpg, matches: Matches, path: Path) -> None:
         axis.axis("on")
     axes[0].legend(fontsize=7)
     figure.suptitle("Offsets, detected minus true edge, as shares of the true side")
-    _save(figure, path)
+    save_figure(figure, path, dpi=110)
 
 
 def _panels(count: int) -> tuple[Any, Any]:
@@ -77,8 +78,3 @@ def _rectangle(axis: Any, box: Any, **style: Any) -> None:
     from matplotlib.patches import Rectangle
 
     axis.add_patch(Rectangle(box[:2], *(box[2:] - box[:2]), fill=False, **style))
-
-
-def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)

@@ -13,7 +13,7 @@ from rmpe.extras import load_extra
 from rmpe.files import parse_json, read_bytes
 from rmpe.media.images import save_image
 from rmpe.media.tiles import tile_page
-from rmpe.write.atomic import atomic
+from rmpe.write.atomic import save_figure
 
 LOG = "log.jsonl"
 CURVES = "curves.png"
@@ -81,9 +81,7 @@ def write_curves(run: Path) -> Path | None:
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
     figure.suptitle(run.name, fontsize=12)
-    with atomic(run / CURVES) as file:
-        figure.savefig(file, dpi=RESOLUTION, format="png")
-    return run / CURVES
+    return save_figure(figure, run / CURVES, dpi=RESOLUTION)
 
 
 def read_log(path: Path) -> dict[str, Series]:

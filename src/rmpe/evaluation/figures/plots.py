@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rmpe.evaluation.matching.ranked import RECALLS
 from rmpe.evaluation.protocols.coco import THRESHOLDS
 from rmpe.extras import load_extra
-from rmpe.write.atomic import atomic
+from rmpe.write.atomic import save_figure
 
 COLORS = ("#2e7d32", "#9ccc65", "#ffb300", "#8e24aa", "#c62828")
 
@@ -27,7 +27,7 @@ def precision_recall(precision: NDArray[np.float64], path: Path) -> Path:
         )
     axes.set(xlim=(0, 1), ylim=(0, 1.02), title="Precision and recall by threshold")
     axes.legend(fontsize=7, ncols=2)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def bars(
@@ -46,7 +46,7 @@ def bars(
     )
     axes.set_title(title)
     axes.tick_params(axis="x", rotation=90 if len(values) > 8 else 0, labelsize=8)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def stacked(rows: dict[str, list[int]], names: tuple[str, ...], title: str, path: Path) -> Path:
@@ -61,7 +61,7 @@ def stacked(rows: dict[str, list[int]], names: tuple[str, ...], title: str, path
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), title=title)
     axes.legend(fontsize=7, ncols=len(rows), loc="lower center", bbox_to_anchor=(0.5, -0.3))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def differences(
@@ -101,7 +101,7 @@ def differences(
     axes.invert_yaxis()
     axes.set_title(title, fontsize=9)
     figure.legend(fontsize=7, loc="outside lower center", ncols=2)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def curves(
@@ -123,7 +123,7 @@ def curves(
     for axes in panels.flat[len(series) :]:
         axes.set_axis_off()
     figure.supylabel(y_label, fontsize=9)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _empty(size: tuple[float, float]) -> Any:
@@ -137,9 +137,3 @@ def _figure(x_label: str, y_label: str, size: tuple[float, float] = (6, 4)) -> t
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-def _save(figure: Any, path: Path) -> Path:
-    with atomic(path) as file:
-        figure.savefig(file, format=path.suffix.removeprefix("."))
-    return path
