@@ -110,3 +110,8 @@ def test_train_lists_what_ships():
     text = CliRunner().invoke(rmpe, ["train", "--list"]).output
     assert "lite_cpu " in text
     assert "ablation" not in text
+
+
+def test_train_names_the_list_where_there_is_no_such_configuration():
+    with pytest.raises(UsageError, match="rmpe train --list"):
+        CliRunner().invoke(rmpe, ["train", "nosuch"], catch_exceptions=False)

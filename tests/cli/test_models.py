@@ -193,6 +193,12 @@ def test_commands(pose):
     assert "removed" in run("remove", "spots")
 
 
+def test_show_says_how_to_get_a_model_of_the_catalogue():
+    result = CliRunner().invoke(command, ["models", "show", "rtmpose-m"])
+    assert result.exit_code
+    assert "rmpe models get rtmpose-m" in str(result.exception)
+
+
 def test_an_error_names_the_source_not_where_it_was_made_ready(tmp_path):
     source = bare(tmp_path)
     with pytest.raises(ModelError) as caught:

@@ -204,7 +204,8 @@ def test_full_disk_keeps_what_was_written(tmp_path, monkeypatch):
         with pytest.raises(OutputError) as caught:
             journal.append([record(2)])
         assert str(caught.value) == (
-            f"{path}: cannot write, the disk is full; free some space, then go on with --resume"
+            f"{path}: cannot write, the disk is full; free some space and run it again,"
+            " with --resume where there is one"
         )
         assert [item.image_id for item in journal.records(SKELETON)] == [1]
         assert path.read_bytes().endswith(b"\n")

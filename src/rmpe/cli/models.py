@@ -28,6 +28,7 @@ from rmpe.models import (
     choices,
     default_model,
     installed_models,
+    resolve_model,
     use_model,
 )
 from rmpe.runtime import Session
@@ -144,8 +145,8 @@ def remove(name: str) -> None:
 @models.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print the whole card of the installed model NAME."""
-    file = installed_models().get(name, Path(name))
+    """Print the whole card of the model NAME, which is installed or an ONNX file."""
+    file = resolve_model(name, "pose")
     click.echo(find_card(Session(file, "cpu")).to_toml(), nl=False)
 
 

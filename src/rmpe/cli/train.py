@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rmpe.config import find_shipped, load_config, read_toml, shipped_configs
+from rmpe.errors import UsageError
 
 
 def _list(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -61,6 +62,8 @@ def train(config: Path, overrides: tuple[str, ...], resume: bool, show: bool) ->
     from rmpe.training.run import RunConfig
 
     config = find_shipped(config)
+    if not config.exists():
+        raise UsageError(f"{config}: no such file, and none that ships: rmpe train --list")
     kind: type[RunConfig] = DetectorConfig if "photos" in read_toml(config) else TrainConfig
     trainer = Trainer(load_config(kind, config, overrides), click.echo)
     if resume or (trainer.worker.restarted and (trainer.config.run / STATE).exists()):

@@ -58,7 +58,10 @@ def scratch_name(name: str) -> str:
 def why_not_written(path: Path, error: OSError) -> str:
     """One line for the user: which file could not be written, why, and what to do."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"{path}: cannot write, the disk is full; free some space, then go on with --resume"
+        return (
+            f"{path}: cannot write, the disk is full; free some space and run it again, with"
+            " --resume where there is one"
+        )
     return f"{path}: cannot write: {error.strerror or error}"
 
 
