@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from tiny_models import constant_model, simcc_model, spot_pose_model, spots, yol
 import rmpe
 from rmpe.affine import pad_to_aspect
 from rmpe.boxes import Boxes
-from rmpe.cards import ModelCard, find_card, shipped_cards
+from rmpe.cards import METADATA_KEY, ModelCard, find_card, shipped_cards
 from rmpe.detect import RecordedBoxes, WholeImage, load_detector
 from rmpe.errors import DataError, ModelError, UsageError
 from rmpe.estimate.pose_model import load_pose_model
@@ -182,6 +183,28 @@ def test_card_is_found_in_four_places(tmp_path, spot_model):
     assert find_card(session, other).name == "named by the user"
     assert find_card(Session(simcc_model(tmp_path))).name == "RTMPose family"
     assert find_card(Session(yolox_model(tmp_path, []))).name == "YOLOX family"
+
+
+@pytest.mark.parametrize(
+    ("beside", "warned"),
+    [
+        ('kind = "pose"\nname = "y"\ndecoder = "dark"\n', True),
+        ("steps = 3\n", False),
+        (None, False),
+    ],
+)
+def test_a_card_beside_a_model_with_another_inside_is_said(
+    tmp_path, spot_model, caplog, beside, warned
+):
+    model = onnx.load(spot_model)
+    inside = replace(find_card(Session(spot_model)), name="inside")
+    onnx.helper.set_model_props(model, {METADATA_KEY: inside.to_toml()})
+    file = tmp_path / "own.onnx"
+    onnx.save(model, file)
+    if beside:
+        file.with_suffix(".toml").write_text(beside)
+    assert find_card(Session(file)).name == "inside"
+    assert ("not used" in caplog.text) == warned
 
 
 def test_published_files_are_known_by_their_hash(data_root):

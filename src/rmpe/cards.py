@@ -7,6 +7,8 @@ name).
 """
 
 import json
+import logging
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
@@ -21,6 +23,8 @@ from rmpe.config import from_mapping
 from rmpe.errors import DataError, ModelError
 from rmpe.files import is_file, parse_toml, read_bytes
 from rmpe.runtime import Session, sha256_of
+
+logger = logging.getLogger(__name__)
 
 METADATA_KEY = "rmpe_card"
 # Pixels of a side of a model's input; and no factor of a card is larger.
@@ -197,7 +201,9 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
         return read_card(card)
     if text := session.metadata.get(METADATA_KEY):
         found = ModelCard.from_toml(text, f"{session.path} (metadata {METADATA_KEY!r})")
-        return _with_skeleton_beside(found, session.path.parent)
+        found = _with_skeleton_beside(found, session.path.parent)
+        _warn_of_another_card(session.path, found)
+        return found
     if beside := card_beside(session.path):
         return read_card(beside)
     cards = shipped_cards()
@@ -213,6 +219,15 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
         f"{session.path}: no model card found: write {session.path.with_suffix('.toml').name} "
         "beside it or pass --card FILE (docs/model_cards.md)"
     )
+
+
+def _warn_of_another_card(model: Path, inside: ModelCard) -> None:
+    beside = card_beside(model)
+    if beside is None:
+        return
+    with suppress(ModelError):  # a TOML file that is no card is about something else
+        if read_card(beside) != inside:
+            logger.warning("%s: not used, the model has a card inside, which counts", beside)
 
 
 def card_beside(model: Path) -> Path | None:
