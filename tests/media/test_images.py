@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rmpe.errors import ImageError, OutputError, UsageError
-from rmpe.media.headers import SIZES, is_animated, jpeg_is_whole, kind_of, size_of
+from rmpe.media.headers import SIZES, has_pages, is_animated, jpeg_is_whole, kind_of, size_of
 from rmpe.media.images import read_image, save_image
 
 Image = pytest.importorskip("PIL.Image")
@@ -103,6 +103,30 @@ def test_animation_says_that_one_frame_is_used(tmp_path, caplog, suffix, kind, f
     assert [record.getMessage() for record in caplog.records] == (
         [f"{path}: animated {kind}, only its first frame is used"] if frames > 1 else []
     )
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("pages", [1, 3])
+def test_tiff_says_that_one_page_is_used(tmp_path, caplog, pages, big):
+    path = tmp_path / "pages.tiff"
+    more = [Image.fromarray(np.roll(SMOOTH, 40 * index, 1)) for index in range(1, pages)]
+    PICTURE.save(path, save_all=True, append_images=more, big_tiff=big)
+    with caplog.at_level(logging.WARNING):
+        assert np.array_equal(read_image(path), SMOOTH)
+    assert [record.getMessage() for record in caplog.records] == (
+        [f"{path}: TIFF of several pages, only the first is used"] if pages > 1 else []
+    )
+
+
+def test_tiff_whose_pages_lead_in_circles(tmp_path):
+    file = io.BytesIO()
+    PICTURE.save(file, "TIFF")
+    data = bytearray(file.getvalue())
+    start = int.from_bytes(data[4:8], "little")
+    following = start + 2 + 12 * int.from_bytes(data[start : start + 2], "little")
+    data[following : following + 4] = data[4:8]
+    assert has_pages(bytes(data))
+    assert size_of("TIFF", bytes(data)) == SMOOTH.shape[:2]
 
 
 def jpeg(picture=NOISE, **options):

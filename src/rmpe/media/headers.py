@@ -7,6 +7,7 @@ a header promises, and a file of a hundred bytes can promise billions.
 import re
 import struct
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 Size = tuple[int, int]  # height, width
 
@@ -28,6 +29,9 @@ SIGNATURE_LENGTH = 2 * 188 + 1  # three packets of an MPEG transport stream
 
 # Bytes a number of each TIFF field type takes, and how struct reads it, where it can be a size.
 TIFF_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+TIFF_SUBFILE = 254
+TIFF_COPY = 1  # bit of it: a smaller copy of another picture
+TIFF_MOST = 100  # pictures looked at; a damaged file may lead in circles
 TIFF_WIDTH = 256
 TIFF_HEIGHT = 257
 TIFF_SAMPLES = 277
@@ -103,6 +107,15 @@ def is_animated(kind: str, data: bytes) -> bool:
     if kind == "PNG":
         return b"acTL" in data[: data.find(b"IDAT")]
     return kind == "WebP" and data[12:16] == b"VP8X" and bool(data[20:21]) and bool(data[20] & 0b10)
+
+
+def has_pages(tiff: bytes) -> bool:
+    """Whether in a TIFF a picture follows the first that is not a smaller copy of it."""
+    try:
+        pages = islice(_tiff_directories(tiff), 1, TIFF_MOST)
+        return any(not tags.get(TIFF_SUBFILE, 0) & TIFF_COPY for tags in pages)
+    except (struct.error, OverflowError):  # the file ends early
+        return False
 
 
 def _has_two_frames(gif: bytes) -> bool:
@@ -188,24 +201,33 @@ def _bmp(data: bytes) -> Size:
 
 def _tiff(data: bytes) -> Size | None:
     """Size of the first picture or of its tiles, whichever is larger; wider by channels above 4."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in {b"+\0", b"\0+"}
-    start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
-    count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
-    entry = 20 if big else 12
-    first = start + (8 if big else 2)
-    found: dict[int, int] = {}
-    for place in range(first, min(first + count * entry, len(data) - entry + 1), entry):
-        tag, kind = struct.unpack_from(order + "HH", data, place)
-        if kind in TIFF_NUMBERS:
-            value = struct.unpack_from(order + TIFF_NUMBERS[kind], data, place + entry // 2 + 2)
-            found.setdefault(tag, value[0])
+    found = next(_tiff_directories(data), {})
     if TIFF_WIDTH not in found or TIFF_HEIGHT not in found:
         return None
     tile = found.get(TIFF_TILE_HEIGHT, 0), found.get(TIFF_TILE_WIDTH, 0)
     channels = -(-found.get(TIFF_SAMPLES, 1) // 4)
     height, width = max((found[TIFF_HEIGHT], found[TIFF_WIDTH]), tile, key=_pixels)
     return height, width * channels
+
+
+def _tiff_directories(data: bytes) -> Iterator[dict[int, int]]:
+    """The numbers of each picture of a TIFF, by their tags."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in {b"+\0", b"\0+"}
+    offset, entry = order + ("Q" if big else "I"), 20 if big else 12
+    start = struct.unpack_from(offset, data, 8 if big else 4)[0]
+    while start:
+        count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
+        first = start + (8 if big else 2)
+        end = first + count * entry
+        found: dict[int, int] = {}
+        for place in range(first, min(end, len(data) - entry + 1), entry):
+            tag, kind = struct.unpack_from(order + "HH", data, place)
+            if kind in TIFF_NUMBERS:
+                value = struct.unpack_from(order + TIFF_NUMBERS[kind], data, place + entry // 2 + 2)
+                found.setdefault(tag, value[0])
+        yield found
+        start = struct.unpack_from(offset, data, end)[0]
 
 
 def _jpeg2000(data: bytes) -> Size | None:

@@ -14,7 +14,15 @@ import numpy as np
 from rmpe.errors import ImageError, OutputError, UsageError
 from rmpe.extras import install_command
 from rmpe.media.arrays import ChannelOrder, Image, image_from_array, type_name
-from rmpe.media.headers import SIZES, is_animated, jpeg_is_whole, kind_of, png_is_whole, size_of
+from rmpe.media.headers import (
+    SIZES,
+    has_pages,
+    is_animated,
+    jpeg_is_whole,
+    kind_of,
+    png_is_whole,
+    size_of,
+)
 from rmpe.write.atomic import atomic
 
 logger = logging.getLogger(__name__)
@@ -134,6 +142,8 @@ def decode_image(name: str, data: bytes) -> Image:
         raise ImageError(f"{name}: {_why_not(kind, animated=animated)}")
     if animated:
         logger.warning("%s: animated %s, only its first frame is used", name, kind)
+    elif kind == "TIFF" and has_pages(data):
+        logger.warning("%s: TIFF of several pages, only the first is used", name)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
 
 
