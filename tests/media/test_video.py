@@ -228,6 +228,14 @@ def test_a_folder_of_images_is_a_video(tmp_path):
     assert [int(frame.image[-1, -1, 0]) for frame in frames] == [0, 50, 150]
 
 
+@pytest.mark.parametrize("changes", [0, 2])
+def test_frames_of_another_size_are_said_once(caplog, changes):
+    pictures = [np.zeros((40, 60, 3), np.uint8)] + [np.zeros((30, 60, 3), np.uint8)] * changes
+    with Video(pictures) as video:
+        assert [frame.image.shape[0] for frame in video] == [40] + [30] * changes
+    assert caplog.text.count("frame 1 has 60 x 30 pixels, the first 60 x 40") == min(changes, 1)
+
+
 def test_a_tag_that_is_not_utf8_does_not_hide_the_video(tmp_path):
     path = tone(tmp_path / "v.mp4", seconds=0.5, title="MARK")
     data = path.read_bytes()

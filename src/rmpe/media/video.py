@@ -160,8 +160,19 @@ class Video:
             if self._images
             else self._from_container()
         )
+        first: tuple[int, int] | None = None
+        told = False
         for count, frame in enumerate(frames, 1):
             self.missing = frame.index + 1 - count
+            height, width = frame.image.shape[:2]
+            first = first or (height, width)
+            if (height, width) != first and not told:
+                told = True
+                logger.warning(
+                    "%s: frame %d has %d x %d pixels, the first %d x %d; joints are in the pixels"
+                    " of their own frame",
+                    *(self.name, frame.index, width, height, first[1], first[0]),
+                )
             # Streams repeat or turn back time stamps at damaged places; frames keep their order.
             seconds = frame.seconds
             last = seconds if seconds > last else last + 0.5 / (self.fps or USUAL_RATE)
