@@ -199,12 +199,14 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
     """
     if card is not None:
         return read_card(card)
+    beside = card_beside(session.path)
     if text := session.metadata.get(METADATA_KEY):
         found = ModelCard.from_toml(text, f"{session.path} (metadata {METADATA_KEY!r})")
         found = _with_skeleton_beside(found, session.path.parent)
-        _warn_of_another_card(session.path, found)
+        if beside:
+            _warn_of_another_card(beside, found)
         return found
-    if beside := card_beside(session.path):
+    if beside:
         return read_card(beside)
     cards = shipped_cards()
     digest = sha256_of(session.path) if any(known.sha256 for known in cards) else ""
@@ -221,10 +223,7 @@ def find_card(session: Session, card: Path | None = None) -> ModelCard:
     )
 
 
-def _warn_of_another_card(model: Path, inside: ModelCard) -> None:
-    beside = card_beside(model)
-    if beside is None:
-        return
+def _warn_of_another_card(beside: Path, inside: ModelCard) -> None:
     with suppress(ModelError):  # a TOML file that is no card is about something else
         if read_card(beside) != inside:
             logger.warning("%s: not used, the model has a card inside, which counts", beside)

@@ -146,7 +146,7 @@ def remove(name: str) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print the whole card of the model NAME, which is installed or an ONNX file."""
-    file = resolve_model(name, "pose")
+    file = resolve_model(name, "pose")  # a kind is for the default model only: NAME is given
     click.echo(find_card(Session(file, "cpu")).to_toml(), nl=False)
 
 

@@ -31,7 +31,8 @@ SIGNATURE_LENGTH = 2 * 188 + 1  # three packets of an MPEG transport stream
 TIFF_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 TIFF_SUBFILE = 254
 TIFF_COPY = 1  # bit of it: a smaller copy of another picture
-TIFF_MOST = 100  # pictures looked at; a damaged file may lead in circles
+# Pictures looked at: copies halve, so there are fewer of them; a damaged file may lead in circles.
+TIFF_MOST = 16
 TIFF_WIDTH = 256
 TIFF_HEIGHT = 257
 TIFF_SAMPLES = 277
