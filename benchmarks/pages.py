@@ -312,6 +312,7 @@ SCRIPTS = (
 )
 OTHERS = {
     "crowds.collages": "makes the crowds whose joints are known, for `crowds.association`.",
+    "models.choose": "compares checkpoints that might ship on the photos on which that is decided.",
     "models.ship": "exports the models that ship and writes their figures on their cards.",
     "video.ghosts": "shows what the rule on ghosts takes away, and how many people with it.",
     "serve.screenshot": "takes the picture of the page of `rmpe serve`.",

@@ -38,20 +38,21 @@ BEFORE = "stn-lite"
 LARGEST_INPUT = (384, 384)
 
 
-def export(name: str, checkpoint: Path, data: Path) -> None:
+def quantised(name: str, checkpoint: Path, data: Path, out: Path) -> Path:
+    """``out/NAME.onnx``, as it would ship."""
     net, config = load_checkpoint(checkpoint)
     if isinstance(net, PersonDetector):
         config["size"] = LARGEST_INPUT
-    with tempfile.TemporaryDirectory() as out:
-        save_checkpoint(Path(out) / CHECKPOINT, net, config)
-        (file,) = export_checkpoint(
-            Path(out) / CHECKPOINT,
-            Path(out),
+    with tempfile.TemporaryDirectory() as scratch:
+        save_checkpoint(Path(scratch) / CHECKPOINT, net, config)
+        (exported,) = export_checkpoint(
+            Path(scratch) / CHECKPOINT,
+            Path(scratch),
             about=read_about(ROOT / "configs" / "cards" / f"{name}.toml"),
         )
-        SHIPPED.mkdir(parents=True, exist_ok=True)
-        (SHIPPED / f"{name}.onnx").write_bytes(file.read_bytes())
-    file = SHIPPED / f"{name}.onnx"
+        file = out / f"{name}.onnx"
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(exported.read_bytes())
     card = find_card(Session(file))
     # coco-more holds no photo of configs/dev.txt, on which models are compared.
     more = folder(data, "coco-more")
@@ -60,13 +61,21 @@ def export(name: str, checkpoint: Path, data: Path) -> None:
         write_card(file, replace(card, stn=BEFORE))
     if card.kind == "stn":
         write_card(file, replace(card, **STN))
+    return file
+
+
+def export(name: str, checkpoint: Path, data: Path) -> None:
+    quantised(name, checkpoint, data, SHIPPED)
+    net, config = load_checkpoint(checkpoint)
+    if isinstance(net, PersonDetector):
+        config["size"] = LARGEST_INPUT
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
     if (log := checkpoint.with_name("log.jsonl")).is_file():
         shutil.copyfile(log, CHECKPOINTS / f"{name}.log.jsonl")
 
 
-def mean_of(checkpoints: list[Path], folder: Path) -> Path:
+def mean_of(checkpoints: list[Path], out: Path) -> Path:
     """The mean of the weights of runs that parted from one checkpoint, with the log of the first.
 
     Source: Wortsman et al., Model soups, ICML 2022.
@@ -79,11 +88,17 @@ def mean_of(checkpoints: list[Path], folder: Path) -> Path:
             for name, first in states[0].items()
         }
     )
-    out = folder / CHECKPOINT
-    save_checkpoint(out, net, config)
+    file = out / CHECKPOINT
+    save_checkpoint(file, net, config)
     if (log := checkpoints[0].with_name("log.jsonl")).is_file():
-        shutil.copyfile(log, folder / log.name)
-    return out
+        shutil.copyfile(log, out / log.name)
+    return file
+
+
+def one_of(checkpoints: str, out: Path) -> Path:
+    """The file named, or of several with commas between the mean."""
+    files = [Path(file) for file in checkpoints.split(",")]
+    return mean_of(files, out) if len(files) > 1 else files[0]
 
 
 def rows(name: str) -> list[dict]:
@@ -140,10 +155,8 @@ def write_card(file: Path, card: ModelCard) -> None:
 def main(data, made):
     for argument in made:
         name, _, checkpoints = argument.partition("=")
-        files = [Path(file) for file in checkpoints.split(",")]
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = mean_of(files, Path(folder)) if len(files) > 1 else files[0]
-            export(name, checkpoint, data)
+        with tempfile.TemporaryDirectory() as out:
+            export(name, one_of(checkpoints, Path(out)), data)
     for file in sorted(SHIPPED.glob("*.onnx")):
         add_figures(file)
         print(f"{file.relative_to(ROOT)}: {file.stat().st_size / 1e6:.1f} MB")
