@@ -28,7 +28,7 @@ HEAVY = {
 }
 # A layer may import those before it, and itself.
 LAYERS = [
-    {"errors", "extras", "affine", "fields", "files", "config", "skeletons", "svg"},
+    {"errors", "extras", "affine", "fields", "files", "atomic", "config", "skeletons", "svg"},
     {"annotations", "boxes", "poses"},
     {"runtime", "cards", "models", "catalogue", "download", "checkpoints"},
     {"write", "media", "draw", "faces", "trails", "notebook", "propose", "suppress"},

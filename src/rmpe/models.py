@@ -8,6 +8,7 @@ of its kind. `rmpe.install` puts them there.
 from importlib import resources
 from pathlib import Path
 
+from rmpe.atomic import write_text
 from rmpe.cards import ModelCard, find_card
 from rmpe.catalogue import shipped_catalogue
 from rmpe.errors import DataError, ModelError, NotInstalledError
@@ -147,11 +148,12 @@ def choices() -> dict[str, str]:
 
 
 def choose(chosen: dict[str, str]) -> None:
-    """Write down kind -> name of the default models."""
-    home().mkdir(parents=True, exist_ok=True)
-    _defaults().write_text(
-        "".join(f'{kind} = "{name}"\n' for kind, name in chosen.items()), "utf-8"
-    )
+    """Write down kind -> name of the default models.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    write_text(_defaults(), "".join(f'{kind} = "{name}"\n' for kind, name in chosen.items()))
 
 
 def _defaults() -> Path:

@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.errors import ModelError, OutputError
+from rmpe.atomic import write_text
+from rmpe.errors import ModelError
 from rmpe.extras import load_extra
 from rmpe.files import home
 
@@ -313,12 +314,7 @@ def remember_fastest(fastest: Device) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    file = _measured_file()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f'engines = "{_engines()}"\nfastest = "{fastest}"\n', "utf-8")
-    except OSError as error:
-        raise OutputError(f"{file}: cannot write: {error.strerror or error}") from error
+    write_text(_measured_file(), f'engines = "{_engines()}"\nfastest = "{fastest}"\n')
 
 
 def _measured_file() -> Path:

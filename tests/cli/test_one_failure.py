@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from tiny_models import spot_pose_model, spots, yolox_model
 
 from rmpe.cli import rmpe as command
+from rmpe.errors import OutputError
 from rmpe.media.images import save_image
 from rmpe.media.sources import LONGEST_NAME, find_images, shortened
 from rmpe.media.video_writer import VideoWriter
@@ -241,3 +242,46 @@ def test_find_images_gives_short_names(tmp_path):
     items = find_images([str(tmp_path)])
     assert [item.name for item in items] == ["x" * 218 + "~1", "x" * 218 + "~2"]
     assert [len(item.file_name) for item in items] == [244, 249]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["learn", "people", "{here}"], "--out"),
+        (["learn", "nms", "--annotations", "{junk}", "--candidates", "{junk}"], "--out"),
+        (["learn", "pgpg", "--annotations", "{junk}", "--detections", "{junk}"], "--out"),
+        (["export", "{junk}"], "--out"),
+        (
+            ["evaluate", "coco", "--annotations", "{junk}", "--images", "{here}"],
+            "--save-results",
+        ),
+        (["evaluate", "coco", "--annotations", "{junk}", "--results", "{junk}"], "--plots"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
+)
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path, arguments, flag):
+    pytest.importorskip("onnx")
+    pytest.importorskip("torch")
+    junk = tmp_path / "junk.safetensors"
+    junk.write_text("neither annotations nor weights")
+    given = [part.format(junk=junk, here=tmp_path) for part in arguments]
+    result = run(*given, flag, junk / "file")
+    assert isinstance(result.exception, OutputError), result.output
+    assert str(junk / "file") in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == [junk.name]
+
+
+def test_a_folder_in_the_way_of_results_is_said_before_the_work(tmp_path):
+    (tmp_path / "annotations.json").write_text("no annotations")
+    arguments = ["evaluate", "coco", "--annotations", tmp_path / "annotations.json"]
+    result = run(*arguments, "--images", tmp_path, "--save-results", tmp_path)
+    assert isinstance(result.exception, OutputError)
+    assert "is a folder" in str(result.exception)
+
+
+def test_default_models_that_cannot_be_written_down_are_one_line(tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("a file in the way")
+    monkeypatch.setenv("RMPE_HOME", str(tmp_path / "home"))
+    result = run("models", "use", "pose-lite")
+    assert isinstance(result.exception, OutputError)
+    assert "defaults.toml: cannot write" in str(result.exception)

@@ -22,6 +22,7 @@ from rmpe import __version__
 from rmpe.ablation.plan import AblationConfig, Setting
 from rmpe.ablation.runs import Log, Nets, Runs
 from rmpe.associate import associator
+from rmpe.atomic import atomic
 from rmpe.boxes import Boxes, box_nms, size_of
 from rmpe.config import from_mapping
 from rmpe.detect import DecodedDetector, Detector, RecordedBoxes, Yolox, load_detector
@@ -41,7 +42,6 @@ from rmpe.runtime import sha256_of
 from rmpe.skeletons import load_skeleton
 from rmpe.streaming import stream
 from rmpe.suppress import PoseNmsParameters, Suppressor, parametric_nms, suppressor
-from rmpe.write.atomic import atomic
 from rmpe.write.journal import Journal, JournalRecord
 
 # Seconds between lines of progress.

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rmpe.ablation.plan import AblationConfig, Setting
+from rmpe.atomic import atomic
 from rmpe.evaluation.figures.bootstrap import Comparison
 from rmpe.evaluation.figures.plots import curves, differences
-from rmpe.write.atomic import atomic
 
 COLUMNS = [
     "row",

@@ -16,6 +16,7 @@ from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.errors import UsageError
 from rmpe.evaluation.benchmarks import measure_of
 from rmpe.evaluation.figures.bootstrap import compare
+from rmpe.files import make_folder
 from rmpe.options import PipelineOptions
 from rmpe.skeletons import load_skeleton
 
@@ -134,6 +135,8 @@ for _name in DESCRIPTIONS:
 def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: PipelineOptions) -> None:
     skeleton = load_skeleton(options.skeleton) if options.skeleton else None
     measure = measure_of(protocol, skeleton)
+    if options.plots:
+        make_folder(options.plots)
     results = options.results
     if options.images is not None:
         results = options.save_results or scratch / "results.json"

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rmpe.annotations.image_names import ImageFolder
+from rmpe.atomic import check_writable, write_text
 from rmpe.boxes import Boxes
 from rmpe.errors import DataError, ImageError, UsageError
 from rmpe.evaluation.files.mpii import MpiiPerson, read_mpii_people
@@ -58,7 +59,7 @@ def predict_results(
         For ``coco`` the joints of the results, else nothing.
 
     Raises:
-        RmpeError: If an image is missing, or a model cannot be used.
+        RmpeError: If an image is missing, a model cannot be used, or ``out`` cannot be written.
     """
     if protocol == "mot":
         raise UsageError(
@@ -67,6 +68,7 @@ def predict_results(
         )
     if annotations.is_dir() or annotations.suffix == ".npz":
         raise DataError(f"{annotations}: --images needs one annotation file that names its images")
+    check_writable(out)
     joints = None
     if protocol == "boxes":
         results = _boxes(annotations, images, pipeline)
@@ -76,8 +78,7 @@ def predict_results(
         results = _tracks(annotations, images, pipeline)
     else:
         results, joints = _poses(protocol, annotations, images, pipeline, skeleton)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results), "utf-8")
+    write_text(out, json.dumps(results))
     return joints if protocol == "coco" else None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rmpe.atomic import check_writable, write_text
 from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag, with_folder
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.learn.flat_matching import Truths
@@ -54,6 +55,8 @@ def learn_nms(
     The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure
     for photos held out says what the gain is worth on others.
     """
+    for file in [out, plot] if plot else [out]:
+        check_writable(file)
     truths: Truths | MpiiTruths
     if protocol == "mpii":
         truths = MpiiTruths.read(annotations)
@@ -78,8 +81,7 @@ def learn_nms(
         f"# {figures}.",
         *(f"{name} = {value!r}" for name, value in asdict(learned.parameters).items()),
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("\n".join(lines) + "\n", "utf-8")
+    write_text(out, "\n".join(lines) + "\n")
     click.echo(f"wrote {out}")
     if plot:
         plot_surfaces(learned, plot)

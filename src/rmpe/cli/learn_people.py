@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rmpe.atomic import check_writable, write_text
 from rmpe.cli.commands import Number
 from rmpe.datasets.unlabelled import find_unlabelled
 from rmpe.detect import load_detector
@@ -67,6 +68,7 @@ def learn_people(
             path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
         )
 
+    check_writable(out)
     known = [path for one in without for path in (below(one) if one.is_dir() else [one])]
     names = [path.relative_to(photos).as_posix() for path in below(photos)]
     if not names:
@@ -77,8 +79,7 @@ def learn_people(
 
     model = load_detector(resolve_model(detector, "detector"), threads=1)
     found = find_unlabelled(photos, names, model, known, smallest, sure, progress)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(found.to_coco()), "utf-8")
+    write_text(out, json.dumps(found.to_coco()))
     click.echo(f"{sum(map(len, found.boxes))} people in {len(found.names)} of {len(names)} photos")
     for kind, count in found.left_out.items():
         if count:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from rmpe.atomic import check_writable
 from rmpe.cli.commands import Number
 from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag, with_folder
 from rmpe.errors import UsageError
+from rmpe.files import make_folder
 from rmpe.learn.detector_errors import match_coco, match_mpii
 from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
 from rmpe.skeletons import load_skeleton
@@ -89,6 +91,9 @@ def learn_pgpg(
     wanted = [size for size in SIZES if mixture == "any" or size.shared == (mixture == "shared")]
     if atoms is not None and parts is not None:
         wanted = [Sizes(atoms, parts, mixture != "atom")]
+    check_writable(out)
+    if plots:
+        make_folder(plots)
     joints = load_skeleton("mpii16" if protocol == "mpii" else skeleton)
     if protocol == "mpii":
         matches = match_mpii(annotations, detections)

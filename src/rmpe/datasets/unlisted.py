@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from rmpe.atomic import atomic
 from rmpe.boxes import Boxes, iou
 from rmpe.datasets.packed import read_rgb
 from rmpe.datasets.persons import ABSENT, PersonSet
 from rmpe.detect import load_detector
 from rmpe.files import make_folder
 from rmpe.runtime import sha256_of
-from rmpe.write.atomic import atomic
 
 # Smallest score at which a detected box counts as an unlisted person.
 SURE = 0.35

@@ -13,6 +13,7 @@ import numpy as np
 from rmpe.annotations.coco import BOX_SHARE, CocoFile, parse_coco, parse_images, require_names
 from rmpe.annotations.image_names import ImageFolder
 from rmpe.annotations.results import check_detections, detected_people, resolve_images
+from rmpe.atomic import atomic
 from rmpe.errors import DataError
 from rmpe.exchange.labelled import (
     UNLABELLED,
@@ -29,7 +30,6 @@ from rmpe.exchange.labelled import (
 from rmpe.files import parse_json, read_bytes, read_json
 from rmpe.media.sources import ImageItem, image_ids
 from rmpe.skeletons import Skeleton, load_skeleton
-from rmpe.write.atomic import atomic
 
 FILE = "annotations.json"
 RESULTS = "coco.json"

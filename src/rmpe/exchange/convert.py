@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias, get_args
 
+from rmpe.atomic import atomic
 from rmpe.errors import DataError, OutputError
 from rmpe.exchange.coco import IMAGES, RESULTS, read_annotations, read_results, write_annotations
 from rmpe.exchange.cvat import read_cvat, write_cvat
@@ -22,7 +23,6 @@ from rmpe.exchange.yolo import read_yolo, write_yolo
 from rmpe.files import is_file, read_bytes
 from rmpe.media.sources import find_images
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 
 Format = Literal["coco", "yolo", "cvat", "label-studio"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe import fields
+from rmpe.atomic import atomic
 from rmpe.errors import DataError
 from rmpe.exchange.labelled import (
     HIDDEN,
@@ -37,7 +38,6 @@ from rmpe.exchange.labelled import (
 )
 from rmpe.files import BROKEN_ARCHIVE, parse_xml, read_bytes
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 
 FILE = "annotations.xml"
 LABELS = "labels.json"

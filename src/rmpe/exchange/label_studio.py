@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rmpe import fields
 from rmpe.annotations.image_names import ImageFolder, bare, parts_of
 from rmpe.annotations.joints import plain_name
+from rmpe.atomic import atomic
 from rmpe.errors import DataError
 from rmpe.exchange.labelled import (
     HIDDEN,
@@ -34,7 +35,6 @@ from rmpe.exchange.labelled import (
 )
 from rmpe.files import read_json
 from rmpe.skeletons import Skeleton, load_skeleton, skeleton_names
-from rmpe.write.atomic import atomic
 
 TASKS = "tasks.json"
 CONFIG = "config.xml"

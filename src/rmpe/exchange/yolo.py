@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe import fields
+from rmpe.atomic import atomic
 from rmpe.errors import DataError, OutputError
 from rmpe.exchange.labelled import (
     UNLABELLED,
@@ -33,7 +34,6 @@ from rmpe.exchange.labelled import (
 from rmpe.files import parse_yaml, read_bytes
 from rmpe.media.images import SUFFIXES
 from rmpe.skeletons import Skeleton, load_skeleton
-from rmpe.write.atomic import atomic
 
 FILE = "data.yaml"
 SPLITS = ("train", "val", "test")

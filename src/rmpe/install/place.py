@@ -12,6 +12,7 @@ from pathlib import Path
 import filelock
 import numpy as np
 
+from rmpe.atomic import write_text
 from rmpe.cards import ModelCard
 from rmpe.detect import DECODERS, WHOLE_IMAGE
 from rmpe.errors import ModelError
@@ -20,7 +21,7 @@ from rmpe.estimate.one_stage import OneStageModel
 from rmpe.estimate.pose_model import PoseModel
 from rmpe.estimate.stn import NO_STN, Stn
 from rmpe.files import home
-from rmpe.install.records import Known, add_record, replace_text
+from rmpe.install.records import Known, add_record
 from rmpe.models import added_models, choices, choose, models_folder, shipped_models
 from rmpe.runtime import Session
 
@@ -129,7 +130,7 @@ def place(name: str, model: Path, card: ModelCard, record: Known) -> ModelCard:
             copy_model(Path(card.skeleton), skeleton_file(name))
             card = replace(card, skeleton=str(skeleton_file(name).resolve()))
         card = replace(card, trust=f"{record.trust}, {record.date}, SHA-256 {record.sha256}")
-        replace_text(card_file(name), card.to_toml())
+        write_text(card_file(name), card.to_toml())
         with _lock("known_models"):
             add_record(name, record)
         model.replace(models_folder() / f"{name}.onnx")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from rmpe.atomic import write_text
 from rmpe.config import from_mapping
 from rmpe.errors import DataError, ModelError
 from rmpe.files import home
@@ -64,7 +65,7 @@ def add_record(name: str, record: Known) -> None:
 
     Raises:
         ModelError: If the record cannot be read.
-        OSError: If it cannot be written.
+        OutputError: If it cannot be written.
     """
     write_records(_records_file(), known_models() | {name: record})
 
@@ -103,7 +104,11 @@ def read_records(file: Path) -> dict[str, Known]:
 
 
 def write_records(file: Path, records: dict[str, Known]) -> None:
-    """Write a record or a manifest."""
+    """Write a record or a manifest.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     tables = [
         "\n".join(
             [f"[{json.dumps(name)}]"]
@@ -114,14 +119,7 @@ def write_records(file: Path, records: dict[str, Known]) -> None:
         )
         for name, known in sorted(records.items())
     ]
-    replace_text(file, "\n\n".join(tables) + "\n")
-
-
-def replace_text(file: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(file)
+    write_text(file, "\n\n".join(tables) + "\n")
 
 
 def _records_file() -> Path:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.atomic import atomic
 from rmpe.extras import load_extra
 from rmpe.kinematics.measure import Movement
-from rmpe.write.atomic import atomic
 
 UNSCALED = "1 px is written as 1 mm"
 # Our angles by the names of OpenSim's Rajagopal 2015 model; its signs are the same.

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.atomic import atomic
 from rmpe.kinematics.angles import DEFINITIONS
 from rmpe.kinematics.measure import MeasureOptions, Movement
-from rmpe.write.atomic import atomic
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1000px; margin: 2rem auto;

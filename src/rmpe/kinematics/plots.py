@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.atomic import save_figure
 from rmpe.draw import limb_colors
 from rmpe.extras import load_extra
 from rmpe.kinematics.angles import DEFINITIONS
 from rmpe.kinematics.measure import Movement
 from rmpe.kinematics.tracks import Track, runs
-from rmpe.write.atomic import save_figure
 
 RESOLUTION = 110  # dots per inch
 COLORS = {"left": "#00a844", "right": "#f07800", "": "#2f7fd6"}  # as in drawn pictures

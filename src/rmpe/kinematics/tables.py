@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.atomic import atomic
 from rmpe.extras import load_extra
 from rmpe.kinematics.measure import Movement
-from rmpe.write.atomic import atomic
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 # Decimals of what is not a whole number or a word; pixels, metres, degrees and seconds.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rmpe.atomic import save_figure
 from rmpe.learn.nms import PLANES, Learned
-from rmpe.write.atomic import save_figure
 
 
 def plot_surfaces(learned: Learned, path: Path) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from rmpe.atomic import save_figure
 from rmpe.learn.detector_errors import Matches
 from rmpe.propose.offsets import disturb
 from rmpe.propose.pgpg import Pgpg
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import save_figure
 
 EDGES = ("left", "top", "right", "bottom")
 COLUMNS = 6

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
+from rmpe.atomic import atomic
 from rmpe.errors import ImageError, OutputError, UsageError
 from rmpe.extras import install_command
 from rmpe.media.arrays import ChannelOrder, Image, image_from_array, type_name
@@ -23,7 +24,6 @@ from rmpe.media.headers import (
     png_is_whole,
     size_of,
 )
-from rmpe.write.atomic import atomic
 
 logger = logging.getLogger(__name__)
 

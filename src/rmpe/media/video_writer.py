@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.atomic import scratch_name, why_not_written
 from rmpe.errors import OutputError
 from rmpe.media.images import as_image
 from rmpe.media.video import moving_pictures, open_media
-from rmpe.write.atomic import scratch_name, why_not_written
 
 # Ticks a second: divides all usual frame rates.
 TIME_BASE = Fraction(1, 90000)

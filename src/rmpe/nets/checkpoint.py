@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from rmpe.atomic import atomic
 from rmpe.checkpoints import METADATA_KEY, read_header
 from rmpe.errors import ModelError
 from rmpe.fields import cut
@@ -30,7 +31,6 @@ from rmpe.nets.localisation import (
     TinyLocalisation,
 )
 from rmpe.nets.parallel_sppe import SstnSppe
-from rmpe.write.atomic import atomic
 
 NETS: Final[dict[str, type[nn.Module]]] = {
     "hourglass": StackedHourglass,

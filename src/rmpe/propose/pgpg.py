@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rmpe import fields
+from rmpe.atomic import write_text
 from rmpe.errors import DataError
 from rmpe.files import read_toml
 from rmpe.propose.offsets import Offsets, draw_overlapping
@@ -146,7 +147,11 @@ class Pgpg:
         )
 
     def save(self, path: Path) -> None:
-        """Write a small, readable TOML file."""
+        """Write a small, readable TOML file.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
         lines = [
             "# PGPG: offsets of proposals given the atomic pose (RMPE, section 3.3);"
             " written by `rmpe learn pgpg`."
@@ -168,8 +173,7 @@ class Pgpg:
                 f"weights = {_numbers(weights, 5)}",
             ]
         lines += ["", "[no_torso]", f"weights = {_numbers(self.weights[-1], 5)}"]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(path, "\n".join(lines) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Pgpg":

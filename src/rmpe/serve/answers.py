@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from rmpe.atomic import encode_list
 from rmpe.pipeline import Estimator
 from rmpe.runtime import sha256_of
 from rmpe.serve.engine import Found
 from rmpe.skeletons import Skeleton
 from rmpe.write import coco, openpose, table
-from rmpe.write.atomic import encode_list
 from rmpe.write.journal import JournalRecord
 
 # Stands for the name of the photo in tables: names that clients give are never used.

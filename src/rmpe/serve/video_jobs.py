@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rmpe.atomic import atomic
 from rmpe.errors import OutputError, UsageError
 from rmpe.options import PipelineOptions
 from rmpe.serve.job import Job, State, Wish
 from rmpe.serve.options import ServeOptions
 from rmpe.serve.video_run import GRACE, track, write_results
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 
 logger = logging.getLogger("rmpe.serve")
 

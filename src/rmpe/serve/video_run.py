@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rmpe.atomic import atomic
 from rmpe.options import PipelineOptions
 from rmpe.poses import Poses
 from rmpe.serve.job import Job
@@ -21,7 +22,6 @@ from rmpe.serve.options import ServeOptions
 from rmpe.skeletons import Skeleton
 from rmpe.video import NONE
 from rmpe.write import NEED_IDS
-from rmpe.write.atomic import atomic
 
 logger = logging.getLogger("rmpe.serve")
 

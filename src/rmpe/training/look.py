@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe import fields
+from rmpe.atomic import save_figure
 from rmpe.extras import load_extra
 from rmpe.files import parse_json, read_bytes
 from rmpe.media.images import save_image
 from rmpe.media.tiles import tile_page
-from rmpe.write.atomic import save_figure
 
 LOG = "log.jsonl"
 CURVES = "curves.png"

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rmpe.atomic import write_list
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import write_list
 from rmpe.write.journal import JournalRecord
 
 FILE = "alphapose-results.json"

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rmpe.atomic import atomic
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 from rmpe.write.coco import image_row
 from rmpe.write.journal import JournalRecord
 

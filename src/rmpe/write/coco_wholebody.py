@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rmpe.atomic import write_list
 from rmpe.errors import OutputError
 from rmpe.skeletons import Skeleton, load_skeleton
-from rmpe.write.atomic import write_list
 from rmpe.write.journal import JournalRecord
 
 FILE = "coco_wholebody.json"

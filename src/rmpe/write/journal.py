@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from rmpe import fields
+from rmpe.atomic import why_not_written
 from rmpe.errors import DataError, OutputError
 from rmpe.files import parse_json
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import why_not_written
 
 VERSION = 1
 DIGITS = 32  # of a hash

@@ -7,8 +7,8 @@ y, z).
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from rmpe.atomic import atomic
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
 FILE = "mot.txt"

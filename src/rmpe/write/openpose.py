@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmpe.annotations.joints import plain_name
+from rmpe.atomic import atomic
 from rmpe.errors import OutputError
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
 FOLDER = "openpose"

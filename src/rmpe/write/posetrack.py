@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.atomic import atomic
 from rmpe.poses import Poses
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
 FILE = "posetrack.json"

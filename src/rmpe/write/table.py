@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from rmpe.atomic import atomic
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
 FILE = "poses.csv"

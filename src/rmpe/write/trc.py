@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rmpe.atomic import atomic
 from rmpe.skeletons import Skeleton
-from rmpe.write.atomic import atomic
 from rmpe.write.journal import JournalRecord
 
 FOLDER = "trc"

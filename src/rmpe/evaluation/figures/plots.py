@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmpe.atomic import save_figure
 from rmpe.evaluation.matching.ranked import RECALLS
 from rmpe.evaluation.protocols.coco import THRESHOLDS
 from rmpe.extras import load_extra
-from rmpe.write.atomic import save_figure
 
 COLORS = ("#2e7d32", "#9ccc65", "#ffb300", "#8e24aa", "#c62828")
 

@@ -41,6 +41,35 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with atomic(path) as file:
+        file.write(text.encode())
+
+
+def check_writable(path: Path) -> None:
+    """That a file can be written, before the work that makes its contents.
+
+    Raises:
+        OutputError: If it cannot.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    partial = path.with_name(scratch_name(path.name))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    except OSError as error:
+        raise OutputError(why_not_written(path, error)) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def scratch_name(name: str) -> str:
     """A name for a file until it is whole: hidden, no other process's, never longer than its own.
 
