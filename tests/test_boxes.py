@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmpe.boxes import Boxes, box_nms, greedy_nms, iou
+from rmpe.boxes import AGREE, Boxes, box_nms, greedy_nms, iou, vote
 from rmpe.propose.regions import grow_proposals, propose
 
 box = st.tuples(
@@ -65,6 +65,45 @@ def plain_nms(boxes, threshold):
 def test_nms_equals_the_plain_loop(rows, threshold, random):
     boxes = Boxes(np.reshape(np.array(rows, np.float32), (-1, 4)), [random.random() for _ in rows])
     assert box_nms(boxes, threshold).tolist() == plain_nms(boxes, threshold)
+
+
+def plain_vote(boxes, kept, voters):
+    """One kept box at a time."""
+    voted = []
+    for index in kept:
+        overlaps = iou(boxes.xyxy[[index]], boxes.xyxy)[0]
+        team = [
+            i
+            for i in range(len(boxes))
+            if i == index or (overlaps[i] >= AGREE and boxes.scores[i] <= boxes.scores[index])
+        ]
+        best = sorted(boxes.scores[team].tolist(), reverse=True)[:voters]
+        voted.append((sum(best) / voters, index))
+    return sorted(voted, key=lambda one: -one[0])
+
+
+@given(
+    st.lists(box, max_size=25),
+    st.integers(1, 5),
+    st.floats(0.3, 0.9),
+    st.randoms(use_true_random=False),
+)
+def test_vote_equals_the_plain_loop(rows, voters, threshold, random):
+    rows = rows + rows[: len(rows) // 2]  # some that agree wholly
+    boxes = Boxes(np.reshape(np.array(rows, np.float32), (-1, 4)), [random.random() for _ in rows])
+    kept = box_nms(boxes, threshold)
+    found = vote(boxes, kept, voters)
+    expected = plain_vote(boxes, kept, voters)
+    np.testing.assert_allclose(found.scores, [score for score, _ in expected], rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(found.xyxy, boxes.xyxy[[int(index) for _, index in expected]])
+
+
+def test_a_person_whom_three_boxes_find_counts_for_more_than_a_surer_chance_response():
+    near = [[0, 0, 10, 20], [0, 0, 10, 22], [0, 0, 10, 18]]
+    boxes = Boxes([*near, [50, 0, 60, 20]], [0.6, 0.6, 0.3, 0.7])
+    found = vote(boxes, box_nms(boxes, 0.6), 3)
+    np.testing.assert_allclose(found.scores, [0.5, 0.7 / 3], rtol=1e-6)
+    np.testing.assert_array_equal(found.xyxy, boxes.xyxy[[0, 3]])
 
 
 def test_greedy_nms_uses_the_row_of_the_kept_one():

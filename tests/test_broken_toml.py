@@ -40,6 +40,7 @@ def written(folder, data):
         ({"size": [-1, 5]}, "sides must be 0 to 8192"),
         ({"size": [10**6, 10**6]}, "sides must be 0 to 8192"),
         ({"nms": 2.0}, "must lie in"),
+        ({"voters": -1}, "must lie in"),
         ({"split": 0.0}, "must be above 0"),
         ({"blur": 2}, "must be 0 or an odd number"),
         ({"mean": [1.0, 2.0]}, "mean must be"),

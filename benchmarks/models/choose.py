@@ -2,9 +2,10 @@
 
 ``pose-hr=A.safetensors`` is a checkpoint in the place of the model that ships, in int8 as it would
 ship; of several with commas between, it is the mean of the weights. The models that ship stand
-first. The photos of ``configs/dev.txt`` are in no training set. The others are training photos
-whose people were labelled by hand, of which most of the training saw only a teacher's answers: they
-say less, and are more. Poses are those of all defaults but the candidate.
+first; ``--voters 0`` adds them with another number of boxes that score one of the detector's
+(`rmpe.boxes.vote`). The photos of ``configs/dev.txt`` are in no training set. The others are
+training photos whose people were labelled by hand, of which most of the training saw only a
+teacher's answers: they say less, and are more. Poses are those of all defaults but the candidate.
 """
 
 import random
@@ -70,14 +71,15 @@ def boxes_and_figures(detector, people, photos):
 
 
 @benchmark("data", "threads")
+@click.option("--voters", multiple=True, type=int, help="May be repeated.")
 @click.argument("candidates", nargs=-1, metavar="[NAME=CHECKPOINT]...")
-def main(data, candidates, threads):
+def main(data, candidates, voters, threads):
     photos = folder(data, "coco-train") / "images"
     stn = load_stn(resolve_model(None, "stn"), threads=threads)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         sets = photo_sets(data, Path(scratch))
-        models = {"what ships": {}}
+        models = {"what ships": {}} | {f"{count} voters": {"voters": count} for count in voters}
         for place, argument in enumerate(candidates):
             name, _, checkpoints = argument.partition("=")
             out = Path(scratch) / str(place)
@@ -88,11 +90,13 @@ def main(data, candidates, threads):
             names = {image["id"]: image["file_name"] for image in people.images}
             images = [read_image(photos / names[image_id]) for image_id in people.image_ids]
             true_boxes = given_boxes(people, targets(people))
-            found = {}  # detector -> its boxes and figures
+            found = {}  # detector and voters -> its boxes and figures
             for candidate, given in models.items():
-                detector = resolve_model(given.get("detector"), "detector")
+                detector = resolve_model(given.get("detector"), "detector"), given.get("voters")
                 if detector not in found:
-                    loaded = load_detector(detector, threads=threads)
+                    loaded = load_detector(detector[0], threads=threads)
+                    if detector[1] is not None:
+                        loaded.card = replace(loaded.card, voters=detector[1])
                     found[detector] = boxes_and_figures(loaded, people, photos)
                 boxes, figures = found[detector]
                 pose = load_pose_model(resolve_model(given.get("pose"), "pose"), threads=threads)

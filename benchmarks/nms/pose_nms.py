@@ -63,7 +63,7 @@ TIMED = {"parametric": "ours", "oks": "OKS-NMS", "rmpe2016": "2016 rule, our cod
 def make_candidates(data: Path, split: str, people: People, out: Path) -> None:
     """Write the poses before NMS of every photo as COCO results."""
     detector = load_detector(data / "models/yolox_nano.onnx", "cpu", 1)
-    detector.card = replace(detector.card, score_threshold=0.02, nms=0.9)
+    detector.card = replace(detector.card, score_threshold=0.02, nms=0.9, voters=0)
     pose = load_pose_model(data / "models/tinypose_256x192.onnx", "cpu", 1)
     estimator = Estimator(detector, pose, suppress=SUPPRESSORS["none"], limit=1000, workers=2)
     paths = [folder(data, split) / "images" / image["file_name"] for image in people.images]

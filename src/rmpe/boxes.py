@@ -7,6 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# From this IoU on two boxes agree on a person.
+AGREE = 0.7
+
 Index: TypeAlias = int | slice | NDArray[np.bool_] | NDArray[np.integer] | Sequence[int]
 
 
@@ -157,3 +160,29 @@ def greedy_nms(
 def box_nms(boxes: Boxes, threshold: float) -> NDArray[np.int64]:
     """Indices of the boxes that survive greedy NMS at IoU ``threshold``, best first."""
     return greedy_nms(iou(boxes.xyxy, boxes.xyxy), boxes.scores, threshold)
+
+
+def vote(boxes: Boxes, kept: NDArray[np.int64], voters: int) -> Boxes:
+    """Boxes that survived NMS, scored by all that agree with them.
+
+    A person is found by several cells of a detector, a chance response by one or two. So a box's
+    score becomes the mean of the best ``voters`` among those that agree with it, itself included;
+    one that is missing counts as 0. A box agrees with one that is at least as sure, from an IoU of
+    `AGREE` on.
+
+    Args:
+        boxes: All that the detector found, also those too poor to be kept.
+        kept: Which survive, as `box_nms` has it.
+        voters: How many scores count, at least 1.
+
+    Returns:
+        The kept boxes with their new scores, best first.
+    """
+    scores = boxes.scores.astype(np.float64)
+    agrees = iou(boxes.xyxy[kept], boxes.xyxy) >= AGREE
+    agrees &= scores <= scores[kept, None]
+    agrees[np.arange(len(kept)), kept] = True  # also a box without an area
+    best = -np.sort(-np.where(agrees, scores, 0), axis=1)[:, :voters]
+    voted = best.sum(axis=1) / voters
+    order = np.argsort(-voted, kind="stable")
+    return Boxes(boxes.xyxy[kept][order], voted[order])

@@ -63,6 +63,8 @@ class ModelCard:
         split: SimCC bins per crop pixel.
         score_threshold: Boxes below it are noise (detectors).
         nms: IoU above which the worse of two boxes is dropped (detectors).
+        voters: How many of the boxes that agree on a person score it, see `rmpe.boxes.vote`; 0 =
+            the best box alone (detectors of the decoders ``boxes`` and ``yolox``).
         keep_overlap: IoU of the region that theta looks at with the proposal's crop from which the
             proposal is kept as it is (spatial transformers); 1 = every theta that moves anything
             is applied.
@@ -97,6 +99,7 @@ class ModelCard:
     split: float = 2.0
     score_threshold: float = 0.05
     nms: float = 0.6
+    voters: int = 0
     keep_overlap: float = 1.0
     second_look: bool = False
     stn: str = ""
@@ -135,6 +138,8 @@ class ModelCard:
             raise ValueError(
                 f"score_threshold {self.score_threshold} and nms {self.nms} must lie in [0, 1]"
             )
+        if not 0 <= self.voters <= MOST:
+            raise ValueError(f"voters {self.voters} must lie in [0, {MOST}]")
         if not 0 < self.keep_overlap <= 1:
             raise ValueError(f"keep_overlap {self.keep_overlap} must be above 0 and at most 1")
         if not 0 <= self.blur <= MOST or (self.blur > 0 and self.blur % 2 == 0):

@@ -50,6 +50,8 @@ FLOAT_KEY = "rmpe_float_first"
 # Width of the Gaussian that evens out exported heatmaps around a peak: chosen on the photos of
 # configs/dev.txt for the models that ship.
 BLUR = 7
+# How many boxes score one of a person detector's: chosen on the same photos.
+VOTERS = 3
 # Outputs of detectors.
 BOXES = ["boxes", "scores"]
 OPSET = 18  # the first opset whose GridSample runs in both ONNX Runtime and OpenVINO
@@ -216,7 +218,8 @@ def read_about(path: Path) -> dict[str, str]:
 
 def _export_part(net: nn.Module, config: dict[str, Any], out: Path) -> Path:
     if isinstance(net, PersonDetector):
-        card = replace(model_card(config, "detector", "boxes"), stride=max(STRIDES))
+        card = model_card(config, "detector", "boxes")
+        card = replace(card, stride=max(STRIDES), voters=VOTERS)
         return export_detector(net, card, out / "detector.onnx")
     if isinstance(net, Ssd512):
         card = model_card(config, "detector", "boxes")

@@ -414,7 +414,7 @@ def test_export_equals_torch_and_detects(tmp_path, net):
         np.testing.assert_allclose(scores, found.logits.sigmoid(), atol=1e-4)
     detector = load_detector(path)
     assert isinstance(detector, DecodedDetector)
-    assert (detector.size, detector.card.stride) == ((96, 128), 32)
+    assert (detector.size, detector.card.stride, detector.card.voters) == ((96, 128), 32, 3)
     assert len(detector(np.zeros((50, 40, 3), np.uint8))) == 0  # nobody, and nobody is sure
 
 
@@ -460,6 +460,27 @@ def test_decoded_boxes_come_back_in_image_pixels():
     assert session.seen.shape == (1, 3, 64, 64)
     assert session.seen[0, :, 0, 0].tolist() == [5, 5, 5]
     assert session.seen[0, 0, 40, 0] == 7  # the letterbox's grey
+
+
+@pytest.mark.parametrize(
+    ("voters", "scores"),
+    [
+        (0, [0.9, 0.3]),
+        (1, [0.9, 0.3]),
+        (2, [0.7, 0.15]),
+        (3, [1.44 / 3, 0.1]),  # a box below the threshold votes
+        (4, [0.36]),  # and one that nothing agrees with falls below it
+    ],
+)
+def test_boxes_that_agree_score_a_person(voters, scores):
+    session = FakeSession(
+        [[0, 0, 32, 16], [1, 0, 33, 16], [40, 20, 60, 30], [0, 0, 32, 17], [90, 0, 99, 9]],
+        [0.5, 0.9, 0.3, 0.04, 0.05],
+    )
+    card = replace(CARD, voters=voters)
+    found = DecodedDetector(session, card)(np.zeros((64, 64, 3), np.uint8))
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-6)
+    np.testing.assert_allclose(found.xyxy[0], [1, 0, 33, 16])
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ import pytest
 from conftest import ROOT
 
 from rmpe.affine import boxes_to_crops, crop_to_heatmap
-from rmpe.boxes import Boxes, box_nms
+from rmpe.boxes import Boxes
 from rmpe.cards import ModelCard
+from rmpe.detect import outputs
 from rmpe.detect.letterbox import covered, letterbox
+from rmpe.detect.outputs import least_score
 from rmpe.estimate.candidates import Candidates, fuse
 from rmpe.estimate.crops import cut
 from rmpe.estimate.heatmaps import decode_dark
@@ -126,21 +128,24 @@ def test_crops(box, alignment):
         assert cell == pytest.approx((3.25 - scale[axis, 2]) / scale[axis, axis])
 
 
+@pytest.mark.parametrize("voters", [0, 3])
 @pytest.mark.parametrize("count", [0, 1, 40])
-def test_people(count):
+def test_people(count, voters):
     random = np.random.default_rng(count)
     corners = random.uniform(-10, 90, (count, 2))
     corners = np.concatenate([corners, corners + random.uniform(0, 60, (count, 2))], axis=1)
+    corners[1::2] = corners[: count // 2 * 2 : 2] + random.uniform(-2, 2, (count // 2, 4))
     scores = random.uniform(0, 1, count).astype(np.float32)
-    card = ModelCard("detector", "made", "boxes")
-    boxes = Boxes(corners[scores >= card.score_threshold] / 0.8, scores[scores >= 0.05])
-    boxes = boxes.clip((100, 80))
-    expected = propose(boxes[box_nms(boxes, card.nms)], (100, 80), 10)
+    card = ModelCard("detector", "made", "boxes", score_threshold=0.1, voters=voters)
+    counting = np.argsort(-scores, kind="stable")
+    counting = counting[scores[counting] >= least_score(card)]
+    boxes = Boxes(corners[counting] / 0.8, scores[counting]).clip((100, 80))
+    expected = propose(outputs.people(boxes, card), (100, 80), 10)
     found = in_node(
         "return boxes.people(corners, scores, 0.8, { width: 80, height: 100 }, card, 10);",
         corners=corners.ravel().tolist(),
         scores=scores.tolist(),
-        card={"score_threshold": card.score_threshold, "nms": card.nms},
+        card={"score_threshold": card.score_threshold, "nms": card.nms, "voters": voters},
     )
     np.testing.assert_allclose(
         np.array([one["box"] for one in found]).reshape(-1, 4), expected.xyxy, rtol=1e-5, atol=1e-4

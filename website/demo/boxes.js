@@ -1,6 +1,8 @@
 // Boxes of people, [left, top, right, bottom] in pixels: which of them to keep, and the crop that each stands for.
 
 const CANDIDATES = 1000; // most boxes that are compared with each other
+const AGREE = 0.7; // from this overlap (IoU) on two boxes agree on a person
+const FAINTEST = 0.01; // boxes from this score on have a vote
 const SMALLEST_SIDE = 1; // boxes narrower or lower than this hold no pose
 
 const clamp = (value, most) => Math.min(Math.max(value, 0), most);
@@ -19,16 +21,27 @@ export function descending(values) {
   return [...values.keys()].sort((a, b) => values[b] - values[a] || a - b);
 }
 
+/** A box that was kept, scored by all in `found`, best first, that agree with it and are no surer (rmpe.boxes.vote). */
+function voted(one, found, voters) {
+  const agree = found.filter((other) => other === one || (other.score <= one.score && iou(one.box, other.box) >= AGREE));
+  return { box: one.box, score: agree.slice(0, voters).reduce((sum, { score }) => sum + score, 0) / voters };
+}
+
 /** What a detector answered, as people of the picture: sure enough, inside it, each once, best first. */
 export function people(corners, scores, scale, picture, card, limit) {
-  const sure = descending(scores).slice(0, CANDIDATES).filter((at) => scores[at] >= card.score_threshold);
-  const found = sure.map((at) => {
+  const least = card.voters ? Math.min(card.score_threshold, FAINTEST) : card.score_threshold;
+  const counting = descending(scores).slice(0, CANDIDATES).filter((at) => scores[at] >= least);
+  const found = counting.map((at) => {
     const box = [...corners.slice(4 * at, 4 * at + 4)].map((value, side) => clamp(value / scale, side % 2 ? picture.height : picture.width));
     return { box, score: Math.min(scores[at], 1) };
   });
-  const kept = [];
+  let kept = [];
   for (const one of found) {
-    if (kept.every((other) => iou(other.box, one.box) <= card.nms)) kept.push(one);
+    if (one.score >= card.score_threshold && kept.every((other) => iou(other.box, one.box) <= card.nms)) kept.push(one);
+  }
+  if (card.voters) {
+    kept = kept.map((one) => voted(one, found, card.voters));
+    kept = descending(kept.map(({ score }) => score)).map((at) => kept[at]).filter(({ score }) => score >= card.score_threshold);
   }
   return kept.filter(({ box }) => box[2] - box[0] >= SMALLEST_SIDE && box[3] - box[1] >= SMALLEST_SIDE).slice(0, limit);
 }

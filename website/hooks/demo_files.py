@@ -48,7 +48,7 @@ WORKER = "offline.js"
 # What the page reads of a card.
 FIELDS = (
     *("name", "size", "stride", "mean", "sd", "growth", "alignment", "blur"),
-    *("score_threshold", "nms", "keep_overlap", "second_look", "license"),
+    *("score_threshold", "nms", "voters", "keep_overlap", "second_look", "license"),
 )
 
 

@@ -154,13 +154,15 @@ class Bench:
         return self._estimator(setting, self.runs.nets(setting), detector)
 
     def detector(self, file: Path) -> Detector:
-        """A detector without its own box NMS and with the ablation's score threshold."""
+        """A detector without its own box NMS and vote, with the ablation's score threshold."""
         if file.suffix == ".json":
             coco = self.config.data.protocol != "mpii"
             return RecordedBoxes(file, self.config.data.annotations if coco else None)
         detector = load_detector(file, self.config.device, self.cores)
         if isinstance(detector, Yolox | DecodedDetector):
-            detector.card = replace(detector.card, score_threshold=self.config.score, nms=1.0)
+            detector.card = replace(
+                detector.card, score_threshold=self.config.score, nms=1.0, voters=0
+            )
         return detector
 
     def detector_file(self, setting: Setting) -> Path:

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes, box_nms, size_of
+from rmpe.boxes import Boxes, size_of
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import covered, letterbox
-from rmpe.detect.outputs import boxes_of
+from rmpe.detect.outputs import boxes_of, least_score, people
 from rmpe.errors import ModelError
 from rmpe.estimate.crops import network_input
 from rmpe.runtime import Session
@@ -61,7 +61,6 @@ class DecodedDetector:
         canvas, scale = letterbox(image, covered(size_of(image), size, stride) if stride else size)
         xyxy, scores = self.session(network_input(canvas[None], self.card))[:2]
         best = np.argsort(-scores[0], kind="stable")[:CANDIDATES]
-        best = best[scores[0, best] >= self.card.score_threshold]
+        best = best[scores[0, best] >= least_score(self.card)]
         boxes = boxes_of(self.session, xyxy[0, best] / scale, scores[0, best])
-        boxes = boxes.clip(size_of(image))
-        return boxes[box_nms(boxes, self.card.nms)]
+        return people(boxes.clip(size_of(image)), self.card)

@@ -1,11 +1,35 @@
-"""What a detector's model answered, as boxes."""
+"""What a detector's model answered, as boxes of people."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes
+from rmpe.boxes import Boxes, box_nms, vote
+from rmpe.cards import ModelCard
 from rmpe.errors import ModelError
 from rmpe.runtime import Session
+
+# Boxes from this score on have a vote.
+FAINTEST = 0.01
+
+
+def least_score(card: ModelCard) -> float:
+    """The lowest score at which a box counts for `people`."""
+    return min(card.score_threshold, FAINTEST) if card.voters else card.score_threshold
+
+
+def people(boxes: Boxes, card: ModelCard) -> Boxes:
+    """Everybody once: the boxes from the card's threshold on, after NMS and vote, best first.
+
+    Args:
+        boxes: All from `least_score` on.
+        card: The detector's.
+    """
+    sure = np.flatnonzero(boxes.scores >= card.score_threshold)
+    kept = sure[box_nms(boxes[sure], card.nms)]
+    if not card.voters:
+        return boxes[kept]
+    voted = vote(boxes, kept, card.voters)
+    return voted[voted.scores >= card.score_threshold]
 
 
 def boxes_of(session: Session, xyxy: NDArray[np.floating], scores: NDArray[np.floating]) -> Boxes:

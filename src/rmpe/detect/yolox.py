@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rmpe.boxes import Boxes, box_nms, size_of
+from rmpe.boxes import Boxes, size_of
 from rmpe.cards import ModelCard
 from rmpe.detect.letterbox import letterbox
-from rmpe.detect.outputs import boxes_of
+from rmpe.detect.outputs import boxes_of, least_score, people
 from rmpe.errors import ModelError
 from rmpe.estimate.crops import network_input
 from rmpe.runtime import Session
@@ -47,7 +47,7 @@ class Yolox:
         canvas, scale = letterbox(image, self.size)
         rows = self._forward(canvas)
         scores = rows[:, 4] * rows[:, 5 + PERSON]
-        sure = scores >= self.card.score_threshold
+        sure = scores >= least_score(self.card)
         rows = rows[sure]
         scores = scores[sure]
         if self.decoded:
@@ -60,8 +60,7 @@ class Yolox:
                 sides = np.exp(rows[:, 2:4]) * stride
         corners = np.concatenate([centers - sides / 2, centers + sides / 2], axis=1) / scale
         boxes = boxes_of(self.session, corners, scores)
-        boxes = boxes.clip(size_of(image))
-        return boxes[box_nms(boxes, self.card.nms)]
+        return people(boxes.clip(size_of(image)), self.card)
 
     def _forward(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
         output = self.session(network_input(canvas[None], self.card))[0]
