@@ -25,7 +25,6 @@ from rmpe.cards import METADATA_KEY, ModelCard, find_card
 from rmpe.export import export_checkpoint, export_int8, read_about
 from rmpe.models import DEFAULTS
 from rmpe.nets.checkpoint import load_checkpoint, save_checkpoint
-from rmpe.nets.detectors.person_detector import PersonDetector
 from rmpe.runtime import Session
 
 SHIPPED = ROOT / "src" / "rmpe" / "data" / "models"
@@ -34,15 +33,19 @@ CHECKPOINTS = ROOT / "models"
 # models.
 STN = {"keep_overlap": 0.85, "second_look": True}
 BEFORE = "stn-lite"
-# The detector's largest input, chosen on the photos of configs/dev.txt.
-LARGEST_INPUT = (384, 384)
+# (height, width) of inputs that are not those of the training, chosen on the photos of
+# configs/dev.txt: the detector's largest; a taller one for people, most of whom are.
+INPUTS = {"detector-person": (384, 384), "pose-hr": (288, 192)}
+
+
+def _loaded(name: str, checkpoint: Path):
+    net, config = load_checkpoint(checkpoint)
+    return net, config | {"size": INPUTS.get(name, config["size"])}
 
 
 def quantised(name: str, checkpoint: Path, data: Path, out: Path) -> Path:
     """``out/NAME.onnx``, as it would ship."""
-    net, config = load_checkpoint(checkpoint)
-    if isinstance(net, PersonDetector):
-        config["size"] = LARGEST_INPUT
+    net, config = _loaded(name, checkpoint)
     with tempfile.TemporaryDirectory() as scratch:
         save_checkpoint(Path(scratch) / CHECKPOINT, net, config)
         (exported,) = export_checkpoint(
@@ -66,9 +69,7 @@ def quantised(name: str, checkpoint: Path, data: Path, out: Path) -> Path:
 
 def export(name: str, checkpoint: Path, data: Path) -> None:
     quantised(name, checkpoint, data, SHIPPED)
-    net, config = load_checkpoint(checkpoint)
-    if isinstance(net, PersonDetector):
-        config["size"] = LARGEST_INPUT
+    net, config = _loaded(name, checkpoint)
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
     if (log := checkpoint.with_name("log.jsonl")).is_file():

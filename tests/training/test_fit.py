@@ -42,6 +42,7 @@ NARROW = {
 FIRST_STAGES = {
     "high_resolution_joint": "high_resolution_spans.toml",
     "high_resolution_varied": "high_resolution_joint.toml",
+    "high_resolution_larger": "high_resolution_varied.toml",
     "high_resolution_spans": "high_resolution_apart.toml",
     "crowds_gate": "lite_cpu.toml",
     "hourglass_coco_stage2": "hourglass_coco_stage1.toml",
