@@ -61,7 +61,8 @@ class ModelCard:
         alignment: Half-pixel rule of the crop (``docs/conventions.md``).
         blur: Odd width of the Gaussian that smooths heatmaps before sub-pixel decoding; 0 = none.
         split: SimCC bins per crop pixel.
-        score_threshold: Boxes below it are noise (detectors).
+        score_threshold: Boxes below it are noise (detectors). With ``voters`` a box that is kept
+            may end below it.
         nms: IoU above which the worse of two boxes is dropped (detectors).
         voters: How many of the boxes that agree on a person score it, see `rmpe.boxes.vote`; 0 =
             the best box alone (detectors of the decoders ``boxes`` and ``yolox``).

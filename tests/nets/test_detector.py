@@ -469,7 +469,7 @@ def test_decoded_boxes_come_back_in_image_pixels():
         (1, [0.9, 0.3]),
         (2, [0.7, 0.15]),
         (3, [1.44 / 3, 0.1]),  # a box below the threshold votes
-        (4, [0.36]),  # and one that nothing agrees with falls below it
+        (4, [0.36, 0.075]),  # one that nothing agrees with falls below it, and is kept
     ],
 )
 def test_boxes_that_agree_score_a_person(voters, scores):

@@ -41,7 +41,7 @@ export function people(corners, scores, scale, picture, card, limit) {
   }
   if (card.voters) {
     kept = kept.map((one) => voted(one, found, card.voters));
-    kept = descending(kept.map(({ score }) => score)).map((at) => kept[at]).filter(({ score }) => score >= card.score_threshold);
+    kept = descending(kept.map(({ score }) => score)).map((at) => kept[at]);
   }
   return kept.filter(({ box }) => box[2] - box[0] >= SMALLEST_SIDE && box[3] - box[1] >= SMALLEST_SIDE).slice(0, limit);
 }

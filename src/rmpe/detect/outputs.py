@@ -26,10 +26,7 @@ def people(boxes: Boxes, card: ModelCard) -> Boxes:
     """
     sure = np.flatnonzero(boxes.scores >= card.score_threshold)
     kept = sure[box_nms(boxes[sure], card.nms)]
-    if not card.voters:
-        return boxes[kept]
-    voted = vote(boxes, kept, card.voters)
-    return voted[voted.scores >= card.score_threshold]
+    return vote(boxes, kept, card.voters) if card.voters else boxes[kept]
 
 
 def boxes_of(session: Session, xyxy: NDArray[np.floating], scores: NDArray[np.floating]) -> Boxes:
