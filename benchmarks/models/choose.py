@@ -1,11 +1,13 @@
 """Candidates for the models that ship, on the photos on which they are chosen.
 
 ``pose-hr=A.safetensors`` is a checkpoint in the place of the model that ships, in int8 as it would
-ship; of several with commas between, it is the mean of the weights. The models that ship stand
-first; ``--voters 0`` adds them with another number of boxes that score one of the detector's
-(`rmpe.boxes.vote`). The photos of ``configs/dev.txt`` are in no training set. The others are
-training photos whose people were labelled by hand, of which most of the training saw only a
-teacher's answers: they say less, and are more. Poses are those of all defaults but the candidate.
+ship; of several with commas between, it is the mean of the weights. ``@288x224`` at the end gives
+it inputs of another height and width. The models that ship stand first; ``--voters 0`` adds them
+with another number of boxes that score one of the detector's (`rmpe.boxes.vote`).
+
+The photos of ``configs/dev.txt`` are in no training set. The others are training photos whose
+people were labelled by hand, of which most of the training saw only a teacher's answers: they say
+less, and are more. Poses are those of all defaults but the candidate.
 """
 
 import random
@@ -72,7 +74,7 @@ def boxes_and_figures(detector, people, photos):
 
 @benchmark("data", "threads")
 @click.option("--voters", multiple=True, type=int, help="May be repeated.")
-@click.argument("candidates", nargs=-1, metavar="[NAME=CHECKPOINT]...")
+@click.argument("candidates", nargs=-1, metavar="[NAME=CHECKPOINT[@HxW]]...")
 def main(data, candidates, voters, threads):
     photos = folder(data, "coco-train") / "images"
     stn = load_stn(resolve_model(None, "stn"), threads=threads)
@@ -84,7 +86,9 @@ def main(data, candidates, voters, threads):
             name, _, checkpoints = argument.partition("=")
             out = Path(scratch) / str(place)
             out.mkdir()
-            file = ship.quantised(name, ship.one_of(checkpoints, out), data, out)
+            checkpoints, _, sides = checkpoints.partition("@")
+            size = tuple(map(int, sides.split("x"))) if sides else None
+            file = ship.quantised(name, ship.one_of(checkpoints, out), data, out, size)
             models[argument] = {"detector" if name.startswith("detector") else "pose": file}
         for which, people in sets.items():
             names = {image["id"]: image["file_name"] for image in people.images}

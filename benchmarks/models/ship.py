@@ -38,14 +38,10 @@ BEFORE = "stn-lite"
 INPUTS = {"detector-person": (384, 384), "pose-hr": (288, 192)}
 
 
-def _loaded(name: str, checkpoint: Path):
+def quantised(name: str, checkpoint: Path, data: Path, out: Path, size=None) -> Path:
+    """``out/NAME.onnx``, as it would ship, or with inputs of another size."""
     net, config = load_checkpoint(checkpoint)
-    return net, config | {"size": INPUTS.get(name, config["size"])}
-
-
-def quantised(name: str, checkpoint: Path, data: Path, out: Path) -> Path:
-    """``out/NAME.onnx``, as it would ship."""
-    net, config = _loaded(name, checkpoint)
+    config["size"] = size or INPUTS.get(name, config["size"])
     with tempfile.TemporaryDirectory() as scratch:
         save_checkpoint(Path(scratch) / CHECKPOINT, net, config)
         (exported,) = export_checkpoint(
@@ -69,7 +65,8 @@ def quantised(name: str, checkpoint: Path, data: Path, out: Path) -> Path:
 
 def export(name: str, checkpoint: Path, data: Path) -> None:
     quantised(name, checkpoint, data, SHIPPED)
-    net, config = _loaded(name, checkpoint)
+    net, config = load_checkpoint(checkpoint)
+    config["size"] = INPUTS.get(name, config["size"])
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
     if (log := checkpoint.with_name("log.jsonl")).is_file():
