@@ -105,6 +105,7 @@ def main(data, detector, pose, stn, threads, count, save):
     for name, (detect, *after), start in zip(ways, stages(estimators, photos), starts, strict=True):
         a_person = (after[-1] - after[0]) / (PEOPLE[-1] - PEOPLE[0])
         rows.append([name, *(1000 / (detect + one) for one in after), detect, a_person, *start])
+    sides = ["{}x{}".format(*estimator.pose.size) for estimator in estimators]
     columns = ["models", *(f"images/s, {n} people" for n in PEOPLE), "detector ms"]
     show(
         "default-speed",
@@ -115,8 +116,8 @@ def main(data, detector, pose, stn, threads, count, save):
         rows=rows,
         notes=(
             f"Medians on {threads} threads, one photo at a time; all rows take each photo in turn."
-            " TinyPose sees crops of 256x192, as the pose model that ships does. Photos are in"
-            " memory and nothing is written; the cold start and the peak memory are those of `rmpe"
+            f" Crops of the models that ship have {sides[0]} pixels, TinyPose's {sides[1]}. Photos"
+            " are in memory and nothing is written; the cold start and the peak memory are those of `rmpe"
             " predict` on one photo."
         ),
     )
