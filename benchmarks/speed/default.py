@@ -116,9 +116,8 @@ def main(data, detector, pose, stn, threads, count, save):
         rows=rows,
         notes=(
             f"Medians on {threads} threads, one photo at a time; all rows take each photo in turn."
-            f" Crops of the models that ship have {sides[0]} pixels, TinyPose's {sides[1]}. Photos"
-            " are in memory and nothing is written; the cold start and the peak memory are those of `rmpe"
-            " predict` on one photo."
+            f" The crops of the rows are {', '.join(sides)}. Photos are in memory and nothing is"
+            " written; the cold start and the peak memory are those of `rmpe predict` on one photo."
         ),
     )
 
