@@ -47,8 +47,8 @@ class PipelineOptions:
             has the best of their own; ``paper`` or ``released``, see docs/crowds.md.
         device: Where the models run.
         threads: Cores to use; 0 = all.
-        batch: Most crops in one call of the pose model. Two suit a CPU's caches; a GPU wants 16 or
-            more.
+        batch: Most crops in one call of the pose model. Four suit a CPU's caches; a GPU wants 16
+            or more.
         flip_test: Also run every crop mirrored and average: slower, a little better.
         min_score: Poses below it are left out, and boxes too poor to reach it are skipped; 0 for
             measuring AP.
@@ -67,7 +67,7 @@ class PipelineOptions:
     associate: str = "none"
     device: Device = "auto"
     threads: int = 0
-    batch: int = 2
+    batch: int = 4
     flip_test: bool = False
     min_score: float = DEFAULT_MIN_SCORE
     limit: int = 100
@@ -242,7 +242,7 @@ def load(
     device: Device = "auto",
     threads: int = 0,
     workers: int = 1,
-    batch: int = 2,
+    batch: int = 4,
     flip_test: bool = False,
     min_score: float = DEFAULT_MIN_SCORE,
     limit: int = 100,

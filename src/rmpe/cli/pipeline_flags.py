@@ -97,7 +97,7 @@ def _flags(min_score: float) -> list[tuple[str, dict[str, Any]]]:
         },
         "--batch": {
             "type": click.IntRange(1),
-            "default": 2,
+            "default": 4,
             "show_default": True,
             "help": "People in one call of the pose model; GPUs want 16.",
         },

@@ -53,7 +53,7 @@ class PoseModel:
         card: ModelCard,
         *,
         flip_test: bool = False,
-        batch: int = 2,
+        batch: int = 4,
         several: bool = False,
     ) -> None:
         """Check the model against its card by running it once.
@@ -301,7 +301,7 @@ def load_pose_model(
     card: Path | None = None,
     *,
     flip_test: bool = False,
-    batch: int = 2,
+    batch: int = 4,
     several: bool = False,
 ) -> PoseModel:
     """A pose model from an ONNX file and its card.
