@@ -20,25 +20,44 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only when the block ends well.
 
     Args:
-        path: The final file; its folder is made if need be, an older file is replaced.
+        path: The final file; its folder is made if need be, an older file is replaced. A link
+            stays, and what it points to is replaced.
 
     Yields:
         A binary file beside the final one; it is removed when the block fails.
 
     Raises:
-        OutputError: If the folder or the file cannot be written, e.g. because the disk is full.
+        OutputError: If the folder or the file cannot be written, e.g. because the disk is full, or
+            a folder, a device or a pipe has its name.
     """
-    partial = path.with_name(scratch_name(path.name))
+    partial = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        final = _final(path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = final.with_name(scratch_name(final.name))
         with partial.open("wb") as file:
             yield file
-        partial.replace(path)
+        partial.replace(final)
     except OSError as error:
         raise OutputError(why_not_written(path, error)) from error
     finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        if partial:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def _final(path: Path) -> Path:
+    """Where a file will lie: what a link points to.
+
+    Raises:
+        OutputError: If something that is no file has its name.
+        OSError: If the system does not take the name.
+    """
+    final = Path(os.path.realpath(path))
+    if final.exists() and not final.is_file():
+        what = "a folder" if final.is_dir() else "a device or a pipe"
+        raise OutputError(f"{path}: cannot write: {what} has this name")
+    return final
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,22 +71,37 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """That a file can be written, before the work that makes its contents.
+    """That a file can be written, before the work that makes its contents. Leaves nothing behind.
 
     Raises:
         OutputError: If it cannot.
     """
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file in it")
-    partial = path.with_name(scratch_name(path.name))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
+        folder = _final(path).parent
     except OSError as error:
         raise OutputError(why_not_written(path, error)) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    _probe(folder, path)
+
+
+def check_writable_folder(path: Path) -> None:
+    """`check_writable` for a folder that the work will fill, and make if need be.
+
+    Raises:
+        OutputError: If no file can be written into it.
+    """
+    _probe(path, path)
+
+
+def _probe(folder: Path, path: Path) -> None:
+    """Write and remove a file where ``folder`` is or would be made, for ``path``."""
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        partial = folder / scratch_name("probe")
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise OutputError(why_not_written(path, error)) from error
 
 
 def scratch_name(name: str) -> str:
@@ -91,6 +125,8 @@ def why_not_written(path: Path, error: OSError) -> str:
             f"{path}: cannot write, the disk is full; free some space and run it again, with"
             " --resume where there is one"
         )
+    if isinstance(error, FileExistsError):  # what mkdir says where a folder should be
+        return f"{path}: cannot write: Not a directory"
     return f"{path}: cannot write: {error.strerror or error}"
 
 

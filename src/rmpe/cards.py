@@ -139,6 +139,8 @@ class ModelCard:
             raise ValueError(
                 f"score_threshold {self.score_threshold} and nms {self.nms} must lie in [0, 1]"
             )
+        if self.voters and self.decoder not in ("boxes", "yolox"):
+            raise ValueError(f"voters {self.voters}: is for the decoders boxes and yolox only")
         if not 0 <= self.voters <= MOST:
             raise ValueError(f"voters {self.voters} must lie in [0, {MOST}]")
         if not 0 < self.keep_overlap <= 1:

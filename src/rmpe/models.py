@@ -13,7 +13,7 @@ from rmpe.cards import ModelCard, find_card
 from rmpe.catalogue import shipped_catalogue
 from rmpe.errors import DataError, ModelError, NotInstalledError
 from rmpe.fields import text
-from rmpe.files import home, read_toml
+from rmpe.files import home, is_file, read_toml
 from rmpe.runtime import Session
 
 # Kind -> the model that ships and is used unless another is named or chosen.
@@ -43,7 +43,7 @@ def resolve_model(name_or_path: str | Path | None, kind: str) -> Path:
     if str(name_or_path) in installed:
         return installed[str(name_or_path)]
     path = Path(name_or_path)
-    if path.is_file():
+    if is_file(path):
         return path
     for entry in shipped_catalogue().models:
         if entry.name == str(name_or_path):
@@ -110,7 +110,7 @@ def use_model(name: str) -> ModelCard:
     """
     installed = installed_models()
     if name not in installed:
-        if Path(name).is_file():
+        if is_file(Path(name)):
             raise ModelError(f"{name}: a file, not a name: rmpe models add NAME {name}")
         resolve_model(name, "pose")
     card = find_card(Session(installed[name], "cpu"))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rmpe.atomic import write_text
 from rmpe.errors import ModelError
 from rmpe.extras import load_extra
-from rmpe.files import home
+from rmpe.files import home, is_file
 
 # ONNX Runtime's names of the input types that images are fed as.
 INPUT_TYPES: dict[str, type[np.generic]] = {
@@ -72,7 +72,7 @@ class Session:
         """
         self.path = Path(path)
         self._loaded_as = (self.path.absolute(), device, threads)
-        if not self.path.is_file():
+        if not is_file(self.path):
             raise ModelError(f"{path}: no such model file")
         if self.path.suffix == ".safetensors":
             raise ModelError(f"{path}: a checkpoint to train from: rmpe export {path} --out DIR")

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_models import spot_pose_model, spots, yolox_model
 
+from rmpe.atomic import check_writable, check_writable_folder, write_text
 from rmpe.cli import rmpe as command
 from rmpe.errors import OutputError
 from rmpe.media.images import save_image
@@ -276,7 +277,49 @@ def test_a_folder_in_the_way_of_results_is_said_before_the_work(tmp_path):
     arguments = ["evaluate", "coco", "--annotations", tmp_path / "annotations.json"]
     result = run(*arguments, "--images", tmp_path, "--save-results", tmp_path)
     assert isinstance(result.exception, OutputError)
-    assert "is a folder" in str(result.exception)
+    assert "a folder has this name" in str(result.exception)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_links_stay_and_pipes_are_refused(tmp_path):
+    (tmp_path / "real.toml").write_text("old")
+    (tmp_path / "link.toml").symlink_to("real.toml")
+    write_text(tmp_path / "link.toml", "new")
+    assert (tmp_path / "link.toml").is_symlink()
+    assert (tmp_path / "real.toml").read_text() == "new"
+    os.mkfifo(tmp_path / "pipe.toml")
+    for refused in (check_writable, lambda path: write_text(path, "new")):
+        with pytest.raises(OutputError, match="a device or a pipe has this name"):
+            refused(tmp_path / "pipe.toml")
+    assert (tmp_path / "pipe.toml").is_fifo()
+
+
+def test_checking_whether_a_file_can_be_written_leaves_nothing(tmp_path):
+    check_writable(tmp_path / "new" / "folder" / "file")
+    check_writable_folder(tmp_path / "new" / "folder")
+    assert not list(tmp_path.iterdir())
+    for name in ("x" * 300, "x" * 300 + "/y"):
+        for check in (check_writable, check_writable_folder):
+            with pytest.raises(OutputError, match="cannot write"):
+                check(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["learn", "nms", "--candidates", "{junk}", "--out", "a", "--plot", "a.abc"],
+            "must end in",
+        ),
+        (["evaluate", "coco", "--results", "{junk}", "--save-results", "a"], "give both"),
+    ],
+)
+def test_flags_that_would_come_to_nothing_are_refused(tmp_path, arguments, message):
+    junk = tmp_path / "junk.json"
+    junk.write_text("no annotations")
+    given = [part.format(junk=junk) for part in arguments]
+    result = run(*given, "--annotations", junk)
+    assert message in str(result.exception), result.output
 
 
 def test_default_models_that_cannot_be_written_down_are_one_line(tmp_path, monkeypatch):

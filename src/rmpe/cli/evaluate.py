@@ -10,13 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from rmpe.atomic import check_writable_folder
 from rmpe.cli.commands import HelpfulGroup, SectionCommand
 from rmpe.cli.evaluate_images import predict_results
 from rmpe.cli.pipeline_flags import pipeline_flags
 from rmpe.errors import UsageError
 from rmpe.evaluation.benchmarks import measure_of
 from rmpe.evaluation.figures.bootstrap import compare
-from rmpe.files import make_folder
 from rmpe.options import PipelineOptions
 from rmpe.skeletons import load_skeleton
 
@@ -75,6 +75,8 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         if self.images and self.results:
             raise UsageError("--images and --results exclude each other")
+        if self.save_results and not self.images:
+            raise UsageError("--save-results keeps what --images gives: give both")
 
 
 def _command(protocol: str) -> click.Command:
@@ -136,7 +138,7 @@ def _run(protocol: str, scratch: Path, options: EvaluateOptions, pipeline: Pipel
     skeleton = load_skeleton(options.skeleton) if options.skeleton else None
     measure = measure_of(protocol, skeleton)
     if options.plots:
-        make_folder(options.plots)
+        check_writable_folder(options.plots)
     results = options.results
     if options.images is not None:
         results = options.save_results or scratch / "results.json"

@@ -5,9 +5,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from rmpe.atomic import atomic
+from rmpe.atomic import atomic, check_writable_folder
 from rmpe.errors import UsageError
-from rmpe.files import make_folder
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -52,7 +51,7 @@ def export(
 
     if images and not int8:
         raise UsageError("--images names the photos of --int8 FILE: give both")
-    make_folder(out)
+    check_writable_folder(out)
     about = read_about(card) if card else None
     photos = (int8, images or int8.parent / "images") if int8 else None
     if photos:

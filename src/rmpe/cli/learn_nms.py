@@ -7,6 +7,7 @@ import click
 
 from rmpe.atomic import check_writable, write_text
 from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag, with_folder
+from rmpe.errors import UsageError
 from rmpe.evaluation.files.submissions import read_people
 from rmpe.learn.flat_matching import Truths
 from rmpe.learn.mpii_matching import MpiiTruths
@@ -15,6 +16,7 @@ from rmpe.learn.nms import read_candidates
 from rmpe.learn.nms_plot import plot_surfaces
 from rmpe.skeletons import load_skeleton
 
+PICTURES = (".png", ".svg", ".pdf")
 OUT = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -55,6 +57,8 @@ def learn_nms(
     The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure
     for photos held out says what the gain is worth on others.
     """
+    if plot and plot.suffix.lower() not in PICTURES:
+        raise UsageError(f"--plot {plot}: must end in one of {', '.join(PICTURES)}")
     for file in [out, plot] if plot else [out]:
         check_writable(file)
     truths: Truths | MpiiTruths

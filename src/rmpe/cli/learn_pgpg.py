@@ -4,11 +4,10 @@ from pathlib import Path
 
 import click
 
-from rmpe.atomic import check_writable
+from rmpe.atomic import check_writable, check_writable_folder
 from rmpe.cli.commands import Number
 from rmpe.cli.learn_flags import FILE, protocol_flag, skeleton_flag, with_folder
 from rmpe.errors import UsageError
-from rmpe.files import make_folder
 from rmpe.learn.detector_errors import match_coco, match_mpii
 from rmpe.learn.pgpg_plots import plot_atoms, plot_offsets
 from rmpe.skeletons import load_skeleton
@@ -93,7 +92,7 @@ def learn_pgpg(
         wanted = [Sizes(atoms, parts, mixture != "atom")]
     check_writable(out)
     if plots:
-        make_folder(plots)
+        check_writable_folder(plots)
     joints = load_skeleton("mpii16" if protocol == "mpii" else skeleton)
     if protocol == "mpii":
         matches = match_mpii(annotations, detections)
