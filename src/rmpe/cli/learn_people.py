@@ -38,7 +38,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--sure",
     type=Number(0, 1),
-    default=0.35,
+    default=0.3,
     show_default=True,
     help="Smallest score of a box.",
 )
