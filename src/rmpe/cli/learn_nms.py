@@ -57,7 +57,7 @@ def learn_nms(
     The mAP is maximised over two parameters at a time, in turns, until nothing moves. The figure
     for photos held out says what the gain is worth on others.
     """
-    if plot and plot.suffix.lower() not in PICTURES:
+    if plot and plot.suffix and plot.suffix.lower() not in PICTURES:
         raise UsageError(f"--plot {plot}: must end in one of {', '.join(PICTURES)}")
     for file in [out, plot] if plot else [out]:
         check_writable(file)
