@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.models import ship
 from benchmarks.models.default import run
-from benchmarks.models.detectors import LEAST, OVERLAP, boxes_of
+from benchmarks.models.detectors import LEAST, OVERLAP, boxes_of, scores_of_nobody
 from benchmarks.options import benchmark
 from benchmarks.people import folder, given_boxes, targets
 from benchmarks.record import ROOT, show
@@ -59,14 +59,14 @@ def photo_sets(data: Path, scratch: Path) -> dict[str, People]:
     }
 
 
-def boxes_and_figures(detector, people, photos):
+def boxes_and_figures(detector, people, data):
     """Boxes for poses, image by image; box AP, box AP50, and boxes a photo with nobody in it."""
+    photos = folder(data, "coco-train") / "images"
     names = {image["id"]: image["file_name"] for image in people.images}
     boxes = [detector(read_image(photos / names[image_id])) for image_id in people.image_ids]
     own, detector.card = detector.card, replace(detector.card, score_threshold=LEAST, nms=OVERLAP)
     figures = evaluate_coco(people, boxes_of(detector, people, photos)[0], "bbox").figures
-    empty = sorted(read_names(ROOT / "configs" / "empty_photos.txt"))
-    scores = [detector(read_image(photos / name)).scores for name in empty]
+    scores = scores_of_nobody(detector, data)
     detector.card = own
     false = float(np.mean([(found >= FALSE_AT).sum() for found in scores]))
     return boxes, [100 * figures["AP"], 100 * figures["AP50"], false]
@@ -101,7 +101,7 @@ def main(data, candidates, voters, threads):
                     loaded = load_detector(detector[0], threads=threads)
                     if detector[1] is not None:
                         loaded.card = replace(loaded.card, voters=detector[1])
-                    found[detector] = boxes_and_figures(loaded, people, photos)
+                    found[detector] = boxes_and_figures(loaded, people, data)
                 boxes, figures = found[detector]
                 pose = load_pose_model(resolve_model(given.get("pose"), "pose"), threads=threads)
                 true = run(people, images, true_boxes, pose, stn, suppressor("none")).figures

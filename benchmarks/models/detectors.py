@@ -64,6 +64,13 @@ def boxes_of(detector, people, folder):
     return records, 1000 * float(np.median(times))
 
 
+def scores_of_nobody(detector, data):
+    """The scores of the boxes in each photo that has nobody in it."""
+    photos = set_folder(data, "coco-train") / "images"
+    empty = sorted(read_names(ROOT / "configs" / "empty_photos.txt"))
+    return [detector(read_image(photos / name)).scores for name in empty]
+
+
 def reliability(evaluation):
     """Rows of bin, boxes, mean score and share that hits a person; crowd regions are left out."""
     ranked = evaluation.ranked["all"]
@@ -92,7 +99,6 @@ def main(data, models, threads, save):
     models = models or (data / "models" / "yolox_nano.onnx", resolve_model(None, "detector"))
     val = set_folder(data)
     people = read_people(val / "annotations.json")
-    empty = sorted(read_names(ROOT / "configs" / "empty_photos.txt"))
     rows, bins = [], []
     for model in models:
         detector = load_detector(model, "cpu", threads)
@@ -101,8 +107,7 @@ def main(data, models, threads, save):
         evaluation = evaluate_coco(people, records, "bbox")
         figures = evaluation.figures | box_recall(people, evaluation)
         names = ("AP", "AP50", "AP75", "AP_small", "AR_max100", "recall50", "recall50_crowded")
-        photos = set_folder(data, "coco-train") / "images"
-        scores = [detector(read_image(photos / name)).scores for name in empty]
+        scores = scores_of_nobody(detector, data)
         false = [float(np.mean([(found >= least).sum() for found in scores])) for least in FALSE_AT]
         name = detector.card.name + ", int8" * model.stem.endswith("_int8")
         size = "{}x{}".format(*detector.size)
@@ -117,7 +122,7 @@ def main(data, models, threads, save):
         rows=rows,
         notes=(
             f"The time is that of {threads} threads and includes letterboxing and box NMS. False"
-            f" persons are means over {len(empty)} photos with nobody in them."
+            f" persons are means over {len(scores)} photos with nobody in them."
         ),
     )
     show(

@@ -38,10 +38,15 @@ BEFORE = "stn-lite"
 INPUTS = {"detector-person": (384, 384), "pose-hr": (288, 192)}
 
 
+def sized(name: str, checkpoint: Path, size=None):
+    """A net and its configuration, with inputs of the size that ships, or of another."""
+    net, config = load_checkpoint(checkpoint)
+    return net, config | {"size": size or INPUTS.get(name, config["size"])}
+
+
 def quantised(name: str, checkpoint: Path, data: Path, out: Path, size=None) -> Path:
     """``out/NAME.onnx``, as it would ship, or with inputs of another size."""
-    net, config = load_checkpoint(checkpoint)
-    config["size"] = size or INPUTS.get(name, config["size"])
+    net, config = sized(name, checkpoint, size)
     with tempfile.TemporaryDirectory() as scratch:
         save_checkpoint(Path(scratch) / CHECKPOINT, net, config)
         (exported,) = export_checkpoint(
@@ -65,8 +70,7 @@ def quantised(name: str, checkpoint: Path, data: Path, out: Path, size=None) -> 
 
 def export(name: str, checkpoint: Path, data: Path) -> None:
     quantised(name, checkpoint, data, SHIPPED)
-    net, config = load_checkpoint(checkpoint)
-    config["size"] = INPUTS.get(name, config["size"])
+    net, config = sized(name, checkpoint)
     CHECKPOINTS.mkdir(exist_ok=True)
     save_checkpoint(CHECKPOINTS / f"{name}.safetensors", net.half(), config)
     if (log := checkpoint.with_name("log.jsonl")).is_file():

@@ -30,18 +30,15 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         OutputError: If the folder or the file cannot be written, e.g. because the disk is full, or
             a folder, a device or a pipe has its name.
     """
-    partial = None
-    try:
+    with _told(path):
         final = _final(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(scratch_name(final.name))
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(final)
-    except OSError as error:
-        raise OutputError(why_not_written(path, error)) from error
-    finally:
-        if partial:
+        try:
+            with partial.open("wb") as file:
+                yield file
+            partial.replace(final)
+        finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
 
@@ -76,11 +73,8 @@ def check_writable(path: Path) -> None:
     Raises:
         OutputError: If it cannot.
     """
-    try:
-        folder = _final(path).parent
-    except OSError as error:
-        raise OutputError(why_not_written(path, error)) from error
-    _probe(folder, path)
+    with _told(path):
+        _probe(_final(path).parent)
 
 
 def check_writable_folder(path: Path) -> None:
@@ -89,17 +83,24 @@ def check_writable_folder(path: Path) -> None:
     Raises:
         OutputError: If no file can be written into it.
     """
-    _probe(path, path)
+    with _told(path):
+        _probe(path)
 
 
-def _probe(folder: Path, path: Path) -> None:
-    """Write and remove a file where ``folder`` is or would be made, for ``path``."""
+def _probe(folder: Path) -> None:
+    """Write and remove a file where ``folder`` is or would be made."""
+    while not folder.exists():
+        folder = folder.parent
+    partial = folder / scratch_name("probe")
+    partial.touch()
+    partial.unlink()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """An error of the system becomes one line about ``path``."""
     try:
-        while not folder.exists():
-            folder = folder.parent
-        partial = folder / scratch_name("probe")
-        partial.touch()
-        partial.unlink()
+        yield
     except OSError as error:
         raise OutputError(why_not_written(path, error)) from error
 
